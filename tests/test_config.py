@@ -1,0 +1,35 @@
+import pytest
+
+from vmmjax import config as configs
+from vmmjax.errors import UserError
+
+
+def test_json_round_trip_keeps_every_key():
+    config = configs.lock(configs.defaults())
+    again = configs.from_json(configs.to_json(config))
+    assert configs.to_json(again) == configs.to_json(config)
+
+
+def test_unknown_key_is_named_with_the_nearest():
+    config = configs.defaults()
+    config.optimizer.lr.warmup_step = 3
+    with pytest.raises(UserError, match=r"optimizer\.lr\.warmup_step.*did you mean 'optimizer\.lr\.warmup_steps'"):
+        configs.lock(config)
+
+
+def test_streams_and_model_options_are_open():
+    config = configs.defaults()
+    config.data.streams = dict(rgb=dict(modality='rgb', frames=3))
+    config.model.encoders = dict(rgb=dict(name='i3d'))
+    configs.lock(config)
+
+
+def test_locked_config_refuses_new_keys():
+    config = configs.lock(configs.defaults())
+    with pytest.raises((AttributeError, KeyError)):
+        config.stepz = 3
+
+
+def test_differences_are_dotted_and_deep():
+    assert configs.differences({'a': {'b': 1, 'c': 2}, 'd': [1]}, {'a': {'b': 1, 'c': 3}, 'e': 0, 'd': [1]}) == {
+        'a.c': (2, 3), 'e': (None, 0)}

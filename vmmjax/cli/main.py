@@ -1,0 +1,90 @@
+"""`vmmjax COMMAND [--flag=value ...]`: finds the command, reads its flags, runs it."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import flags, logging
+
+from vmmjax.errors import UserError, did_you_mean
+
+COMMANDS = {
+    'prepare': 'video files to a store of columns that training reads',
+    'train': 'a store and a config to a trained model',
+    'evaluate': 'a trained model to tables and a report',
+}
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+    """The console script; exits with 0, or with 2 after one sentence about what the user can mend."""
+    # TensorFlow only reads data here; its notes about CPU features help nobody.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        sys.exit(_dispatch(arguments))
+    except UserError as error:
+        sys.exit(_say(str(error)))
+    except KeyboardInterrupt:
+        print('\nStopped. The same command goes on from here.', file=sys.stderr)
+        sys.exit(130)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ('-h', '--help', 'help'):
+        print(_overview())
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        raise UserError(f'There is no command {command!r}: {did_you_mean(command, COMMANDS)}.')
+    module = importlib.import_module(f'vmmjax.cli.{command}')
+    if any(argument in ('-h', '--help') for argument in rest):
+        print(module.__doc__)
+        print(_flag_help(module.__name__))
+        return 0
+    positional = _parse(command, rest)
+    if positional:
+        raise UserError(f'`vmmjax {command}` takes flags only, not {positional[0]!r}; '
+                        f'see `vmmjax {command} --help`.')
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.WARNING)
+    module.main()
+    return 0
+
+
+def _parse(command: str, rest: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS([f'vmmjax {command}', *rest])[1:]
+    except flags.Error as error:
+        text = ' '.join(str(error).replace('FATAL Flags parsing error:', '').split())
+        raise UserError(f'{text.rstrip(".")}. See `vmmjax {command} --help`.') from error
+    except (AttributeError, KeyError) as error:
+        # A config is locked: ml_collections names the nearest key.
+        raise UserError(f'{" ".join(str(error.args[0]).split())}') from error
+    except FileNotFoundError as error:
+        raise UserError(f'The config file {error.filename} is not there; see experiments/configs/ '
+                        f'for those that are shipped.') from error
+
+
+def _overview() -> str:
+    lines = [f'  {name:10}{what}' for name, what in COMMANDS.items()]
+    return '\n'.join(['vmmjax: multimodal video in JAX.', '', 'Commands:', *lines, '',
+                      'vmmjax COMMAND --help tells more.'])
+
+
+def _flag_help(module: str) -> str:
+    lines = ['Flags:']
+    for flag in sorted(flags.FLAGS.get_flags_for_module(module) or
+                       flags.FLAGS.flags_by_module_dict().get(module, []), key=lambda flag: flag.name):
+        default = '' if flag.default in (None, '', []) else f' (default: {flag.default_as_str})'
+        lines.append(f'  --{flag.name}: {flag.help}{default}')
+    return '\n'.join(lines)
+
+
+def _say(sentence: str) -> int:
+    print(f'vmmjax: {sentence}', file=sys.stderr)
+    return 2
+
+
+if __name__ == '__main__':
+    run()

@@ -1,0 +1,67 @@
+"""What `train` and `evaluate` build alike from a config: store, model, mesh, and how a state is measured."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from vmmjax import models
+from vmmjax.data.pipeline import Pipeline
+from vmmjax.data.store import Store
+from vmmjax.evaluation import metrics
+from vmmjax.training import sharding
+from vmmjax.training.state import TrainState
+from vmmjax.training.step import make_eval_step
+
+
+class Run:
+    """The parts of a run that follow from its config: store, class names, mesh, model."""
+
+    def __init__(self, config: Any) -> None:
+        """Opens the store, makes the mesh and builds the model.
+
+        Raises:
+          UserError: for whatever the config names that is not there.
+        """
+        # Compiled programs are kept, so that a second run starts at once.
+        cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'vmmjax' / 'xla'
+        jax.config.update('jax_compilation_cache_dir', str(cache))
+        self.config = config
+        self.store = Store(config.data.store)
+        self.classes = self.store.classes(config.data.target)
+        self.mesh = sharding.make_mesh(config.mesh)
+        self.batch_sharding = sharding.batch_sharding(self.mesh)
+        self.rows = sharding.local_rows(self.batch_sharding, config.batch_size)
+        self.model = models.create(config.model, len(self.classes))
+        self._eval_step = make_eval_step(self.apply, self.mesh)
+
+    def pipeline(self, split: str, *, train: bool) -> Pipeline:
+        """Clip batches of a split."""
+        return Pipeline(self.store, self.config.data, split=split, batch_size=self.config.batch_size,
+                        train=train, seed=self.config.seed)
+
+    def init(self, key: jax.Array) -> Any:
+        """The model's variables, for clips as the training split has them."""
+        spec = self.pipeline('train', train=True).spec
+        # Variables do not depend on the number of rows.
+        batch = {name: np.zeros((1, *shape[1:]), dtype) for name, (shape, dtype) in spec.items()}
+        return self.model.init(key, self.model.preprocess(batch), train=False)
+
+    def apply(self, variables: Any, batch: Any, **options: Any) -> Any:
+        """The model on a raw clip batch: its preprocessing, then the network."""
+        return self.model.apply(variables, self.model.preprocess(batch), **options)
+
+    def measure(self, predict: Any, state: TrainState, split: str) -> Any:
+        """What `predict` (`evaluate.predict` or `evaluate.subsets`) says of every clip of a split."""
+        return predict(self._eval_step, state.eval_params, state.model_state,
+                       self.pipeline(split, train=False).batches(rows=self.rows),
+                       list(self.config.data.streams), target=self.config.data.target,
+                       put=lambda batch: sharding.put(batch, self.batch_sharding))
+
+    def parts(self) -> dict[str, list[str]]:
+        """For every part of the label its value for each class."""
+        target = self.store.values(self.config.data.target)
+        return {part: metrics.part_classes(target, self.store.values(part), name=part)
+                for part in self.config.data.parts}

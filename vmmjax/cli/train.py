@@ -1,0 +1,54 @@
+r"""Trains a model on a prepared store.
+
+  vmmjax train --config=experiments/configs/motion_sound.py --workdir=runs/motion_sound \
+      --config.data.store=stores/motion_sound
+
+The config is a Python file; any of its keys can be set on the command line, as above. Everything the run makes
+stands in the workdir: checkpoints, log.jsonl, TensorBoard events. The same command again goes on
+where the last one stopped, to the same result bit for bit.
+"""
+
+from pathlib import Path
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from vmmjax import config as configs
+from vmmjax import objectives
+from vmmjax.cli.setup import Run
+from vmmjax.evaluation import metrics
+from vmmjax.evaluation.evaluate import predict
+from vmmjax.training import train, workdir
+from vmmjax.training.state import TrainState
+
+CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'Config file, as path.py or path.py:argument; set its keys with --config.key=value.')
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; made where it is not there.', required=True)
+ALLOW_CHANGED = flags.DEFINE_list(
+    'allow_changed', [], 'Config keys that may differ from those the run in the workdir began with.')
+flags.mark_flag_as_required('config')
+
+
+def main() -> None:
+    """The command."""
+    config, folder = configs.lock(CONFIG.value), Path(WORKDIR.value)
+    with workdir.hold(folder):
+        run = Run(config)
+        pipeline, parts = run.pipeline('train', train=True), run.parts()
+        print(pipeline.summary(), flush=True)
+
+        def evaluate(state: TrainState) -> dict[str, float]:
+            found = run.measure(predict, state, 'validation')
+            values = metrics.summary(found.scores, found.target, parts)
+            values['loss'] = metrics.cross_entropy(found.scores, found.target)
+            return {f'validation/{name}': value for name, value in values.items()}
+
+        train(config, folder, mesh=run.mesh, apply=run.apply, init=run.init,
+              objective=objectives.create(config.task, config.data.target),
+              batches=lambda step: pipeline.batches(step, run.rows), evaluate=evaluate,
+              identity={'config': configs.to_json(config), 'fingerprint': run.store.fingerprint,
+                        'classes': run.classes},
+              allow_changed=ALLOW_CHANGED.value)
+    if jax.process_index() == 0:
+        print(f'Done. Now: vmmjax evaluate --workdir={folder}')

@@ -1,0 +1,102 @@
+"""Every key a command reads, with its default; loading and comparing configs."""
+
+import difflib
+import json
+from typing import Any
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from vmmjax.errors import UserError
+
+
+def defaults() -> ConfigDict:
+    """The keys every experiment has; a config file fills in `data`, `model` and what differs.
+
+    A config file defines `get_config(arg='')`, starts from here and returns the locked result.
+    """
+    return ConfigDict(dict(
+        seed=0,  # Initialisation, data order, augmentation and dropout derive from it and the step.
+        steps=1000,
+        batch_size=32,  # Clips a step over all devices and processes.
+        log_every=20,
+        evaluate_every=200,  # 0: at the end only.
+        checkpoint_every=200,
+        keep_checkpoints=2,
+        # Parameters of another run: its workdir, and path patterns that stay as initialised.
+        init_from=dict(workdir='', skip=()),
+        freeze=(),  # Path patterns of parameters and running statistics that stay as they are.
+        mesh=dict(data=-1, fsdp=1, model=1),  # Devices an axis; -1 takes what is left.
+        sharding=(),  # ((path pattern, (axis name or None, ...)), ...); the rest by fsdp.
+        optimizer=dict(
+            name='adamw',
+            options=dict(weight_decay=1e-4),  # Keyword arguments of the optax optimizer.
+            clip=1.0,  # Global gradient norm; 0 clips nothing.
+            lr=dict(peak=1e-3, warmup_steps=50, schedule='cosine'),
+        ),
+        ema_decay=0.0,  # 0 keeps no moving average of the parameters.
+        task=dict(name='classification', label_smoothing=0.0),
+        data=dict(
+            store='',  # Folder written by `vmmjax prepare`.
+            target='label',  # Catalog column.
+            parts=(),  # Catalog columns that name parts of the target, for evaluation.
+            window=dict(seconds=2.0, start=placeholder(tuple)),
+            streams=dict(),
+            augment=dict(crop=True, color=0.0, flip=0.0, flip_pairs=()),
+            dropout=dict(),  # Modality dropout: rate a stream.
+        ),
+        model=dict(
+            preprocess=dict(),
+            encoders=dict(),
+            fusion=dict(name='concat'),
+            head=dict(name='consensus'),
+        ),
+    ))
+
+
+def lock(config: ConfigDict) -> ConfigDict:
+    """Checks that the config has the keys of `defaults()` and no other, and locks it.
+
+    Raises:
+      UserError: names a key that no command reads, and the nearest right one.
+    """
+    _check_keys(config.to_dict(), defaults().to_dict(), '')
+    return config.lock()
+
+
+# Here a config names its own streams and the arguments of what it builds; their readers check the keys.
+_OPEN = ('data.streams', 'data.dropout', 'model.preprocess', 'model.encoders', 'model.fusion',
+         'model.head', 'optimizer.options', 'task')
+
+
+def _check_keys(given: dict[str, Any], known: dict[str, Any], prefix: str) -> None:
+    for key, value in given.items():
+        path = prefix + key
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f'did you mean {prefix + near[0]!r}?' if near else f'known here: {", ".join(sorted(known))}.'
+            raise UserError(f'The config has a key {path!r} that nothing reads; {hint}')
+        if isinstance(value, dict) and path not in _OPEN:
+            _check_keys(value, known[key], path + '.')
+
+
+def to_json(config: ConfigDict) -> str:
+    """The config as JSON text with sorted keys; tuples become lists."""
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True)
+
+
+def from_json(text: str) -> ConfigDict:
+    """The config from `to_json`; sequences are lists, which every reader takes like tuples."""
+    return lock(ConfigDict(json.loads(text)))
+
+
+def differences(a: dict[str, Any], b: dict[str, Any], prefix: str = '') -> dict[str, tuple[Any, Any]]:
+    """Dotted keys at which two JSON configs differ, each with both values (None where absent)."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in sorted(a.keys() | b.keys()):
+        left, right = a.get(key), b.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            found |= differences(left, right, f'{prefix}{key}.')
+        elif left != right:
+            found[prefix + key] = (left, right)
+    return found

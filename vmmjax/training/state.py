@@ -1,0 +1,53 @@
+"""What training changes, and how it begins."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything a step reads and writes. Nothing random and no function is in it.
+
+    Attributes:
+      step: int32 scalar, steps done. Learning rate, data order and random keys derive from it.
+      params: the trained parameters.
+      model_state: the other collections of the model, such as `{'batch_stats': ...}`.
+      opt_state: the optimizer's slots.
+      ema: moving average of `params`, or None.
+    """
+
+    step: jax.Array
+    params: Any
+    model_state: Any
+    opt_state: optax.OptState
+    ema: Any = None
+
+    @property
+    def eval_params(self) -> Any:
+        """What evaluation uses: the moving average where there is one."""
+        return self.params if self.ema is None else self.ema
+
+
+def initializer(init: Callable[[jax.Array], Any], optimizer: optax.GradientTransformation,
+                use_ema: bool) -> Callable[[jax.Array], TrainState]:
+    """A function of a key that gives the first state; to be run under `jit(out_shardings=...)`.
+
+    Args:
+      init: gives the model's variables from a key.
+      optimizer: its slots are made for the parameters.
+      use_ema: whether a moving average is kept.
+    """
+    def create(key: jax.Array) -> TrainState:
+        model_state = dict(init(key))
+        params = model_state.pop('params')
+        return TrainState(
+            step=jnp.zeros((), jnp.int32), params=params, model_state=model_state,
+            opt_state=optimizer.init(params),
+            ema=jax.tree.map(jnp.copy, params) if use_ema else None)
+
+    return create

@@ -1,0 +1,65 @@
+"""The folder of a run: held by one process at a time, and of one config for ever."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vmmjax.config import differences
+from vmmjax.errors import UserError
+
+# May differ between a run and its continuation: they change what is written, not what is computed.
+FREE = ('log_every', 'evaluate_every', 'checkpoint_every', 'keep_checkpoints', 'data.store')
+
+
+@contextmanager
+def hold(workdir: Path) -> Iterator[None]:
+    """Makes the folder and holds it for this process.
+
+    The lock is the kernel's (`flock`), so a killed run leaves none behind.
+
+    Raises:
+      UserError: where the folder cannot be written, or another run holds it.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(workdir / 'lock', os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise UserError(f'The workdir {workdir} cannot be written: {error.strerror}; name another '
+                        f'--workdir.') from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(f'Another run holds the workdir {workdir}; wait for it, or name another '
+                        f'--workdir.') from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any],
+                   allowed: Sequence[str]) -> None:
+    """Refuses to go on with a checkpoint of another config, data set or class list.
+
+    Args:
+      workdir: named in the message.
+      saved: the checkpoint's identity: `config` (JSON text), `fingerprint` of the store, `classes`.
+      current: that of this run.
+      allowed: dotted config keys that may differ because the user says so.
+    """
+    changed = {key: values for key, values
+               in differences(json.loads(saved['config']), json.loads(current['config'])).items()
+               if key not in FREE and not any(key == name or key.startswith(name + '.') for name in allowed)}
+    if changed:
+        listing = '; '.join(f'{key} was {old!r}, is {new!r}' for key, (old, new) in changed.items())
+        raise UserError(f'The workdir {workdir} is of another config: {listing}. Name another --workdir, or allow '
+                        f'the change with --allow_changed={",".join(changed)}.')
+    for key in ('fingerprint', 'classes'):
+        if saved[key] != current[key]:
+            raise UserError(f'The workdir {workdir} was trained on another store ({key} differs); '
+                            f'name its own store with --config.data.store, or another --workdir.')
