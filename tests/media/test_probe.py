@@ -1,0 +1,103 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from tests.media.files import counting_frames, write_media
+from vmmjax.media.audio import read_waveform
+from vmmjax.media.probe import MediaError, probe
+from vmmjax.media.video import read_frames
+from vmmjax.media.writer import write_clip
+
+TONE = (0.5 * np.sin(np.arange(32000) / 5)).astype(np.float32)
+
+
+@pytest.fixture(scope='module')
+def noise():
+    return np.random.default_rng(0).integers(0, 256, (50, 64, 64, 3), np.uint8)
+
+
+def test_pictures_and_sound(tmp_path):
+    write_clip(tmp_path / 'a.mp4', counting_frames(50), fps=25, waveform=TONE)
+    info = probe(tmp_path / 'a.mp4')
+    assert info.duration == pytest.approx(2)
+    assert (info.fps, info.width, info.height, info.audio_rate) == (25, 64, 64, 16000)
+
+
+def test_no_sound_track(tmp_path):
+    write_clip(tmp_path / 'a.mp4', counting_frames(10), fps=10)
+    info = probe(tmp_path / 'a.mp4')
+    assert info.audio_rate is None
+    assert info.duration == pytest.approx(1)
+
+
+def test_missing_empty_and_other_files(tmp_path):
+    for name, content, reason in [('empty.mp4', b'', 'empty'), ('text.mp4', b'no media\n' * 500, 'no media file'),
+                                  ('text.txt', b'no media\n' * 500, 'text'),
+                                  ('zeros.mp4', bytes(5000), 'no media file')]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(MediaError, match=reason):
+            probe(tmp_path / name)
+    with pytest.raises(MediaError, match='no such file'):
+        probe(tmp_path / 'missing.mp4')
+
+
+@pytest.mark.parametrize('kind', ['mp4', 'faststart.mp4', 'mkv', 'avi', 'mov'])
+@pytest.mark.parametrize('share', [0.02, 0.3, 0.5, 0.8])
+def test_a_file_cut_off_is_found_out(tmp_path, noise, kind, share):
+    path = tmp_path / f'whole.{kind}'
+    write_media(path, noise, waveform=TONE, faststart='faststart' in kind)
+    probe(path)
+    cut = tmp_path / f'cut.{kind}'
+    cut.write_bytes(path.read_bytes()[:int(path.stat().st_size * share)])
+    with pytest.raises(MediaError, match=r'cut off|cannot be decoded'):
+        probe(cut)
+
+
+def test_cut_wave_file(tmp_path, shared_data):
+    whole = (shared_data / 'clips/sine_mono_s32_8000.wav').read_bytes()
+    (tmp_path / 'cut.wav').write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(MediaError, match='cut off'):
+        probe(tmp_path / 'cut.wav')
+
+
+def test_the_error_survives_a_process(tmp_path):
+    error = pickle.loads(pickle.dumps(MediaError(tmp_path, 'it is empty')))
+    assert str(error) == f'{tmp_path}: it is empty.'
+
+
+@pytest.mark.parametrize('seed', range(30))
+def test_damage_is_read_or_rejected_with_a_sentence(tmp_path, noise, seed):
+    """Bytes overwritten anywhere: either arrays of the right shape come out, or a MediaError."""
+    path = tmp_path / 'clip.mp4'
+    write_media(path, noise[:20], waveform=TONE[:12800], options={'preset': 'ultrafast'})
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    header = content.find(b'moov')
+    for _ in range(rng.integers(1, 20)):
+        low = header if rng.integers(2) else 0  # The header is small: aim at it half of the time.
+        content[rng.integers(low, len(content))] = rng.integers(256)
+    path.write_bytes(content)
+    try:
+        info = probe(path)
+        if info.fps is not None:
+            assert read_frames(path, start=0, end=0.8, fps=25, short_side=32).shape[0] == 20
+        waveform = read_waveform(path, start=0, end=0.8, rate=16000)
+        assert waveform is None or waveform.shape == (12800,)
+    except MediaError:
+        pass
+
+
+def test_every_real_clip_is_read_or_rejected(shared_data):
+    folders = ['clips', 'grid/clips', 'fights/clips', 'esc10/clips']
+    files = [path for folder in folders for path in sorted((shared_data / folder).iterdir())[:25]]
+    assert len(files) > 60
+    for path in files:
+        assert probe(path).duration > 0.5, path
+
+
+def test_declared_lengths_of_real_clips(shared_data):
+    info = probe(shared_data / 'clips/mmaction2_test.avi')
+    assert info.duration == pytest.approx(6.6, abs=0.1)
+    assert info.audio_rate == 44100
+    assert probe(shared_data / 'clips/nasa_13013.mp4.audio.mp3').fps is None

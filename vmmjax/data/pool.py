@@ -1,0 +1,58 @@
+"""A pool of spawned processes that works through a list in order, shows progress and never outlives its parent."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from vmmjax.errors import UserError
+
+
+def ordered_map(function: Callable[[Any], Any], items: Sequence[Any], *, workers: int, label: str,
+                progress: bool = True, chunk: int = 1) -> Iterator[Any]:
+    """Yields `function(item)` for every item, in order.
+
+    Args:
+      function: of one item; it and the items are pickled.
+      items: the work.
+      workers: processes; 1 works in this one.
+      label: what the progress bar says.
+      progress: whether there is a progress bar.
+      chunk: items handed to a process at a time.
+
+    Raises:
+      UserError: where a process was killed. What the function raises is raised here.
+    """
+    bar = {'desc': label, 'total': len(items), 'disable': not progress, 'mininterval': 0.5}
+    if workers <= 1:
+        yield from tqdm(map(function, items), **bar)
+        return
+    context = multiprocessing.get_context('spawn')  # A fork of a process with TensorFlow's threads hangs.
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
+    try:
+        yield from tqdm(pool.map(function, items, chunksize=chunk), **bar)
+    except BrokenProcessPool as error:
+        raise UserError(f'A process was killed while {label} (out of memory?): the same command again goes on '
+                        f'from here, perhaps with fewer workers.') from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def begin_worker() -> None:
+    """In a worker: one thread for OpenCV, and an end when the parent is killed."""
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # A worker has one.
+
+    def end_with_parent() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
