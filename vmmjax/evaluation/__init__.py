@@ -1,0 +1,1 @@
+"""How good a trained model is: exact predictions, metrics, every subset of its streams, and a report."""

@@ -1,0 +1,161 @@
+"""Metrics of classification: from scores and targets on the host to plain JSON values.
+
+What training needs at every validation (`summary`, `cross_entropy`) is NumPy only; the per-class table and
+the confusion matrix come from scikit-learn, of the extra `[evaluation]`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vmmjax.errors import UserError
+from vmmjax.evaluation import extra
+
+
+def classification(scores: np.ndarray, targets: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Everything that is told of a single-label classifier.
+
+    Args:
+      scores: float (N, C), the higher the likelier; only their order counts. Of equal scores the first wins.
+      targets: int (N,), the right class of each clip.
+      classes: the C names.
+
+    Returns:
+      Plain JSON values: `examples`, `accuracy`, `top5` (the right class is among the min(5, C) best),
+      `per_class` (a list of `name`, `precision`, `recall`, `f1`, `support`; a quotient by zero counts as 0)
+      and `confusion` (C x C counts, rows = truth, columns = prediction).
+
+    Raises:
+      UserError: for scores that are not finite, shapes or targets that do not fit, or no clips at all.
+    """
+    _check(scores, targets)
+    if len(classes) != scores.shape[1]:
+        raise UserError(f'The scores have {scores.shape[1]} columns, but there are {len(classes)} classes.')
+    sklearn_metrics = extra.load('sklearn.metrics')
+    labels = np.arange(len(classes))
+    predicted = scores.argmax(axis=1)
+    precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
+        targets, predicted, labels=labels, zero_division=0)
+    return {
+        'examples': len(targets),
+        'accuracy': _accuracy(scores, targets),
+        'top5': _top5(scores, targets),
+        'per_class': [
+            {'name': str(name), 'precision': float(p), 'recall': float(r), 'f1': float(f), 'support': int(s)}
+            for name, p, r, f, s in zip(classes, precision, recall, f1, support, strict=True)],
+        'confusion': sklearn_metrics.confusion_matrix(targets, predicted, labels=labels).tolist(),
+    }
+
+
+def summary(scores: np.ndarray, targets: np.ndarray,
+            parts: Mapping[str, Sequence[str | int]]) -> dict[str, float]:
+    """The headline figures: `accuracy`, `top5`, and the accuracy on each part of the label.
+
+    Args:
+      scores: float (N, C).
+      targets: int (N,).
+      parts: each part's value for every class, such as `{'motion': ['left', 'right']}`
+        (see `part_classes`).
+
+    Raises:
+      UserError: as `classification`.
+    """
+    _check(scores, targets)
+    return {'accuracy': _accuracy(scores, targets), 'top5': _top5(scores, targets),
+            **{name: part_accuracy(scores, targets, values) for name, values in parts.items()}}
+
+
+def part_accuracy(scores: np.ndarray, targets: np.ndarray, part_of_class: Sequence[str | int]) -> float:
+    """How often the predicted class has the part of the right one (left+rising for left+falling: motion).
+
+    Args:
+      scores: float (N, C).
+      targets: int (N,).
+      part_of_class: the part's value of each of the C classes.
+
+    Raises:
+      UserError: as `classification`.
+    """
+    _check(scores, targets)
+    part = np.asarray(part_of_class)
+    if part.shape != scores.shape[1:]:
+        raise UserError(f'The scores have {scores.shape[1]} columns, but {len(part)} classes have a part.')
+    return float((part[scores.argmax(axis=1)] == part[targets]).mean())
+
+
+def part_classes(target_values: Sequence[str] | np.ndarray, part_values: Sequence[str] | np.ndarray, *,
+                 name: str) -> list[str]:
+    """The part's value of every class, from the catalog's rows.
+
+    Args:
+      target_values: the target column, one class name a row.
+      part_values: the part's column, one value a row.
+      name: the part's name, for the message.
+
+    Returns:
+      One value a class, in the order of the sorted class names.
+
+    Raises:
+      UserError: where a class has more than one value of the part.
+    """
+    found: dict[str, set[str]] = {}
+    for target, value in zip(target_values, part_values, strict=True):
+        found.setdefault(str(target), set()).add(str(value))
+    for target, values in found.items():
+        if len(values) > 1:
+            raise UserError(f'{name!r} is no part of the label: the class {target!r} has the values '
+                            f'{", ".join(map(repr, sorted(values)))} of it; take it out of data.parts.')
+    return [found[target].pop() for target in sorted(found)]
+
+
+def cross_entropy(scores: np.ndarray, targets: np.ndarray) -> float:
+    """The mean negative log-likelihood in nats, with the scores taken as logits.
+
+    Args:
+      scores: float (N, C).
+      targets: int (N,).
+
+    Raises:
+      UserError: as `classification`.
+    """
+    _check(scores, targets)
+    shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
+    log_likelihood = shifted[np.arange(len(targets)), targets] - np.log(np.exp(shifted).sum(axis=1))
+    return float(-log_likelihood.mean())
+
+
+def chance(targets: np.ndarray, parts: Mapping[str, Sequence[str | int]]) -> dict[str, float]:
+    """What always naming the most frequent value gets: `accuracy` for the target, and each part's.
+
+    Args:
+      targets: int (N,), N >= 1.
+      parts: as in `summary`.
+    """
+    columns = {'accuracy': targets, **{name: np.asarray(values)[targets] for name, values in parts.items()}}
+    return {name: float(np.unique(values, return_counts=True)[1].max() / len(values))
+            for name, values in columns.items()}
+
+
+def _accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
+    return float((scores.argmax(axis=1) == targets).mean())
+
+
+def _top5(scores: np.ndarray, targets: np.ndarray) -> float:
+    # A stable sort, so that of equal scores the first class wins, as in argmax.
+    best = np.argsort(-scores, axis=1, kind='stable')[:, :5]
+    return float((best == targets[:, None]).any(axis=1).mean())
+
+
+def _check(scores: np.ndarray, targets: np.ndarray) -> None:
+    if scores.ndim != 2 or targets.shape != scores.shape[:1]:
+        raise UserError(f'Scores must be (N, C) and targets (N,), not {scores.shape} and {targets.shape}.')
+    if not len(targets):
+        raise UserError('There are no clips to measure: the split is empty.')
+    broken = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if len(broken):
+        raise UserError(f'The scores of {len(broken)} of {len(scores)} clips are NaN or infinite: the model '
+                        f'has diverged; evaluate an earlier checkpoint, or train with a lower learning rate.')
+    if targets.min() < 0 or targets.max() >= scores.shape[1]:
+        raise UserError(f'Targets must lie in 0..{scores.shape[1] - 1}, but they reach from {targets.min()} '
+                        f'to {targets.max()}: were store and checkpoint made with the same classes?')

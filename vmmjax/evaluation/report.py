@@ -1,0 +1,178 @@
+"""What a person reads: a table on the terminal, and one page for screen, phone and print."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vmmjax.errors import UserError
+from vmmjax.evaluation import curves, extra
+from vmmjax.evaluation.evaluate import write_text
+
+_WIDTH = 100  # Columns of the terminal.
+_MOST_CLASSES_SHOWN = 40  # Beyond it: the classes of lowest F1, and no matrix but its largest mistakes.
+
+
+def terminal_table(result: Mapping[str, Any]) -> str:
+    """The result as plain text of at most 100 columns: subsets by metrics in percent, then the classes.
+
+    Args:
+      result: as `evaluate.result` gives it.
+    """
+    keys = _columns(result)
+    rows = [[name, str(row['examples']), *(_percent(row[key]) for key in keys)]
+            for name, row in result['subsets'].items()]
+    rows.append(['most frequent class', str(result['examples']),
+                 *(_percent(result['chance'].get(key)) for key in keys)])
+    shown = _shown_classes(result)
+    title = (f'{result["split"]} split, step {result["step"]}: {result["examples"]} clips, '
+             f'accuracy {_percent(result["metrics"]["accuracy"])} %, loss {result["metrics"]["loss"]:.4f}')
+    lines = [title, '', *_aligned(['streams', 'clips', *keys], rows), '']
+    if len(shown) < len(result['classes']):
+        lines += [f'The {len(shown)} of {len(result["classes"])} classes with the lowest F1:']
+    lines += _aligned(['class', 'precision', 'recall', 'f1', 'clips'],
+                      [[row['name'], *(_percent(row[key]) for key in ('precision', 'recall', 'f1')),
+                        str(row['support'])] for row in shown])
+    return '\n'.join(lines) + '\n'
+
+
+def beside(result: Mapping[str, Any], others: Sequence[Path]) -> dict[str, Any]:
+    """The result with the subsets of other runs, measured on the same split, as further rows.
+
+    Args:
+      result: as `evaluate.result` gives it.
+      others: the other runs' workdirs; the rows are named after them, as `shuffled: rgb`.
+
+    Raises:
+      UserError: for a run that was not measured on this split, or has other metrics.
+    """
+    rows = dict(result['subsets'])
+    for workdir in others:
+        path = workdir / 'eval' / f'{result["split"]}.json'
+        if not path.is_file():
+            raise UserError(f'{path} is not there; run vmmjax evaluate --workdir={workdir} '
+                            f'--split={result["split"]} first.')
+        other = _read(path)
+        if other['metrics'].keys() != result['metrics'].keys():
+            raise UserError(f'{path} has other metrics ({", ".join(other["metrics"])}) than this run '
+                            f'({", ".join(result["metrics"])}); they cannot stand in one table.')
+        rows |= {f'{workdir.name}: {name}': row for name, row in other['subsets'].items()}
+    return {**result, 'subsets': rows}
+
+
+def write(workdir: Path, *, title: str = '', config: str = '', command: str = '', others: Sequence[Path] = (),
+          splits: Sequence[str] = ('test', 'validation')) -> Path:
+    """Writes `<workdir>/report.html` from the workdir's `log.jsonl` and `eval/*.json`, whichever are there.
+
+    The page is one file, needs no network, runs no script, and the same input gives the same bytes. Absolute
+    paths in `config` and `command` are shortened: relative to the current folder, else '…/name'.
+
+    Args:
+      workdir: the run's folder.
+      title: the page's headline, such as the experiment's name; by default the folder's name.
+      config: the configuration as text.
+      command: the command that repeats the run.
+      others: workdirs of other runs whose rows stand beside this one's in the first split's table (`beside`).
+      splits: the splits a reader expects, the most telling first; of one without result the page says so.
+
+    Returns:
+      The page's path.
+
+    Raises:
+      UserError: where a result cannot be read or the page not be written.
+    """
+    jinja2 = extra.load('jinja2')
+    workdir = Path(workdir)
+    results = {path.stem: _read(path) for path in sorted((workdir / 'eval').glob('*.json'))}
+    order = [split for split in splits if split in results]
+    order += [split for split in results if split not in order]
+    if order:
+        results[order[0]] = beside(results[order[0]], others)
+    fractions = {key for result in results.values() for key in _columns(result)} | {'accuracy', 'top5'}
+    log = workdir / 'log.jsonl'
+    series, broken = curves.read_log(log) if log.exists() else ({}, 0)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
+                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters['percent'] = _percent
+    page = environment.get_template('report.html').render(
+        title=title or workdir.resolve().name, config=without_paths(config), command=without_paths(command),
+        results=[_view(results[split]) for split in order],
+        missing=[split for split in splits if split not in results],
+        panels=curves.panels(series, fractions), logged=log.exists(), broken=broken)
+    path = workdir / 'report.html'
+    write_text(path, page)
+    return path
+
+
+def without_paths(text: str) -> str:
+    """Shortens absolute paths, so that a page tells nothing of the machine: '/home/me/store' -> '…/store'.
+
+    Paths in the current folder become relative to it. URLs such as gs://bucket/store stay.
+    """
+    def shortened(path: str) -> str:
+        if Path(path).is_relative_to(Path.cwd()):
+            return str(Path(path).relative_to(Path.cwd()))
+        return '…/' + path.rstrip('/').rpartition('/')[2]
+
+    # First what is quoted, as it may hold blanks; then what starts a word.
+    text = re.sub(r"""(['"])(/[^'"\n]+)\1""", lambda match: match[1] + shortened(match[2]) + match[1], text)
+    return re.sub(r"""(?<![\w:/~.…*)\]}<-])/[^\s'",;)\]}]+""", lambda match: shortened(match[0]), text)
+
+
+def _view(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds to a result what the page shows of it."""
+    names, confusion = result['classes'], result['confusion']
+    mistakes = sorted(((count, names[truth], names[prediction])
+                       for truth, row in enumerate(confusion) for prediction, count in enumerate(row)
+                       if count and truth != prediction), key=lambda mistake: -mistake[0])
+    return {
+        **result,
+        'columns': _columns(result),
+        'shown_classes': _shown_classes(result),
+        'mistakes': [{'count': count, 'truth': truth, 'prediction': prediction}
+                     for count, truth, prediction in mistakes[:_MOST_CLASSES_SHOWN]],
+        # Rows as fractions of the truth, for the shades; None: too many classes for a matrix.
+        'matrix': None if len(names) > _MOST_CLASSES_SHOWN else [
+            {'name': name, 'cells': [{'count': count, 'share': count / max(1, sum(row))} for count in row]}
+            for name, row in zip(names, confusion, strict=True)],
+    }
+
+
+def _columns(result: Mapping[str, Any]) -> list[str]:
+    """The metrics given in percent: accuracy, top-5 where it says more, and the parts."""
+    few = len(result['classes']) <= 5
+    return [key for key in result['metrics'] if key != 'loss' and not (key == 'top5' and few)]
+
+
+def _shown_classes(result: Mapping[str, Any]) -> list[Any]:
+    rows = result['per_class']
+    if len(rows) <= _MOST_CLASSES_SHOWN:
+        return rows
+    return sorted(rows, key=lambda row: row['f1'])[:_MOST_CLASSES_SHOWN]
+
+
+def _percent(value: float | None) -> str:
+    return '–' if value is None else f'{100 * value:.1f}'
+
+
+def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Names to the left and cut where they are too long, figures to the right."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    widths[0] = max(12, min(widths[0], _WIDTH - sum(width + 2 for width in widths[1:])))
+    lines = []
+    for row in (header, *rows):
+        name = ' '.join(row[0].split())
+        name = name if len(name) <= widths[0] else name[:widths[0] - 1] + '…'
+        figures = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append('  '.join([name.ljust(widths[0]), *figures]))
+    return [lines[0], '-' * len(lines[0]), *lines[1:]]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise UserError(f'{path} is no result of an evaluation ({error}): delete it and run '
+                        f'vmmjax evaluate again.') from error
