@@ -5,12 +5,18 @@ import os
 # Before JAX or TensorFlow are imported: tests are deterministic on the CPU and quiet.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
 # Eight devices for tests of sharding; all others use the first.
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The first example of a property compiles; how long that takes says nothing.
+settings.register_profile('vmmjax', deadline=None, derandomize=True)
+settings.load_profile('vmmjax')
 
 _SHARED = Path(os.environ.get('VMMJAX_SHARED', Path(__file__).resolve().parents[2] / 'shared'))
 

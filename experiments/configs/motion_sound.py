@@ -21,8 +21,8 @@ def get_config(arg: str = '') -> ConfigDict:
     if arg and arg not in CONTROLS:
         raise UserError(f'motion_sound.py has no argument {arg!r}: {did_you_mean(arg, CONTROLS)}.')
     config = configs.defaults()
-    config.steps, config.batch_size = 600, 32
-    config.log_every, config.evaluate_every, config.checkpoint_every = 20, 200, 100
+    config.steps, config.batch_size = 320, 32
+    config.log_every, config.evaluate_every, config.checkpoint_every = 20, 160, 80
     config.optimizer.lr.peak = 3e-3
     config.data.store = 'stores/motion_sound'
     config.data.parts = ('motion', 'axis', 'tone')
@@ -36,7 +36,7 @@ def get_config(arg: str = '') -> ConfigDict:
         rgb=dict(name='i3d', width_multiplier=0.125, bn_momentum=0.9),
         audio=dict(name='conv2d_audio'))
     if arg:
-        config.steps = 400
+        config.steps = 240
         config.data.dropout = {}
         for part in (config.data.streams, config.model.preprocess, config.model.encoders):
             del part.audio

@@ -23,6 +23,7 @@ from vmmjax.training.state import TrainState
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.', required=True)
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
+BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained.')
 
 
@@ -45,9 +46,12 @@ def main() -> None:
     measured = evaluate.result(run.measure(evaluate.subsets, state, SPLIT.value), split=SPLIT.value, step=newest,
                                classes=run.classes, parts=run.parts())
     if jax.process_index() == 0:
+        others = [Path(name) for name in BESIDE.value]
         path = evaluate.write(folder, measured)
-        print(report.terminal_table(measured))
-        print(f'\nWrote {path} and {report.write(folder, config=meta["config"])}.')
+        page = report.write(folder, config=meta['config'], others=others,
+                            command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')
+        print(report.terminal_table(report.beside(measured, others)))
+        print(f'Wrote {path} and {page}.')
 
 
 def restore(run: Run, checkpoints: Checkpoints, step: int) -> TrainState:

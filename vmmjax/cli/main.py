@@ -1,11 +1,12 @@
 """`vmmjax COMMAND [--flag=value ...]`: finds the command, reads its flags, runs it."""
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
 
-from absl import flags, logging
+from absl import flags
 
 from vmmjax.errors import UserError, did_you_mean
 
@@ -20,6 +21,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     """The console script; exits with 0, or with 2 after one sentence about what the user can mend."""
     # TensorFlow only reads data here; its notes about CPU features help nobody.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         sys.exit(_dispatch(arguments))
@@ -46,24 +48,35 @@ def _dispatch(arguments: list[str]) -> int:
     if positional:
         raise UserError(f'`vmmjax {command}` takes flags only, not {positional[0]!r}; '
                         f'see `vmmjax {command} --help`.')
-    logging.use_absl_handler()
-    logging.set_verbosity(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format='%(message)s')
+    # Orbax warns through absl about checkpoints without metadata of its own, which ours do not need.
+    logging.getLogger('absl').setLevel(logging.ERROR)
     module.main()
     return 0
 
 
 def _parse(command: str, rest: list[str]) -> list[str]:
+    _check_config_is_there(rest)
     try:
         return flags.FLAGS([f'vmmjax {command}', *rest])[1:]
     except flags.Error as error:
         text = ' '.join(str(error).replace('FATAL Flags parsing error:', '').split())
         raise UserError(f'{text.rstrip(".")}. See `vmmjax {command} --help`.') from error
     except (AttributeError, KeyError) as error:
-        # A config is locked: ml_collections names the nearest key.
-        raise UserError(f'{" ".join(str(error.args[0]).split())}') from error
-    except FileNotFoundError as error:
-        raise UserError(f'The config file {error.filename} is not there; see experiments/configs/ '
-                        f'for those that are shipped.') from error
+        # A config is locked; ml_collections names the nearest key on a line of its own.
+        text = str(error.args[0]).strip('\'"').replace('\\n', '\n').replace("\\'", "'")
+        key, _, hint = text.partition('\n')
+        raise UserError(f'The config has no key {key}. {hint}') from error
+
+
+def _check_config_is_there(arguments: Sequence[str]) -> None:
+    # A missing file is noticed by ml_collections only when its values are read, in a message of many lines.
+    for argument in arguments:
+        if argument.startswith('--config='):
+            path = argument.removeprefix('--config=').partition(':')[0]
+            if not os.path.isfile(path):
+                raise UserError(f'The config file {path} is not there; those that are shipped stand in '
+                                f'experiments/configs/.')
 
 
 def _overview() -> str:
@@ -74,10 +87,9 @@ def _overview() -> str:
 
 def _flag_help(module: str) -> str:
     lines = ['Flags:']
-    for flag in sorted(flags.FLAGS.get_flags_for_module(module) or
-                       flags.FLAGS.flags_by_module_dict().get(module, []), key=lambda flag: flag.name):
-        default = '' if flag.default in (None, '', []) else f' (default: {flag.default_as_str})'
-        lines.append(f'  --{flag.name}: {flag.help}{default}')
+    for flag in sorted(flags.FLAGS.get_flags_for_module(module), key=lambda flag: flag.name):
+        default = str(flag.default_as_str).strip("'") if flag.default not in (None, '', []) else ''
+        lines.append(f'  --{flag.name}: {flag.help}' + (f' (default: {default})' if default else ''))
     return '\n'.join(lines)
 
 
