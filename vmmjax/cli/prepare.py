@@ -21,7 +21,7 @@ from typing import Any
 from absl import flags
 
 from vmmjax import registry
-from vmmjax.data import columns, sources
+from vmmjax.data import columns, sources, synthetic
 from vmmjax.data.prepare import Summary, prepare
 from vmmjax.errors import UserError, did_you_mean
 
@@ -39,10 +39,11 @@ WINDOW_MS = flags.DEFINE_float('window_ms', columns.Audio.window_ms, 'Millisecon
 BANDS = flags.DEFINE_integer('bands', columns.Audio.bands, 'Mel bands.')
 FMIN = flags.DEFINE_float('fmin', columns.Audio.fmin, 'Lowest frequency of the bands, Hz.')
 FMAX = flags.DEFINE_float('fmax', columns.Audio.fmax, 'Highest frequency of the bands, Hz.')
-WORKERS = flags.DEFINE_integer('workers', os.cpu_count(), 'Processes that decode.', lower_bound=1)
+WORKERS = flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes that decode.', lower_bound=1)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of a synthetic source.', lower_bound=0)
 SIZES = flags.DEFINE_list(
-    'sizes', [], 'Clips of a synthetic source a split, such as train=1600,validation=160,test=800.')
+    'sizes', [f'{split}={clips}' for split, clips in synthetic.SIZES.items()],
+    'Clips of a synthetic source a split.')
 FILES = flags.DEFINE_string(
     'files', None, 'Folder for the files of a synthetic source; <store>_files unless given.')
 
@@ -83,15 +84,14 @@ def _read_source(store: Path) -> tuple[list[sources.Clip], str]:
     source = SOURCE.value
     if not source.startswith('synthetic:'):
         for flag in (SIZES, FILES):
-            if flag.value:
+            if flag.present:
                 raise UserError(f'--{flag.name} is for synthetic sources; leave it out for {source}.')
         return sources.read(source), Path(source).name
     name = source.removeprefix('synthetic:')
     if name not in sources.SYNTHETIC:
         raise UserError(f'There is no synthetic data set {name!r}: {did_you_mean(name, sources.SYNTHETIC)}.')
     files = Path(FILES.value) if FILES.value else store.with_name(f'{store.name}_files')
-    sizes = {'sizes': _sizes()} if SIZES.value else {}
-    manifest = sources.SYNTHETIC[name](files, seed=SEED.value, workers=WORKERS.value, **sizes)
+    manifest = sources.SYNTHETIC[name](files, seed=SEED.value, sizes=_sizes(), workers=WORKERS.value)
     return sources.read(str(manifest)), f'{source} with seed {SEED.value}'
 
 

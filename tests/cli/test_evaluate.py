@@ -1,0 +1,51 @@
+import json
+import shutil
+
+import pytest
+
+from tests.cli.conftest import refused, vmmjax
+
+
+def test_every_subset_is_measured_on_the_clips_that_have_it(trained):
+    found = vmmjax('evaluate', f'--workdir={trained}')
+    assert found.returncode == 0, found.stderr
+    result = json.loads((trained / 'eval' / 'test.json').read_text())
+    assert result['examples'] == 21
+    assert 0 <= result['metrics']['accuracy'] <= 1
+    assert list(result['subsets']) == ['audio+rgb', 'audio', 'rgb']
+    assert [row['examples'] for row in result['subsets'].values()] == [19, 19, 21]
+    for row in result['subsets'].values():
+        assert {'accuracy', 'motion', 'axis', 'tone'} <= row.keys()
+        assert row['accuracy'] <= min(row['motion'], row['tone'])
+        assert row['motion'] <= row['axis']
+    assert sum(map(sum, result['confusion'])) == 21
+    for name in ('audio+rgb', 'precision', 'most frequent class'):
+        assert name in found.stdout
+    assert (trained / 'report.html').exists()
+
+
+def test_a_second_evaluation_gives_the_same_bytes(trained):
+    vmmjax('evaluate', f'--workdir={trained}', '--split=validation')
+    first = (trained / 'eval' / 'validation.json').read_text()
+    vmmjax('evaluate', f'--workdir={trained}', '--split=validation')
+    assert (trained / 'eval' / 'validation.json').read_text() == first
+
+
+def test_another_run_stands_beside(trained, tmp_path):
+    other = tmp_path / 'other'
+    shutil.copytree(trained, other)
+    vmmjax('evaluate', f'--workdir={other}')
+    found = vmmjax('evaluate', f'--workdir={trained}', f'--beside={other}')
+    assert 'other: rgb' in found.stdout
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['--split=tset'], "'tset'"),
+    (['--store=nowhere'], 'nowhere is not a finished store'),
+])
+def test_what_a_user_gets_wrong_is_one_sentence(trained, arguments, message):
+    assert message in refused('evaluate', f'--workdir={trained}', *arguments)
+
+
+def test_a_workdir_without_checkpoint(tmp_path):
+    assert 'no checkpoint' in refused('evaluate', f'--workdir={tmp_path}')

@@ -1,0 +1,74 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data import fakes
+from vmmjax.data.store import Store
+
+
+@pytest.fixture(scope='module')
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fakes.write_source(tmp_path_factory.mktemp('source'), {'train': 3, 'test': 2})
+
+
+def _vmmjax(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, '-m', 'vmmjax.cli.main', 'prepare', *arguments], text=True,
+                          capture_output=True, check=False, cwd=Path(__file__).parents[2])
+
+
+def test_files_to_a_store_and_again(manifest: Path, tmp_path: Path) -> None:
+    store = tmp_path / 'store'
+    (manifest.parent / '001.mp4').write_bytes(b'')
+    arguments = (f'--source={manifest}', f'--store={store}', '--columns=rgb,tests.data.fakes:Ramp', '--fps=10',
+                 '--short_side=24', '--workers=1')
+    first = _vmmjax(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert '4 clips, prepared rgb, ramp' in first.stdout
+    assert f'1 could not be read: see {store}/rejected.csv' in first.stdout
+    assert 'rgb: 100%' in first.stderr
+    assert list(Store(store).columns) == ['ramp', 'rgb']
+    again = _vmmjax(*arguments)
+    assert 'nothing was done again' in again.stdout
+    other = _vmmjax(*arguments, '--short_side=20')
+    assert other.returncode == 2
+    assert 'was prepared with short_side=24, not 20' in other.stderr
+    assert 'Traceback' not in other.stderr
+
+
+def test_synthetic_files_stand_beside_the_store(tmp_path: Path) -> None:
+    done = _vmmjax('--source=synthetic:motion_sound', f'--store={tmp_path}/store', '--columns=rgb', '--workers=1',
+                   '--short_side=48', '--seed=3', '--sizes=train=8,test=8')
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'store_files' / 'manifest.csv').is_file()
+    store = Store(tmp_path / 'store')
+    assert store.splits == {'train': range(0, 8), 'test': range(8, 16)}
+    assert len(store.classes('label')) == 8
+    np.testing.assert_array_equal(store.columns['rgb'].lengths, 50)
+
+
+@pytest.mark.parametrize(('arguments', 'said'), [
+    (['--source=nothing.csv'], 'nothing.csv'),
+    (['--source=synthetic:motion_sond'], "did you mean 'motion_sound'"),
+    (['--source=synthetic:motion_sound', '--sizes=train'], '--sizes'),
+    (['--source=tests', '--sizes=train=3'], 'for synthetic sources'),
+    (['--source=tests', '--columns=rbg'], "did you mean 'rgb'"),
+    (['--source=tests', '--fps=0'], 'fps'),
+    ([], 'source'),
+])
+def test_bad_input_is_one_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = _vmmjax(f'--store={tmp_path}/store', *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'store').exists()
+
+
+def test_help_shows_two_examples_and_the_flags() -> None:
+    shown = _vmmjax('--help').stdout
+    assert shown.count('vmmjax prepare --source') >= 2
+    for flag in ('source', 'store', 'columns', 'fps', 'short_side', 'audio_rate', 'hop_ms', 'bands', 'workers', 'seed',
+                 'sizes', 'files'):
+        assert f'--{flag}' in shown

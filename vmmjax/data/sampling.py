@@ -1,0 +1,132 @@
+"""Which row stands at a position, and which frames of it are seen: index arithmetic only.
+
+Every draw is a function of (seed, position), so that batches do not depend on processes, threads or restarts.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+_SMALL = 64  # `index_shuffle` mixes fewer rows than this poorly.
+_NUDGE = 1e-6  # Of a frame; a sample that falls on a frame's first instant up to rounding belongs to it.
+
+# Places in the window, as fractions, of `frames` samples: (draws (B, frames) in [0, 1), train) -> (B, frames).
+Sampling = Callable[[np.ndarray, bool], np.ndarray]
+
+
+def uniform(seed: int, positions: np.ndarray, name: str, count: int) -> np.ndarray:
+    """Random numbers in [0, 1) keyed by (seed, position, name), whatever else is drawn.
+
+    NumPy's Philox4x64 is counter based (Salmon et al. 2011): the key is (seed, position), the name is
+    hashed into the counter.
+
+    Args:
+      seed: the run's seed.
+      positions: int64 (B,).
+      name: what the numbers are for.
+      count: numbers a position.
+
+    Returns:
+      float64 (B, count).
+    """
+    counter = np.array([0, 0, 0, zlib.crc32(name.encode())], np.uint64)
+    out = np.empty((len(positions), count))
+    for i, position in enumerate(positions):
+        key = np.array([seed, position], np.uint64)
+        np.random.Generator(np.random.Philox(key=key, counter=counter)).random(out=out[i])
+    return out
+
+
+def shuffled_rows(positions: np.ndarray, rows: int, seed: int) -> np.ndarray:
+    """The row at each position of an endless training run: every epoch is a permutation of its own.
+
+    Args:
+      positions: int64 (B,), from 0 on; position // rows is the epoch.
+      rows: rows of the split.
+      seed: the run's seed.
+
+    Returns:
+      int64 (B,) in [0, rows).
+    """
+    epochs, places = positions // rows, positions % rows
+    out = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        if rows < _SMALL:
+            key = np.array([seed, epoch], np.uint64)
+            out[here] = np.random.Generator(np.random.Philox(key=key)).permutation(rows)[places[here]]
+        else:
+            out[here] = tf.random.experimental.index_shuffle(
+                places[here], seed=tf.constant([seed, epoch], tf.int64), max_index=np.int64(rows - 1)).numpy()
+    return out
+
+
+def window_starts(draws: np.ndarray, durations: np.ndarray, seconds: float,
+                  start: tuple[float, float] | None) -> np.ndarray:
+    """Where the windows begin.
+
+    Args:
+      draws: float64 (B,) in [0, 1]; 0.5 is the middle, for evaluation.
+      durations: float64 (B,), seconds of each clip.
+      seconds: length of the window.
+      start: earliest and latest start in seconds, or None for wherever the window lies inside the clip;
+        a clip shorter than the window starts at 0.
+
+    Returns:
+      float64 (B,), seconds from the clip's start.
+    """
+    if start is None:
+        return draws * np.maximum(durations - seconds, 0.0)
+    return start[0] + draws * (start[1] - start[0])
+
+
+def dense(draws: np.ndarray, train: bool) -> np.ndarray:
+    """The centres of equal parts of the window."""
+    del train
+    frames = draws.shape[1]
+    return np.broadcast_to((np.arange(frames) + 0.5) / frames, draws.shape)
+
+
+def segments(draws: np.ndarray, train: bool) -> np.ndarray:
+    """A random place inside each of equal parts in training, the centre otherwise (Wang et al. 2016, TSN)."""
+    return (np.arange(draws.shape[1]) + draws) / draws.shape[1] if train else dense(draws, train)
+
+
+def shuffled(draws: np.ndarray, train: bool) -> np.ndarray:
+    """As `dense`, but in a random order: an ablation that takes the order of time away."""
+    return np.take_along_axis(dense(draws, train), np.argsort(draws, axis=1), axis=1)
+
+
+SAMPLINGS: Mapping[str, Sampling] = {'dense': dense, 'segments': segments, 'shuffled': shuffled}
+
+
+def sampled_frames(starts: np.ndarray, seconds: float, places: np.ndarray, rate: float) -> np.ndarray:
+    """Frames of a column that are on at given places of the window.
+
+    Args:
+      starts: float64 (B,), seconds.
+      seconds: length of the window.
+      places: float64 (B, T), fractions of the window.
+      rate: the column's frames a second.
+
+    Returns:
+      int64 (B, T); frame i lasts from i / rate to (i + 1) / rate.
+    """
+    return np.floor((starts[:, None] + places * seconds) * rate + _NUDGE).astype(np.int64)
+
+
+def all_frames(starts: np.ndarray, seconds: float, rate: float) -> np.ndarray:
+    """Every frame of a column in the window.
+
+    Args:
+      starts: float64 (B,), seconds.
+      seconds: length of the window.
+      rate: the column's frames a second.
+
+    Returns:
+      int64 (B, F), F = round(seconds * rate), from the frame nearest to the window's start on.
+    """
+    first = np.round(starts * rate).astype(np.int64)
+    return first[:, None] + np.arange(max(1, round(seconds * rate)))

@@ -1,0 +1,153 @@
+"""The read side of a store: a catalog of clips and one column of ArrayRecord files a modality."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_record.python import array_record_data_source
+
+from vmmjax.data import catalog
+from vmmjax.errors import UserError, did_you_mean
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One modality of every clip, in catalog order.
+
+    Attributes:
+      name: folder in the store.
+      kind: `picture` (JPEG frames), `flow` (PNG frames) or `array` (float32 frames), see `columns`.
+      rate: frames a second.
+      chunk: frames of a full record.
+      shape: shape of an `array` frame; empty for pictures.
+      lengths: int32 (rows,), frames of each clip; 0 where it lacks the modality.
+      offsets: int64 (rows + 1,); records offsets[r] to offsets[r + 1] - 1 are clip r's.
+      sizes: int32 (rows, 2), height and width of each clip's pictures; zeros for arrays.
+      files: the shards in order.
+    """
+
+    name: str
+    kind: str
+    rate: float
+    chunk: int
+    shape: tuple[int, ...]
+    lengths: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    files: tuple[Path, ...]
+
+    @functools.cached_property
+    def _source(self) -> array_record_data_source.ArrayRecordDataSource:
+        return array_record_data_source.ArrayRecordDataSource([str(file) for file in self.files])
+
+    def records(self, indices: np.ndarray) -> list[bytes]:
+        """Serialised `tf.train.Example`s by record number; safe to call from several threads."""
+        # The reader does not take an empty list.
+        return list(self._source.__getitems__(indices.tolist())) if len(indices) else []
+
+
+class Store:
+    """A folder written by `vmmjax prepare`.
+
+    Attributes:
+      path: the folder.
+      splits: rows of each split.
+      fingerprint: SHA-256 of the catalog and `store.json`; it does not depend on the columns there are.
+      columns: the finished columns by name.
+      durations: float64 (rows,), seconds of each clip.
+    """
+
+    def __init__(self, path: str | Path):
+        """Opens a store.
+
+        Raises:
+          UserError: if it is none, or one of another format.
+        """
+        self.path = Path(path)
+        meta = _read_meta(self.path)
+        self._catalog = catalog.read(self.path)
+        self.splits: dict[str, range] = {name: range(*rows) for name, rows in meta['splits'].items()}
+        self.fingerprint = hashlib.sha256(
+            (self.path / 'catalog.csv').read_bytes() + (self.path / 'store.json').read_bytes()).hexdigest()
+        self.durations = np.array(self._catalog.columns['duration'], np.float64)
+        self.columns: dict[str, Column] = {
+            file.parent.name: _read_column(file) for file in sorted(self.path.glob('*/column.json'))}
+
+    def __len__(self) -> int:
+        """Clips of all splits."""
+        return len(self._catalog)
+
+    def values(self, name: str) -> np.ndarray:
+        """A catalog column, one text a row.
+
+        Raises:
+          UserError: if the catalog has no such column.
+        """
+        columns: Mapping[str, list[str]] = self._catalog.columns
+        if name not in columns:
+            raise UserError(f'The catalog of the store {self.path} has no column {name!r}: '
+                            f'{did_you_mean(name, columns)}. Name one of them, or add it to the manifest and '
+                            f'prepare a new store.')
+        return np.array(columns[name], dtype=np.str_)
+
+    def classes(self, name: str) -> list[str]:
+        """The sorted distinct values of a catalog column over all rows; empty ones are none."""
+        return sorted(set(self.values(name).tolist()) - {''})
+
+    def column(self, name: str) -> Column:
+        """A finished column.
+
+        Raises:
+          UserError: if it was not prepared; it names the command that does.
+        """
+        if name not in self.columns:
+            raise UserError(f'The store {self.path} has no column {name!r}: {did_you_mean(name, self.columns)}. '
+                            f'Run `vmmjax prepare --source=... --store={self.path} --columns={name}` with the source '
+                            f'the store was made from.')
+        return self.columns[name]
+
+    def rows(self, split: str) -> range:
+        """Rows of a split.
+
+        Raises:
+          UserError: if there is no such split.
+        """
+        if split not in self.splits:
+            raise UserError(f'The store {self.path} has no split {split!r}: {did_you_mean(split, self.splits)}.')
+        return self.splits[split]
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    file = path / 'store.json'
+    if not file.is_file():
+        raise UserError(f'{path} is not a finished store (it has no store.json); make one with '
+                        f'`vmmjax prepare --source=... --store={path}`.')
+    try:
+        meta = json.loads(file.read_text())
+        version = meta['format']
+    except (json.JSONDecodeError, TypeError, KeyError) as error:
+        raise UserError(f'{file} is damaged ({error!r}); delete the folder and prepare the store again.') from error
+    if version != FORMAT:
+        raise UserError(f'The store {path} has format {version}, this vmmjax reads format {FORMAT}; '
+                        f'prepare it again in another folder, or install the vmmjax that wrote it.')
+    return meta
+
+
+def _read_column(file: Path) -> Column:
+    folder = file.parent
+    meta = json.loads(file.read_text())
+    files = tuple(folder / shard['file'] for shards in meta['splits'].values() for shard in shards)
+    for shard in files:
+        if not shard.is_file():
+            raise UserError(f'{shard} is missing from the store; delete the folder {folder} and run '
+                            f'`vmmjax prepare` again.')
+    return Column(name=folder.name, kind=meta['kind'], rate=meta['rate'], chunk=meta['chunk'],
+                  shape=tuple(meta['shape']), lengths=np.load(folder / 'lengths.npy'),
+                  offsets=np.load(folder / 'offsets.npy'), sizes=np.load(folder / 'sizes.npy'), files=files)
