@@ -1,0 +1,16 @@
+"""Multimodal video understanding in JAX: pictures, motion, sound and words in one model."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vmmjax.models import create_model, list_models
+
+__all__ = ['create_model', 'list_models']
+
+
+def __getattr__(name: str) -> Any:
+    # Found when first asked for: `import vmmjax` alone must not cost the import of JAX.
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from vmmjax import models
+    return getattr(models, name)

@@ -1,0 +1,151 @@
+"""What is absent changes nothing: outputs, gradients and the state of the model."""
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vmmjax.errors import UserError
+from vmmjax.models import MultimodalModel, create
+
+AUDIO = dict(name='conv2d_audio', widths=(4, 4), features=8, dropout=0.3)
+RGB = dict(name='i3d', width_multiplier=0.03, bn_momentum=0.9)
+CASES = {
+    'concat': (dict(a=AUDIO, b=AUDIO), dict(name='concat')),
+    'weighted_average': (dict(a=AUDIO, b=AUDIO), dict(name='weighted_average', features=6)),
+    'i3d': (dict(a=AUDIO, rgb=RGB), dict(name='concat')),
+    'single': (dict(a=AUDIO), dict(name='concat')),
+}
+SHAPES = {'a': (13, 8), 'b': (13, 8), 'rgb': (2, 12, 12, 3)}
+FAST = {'xla_backend_optimization_level': 0}
+ROWS = 5
+
+
+@cache
+def built(case: str) -> tuple[MultimodalModel, Any, Any]:
+    """The model, its variables, and the compiled (outputs, gradients, state) of a batch."""
+    encoders, fusion = CASES[case]
+    model = create(dict(encoders=encoders, fusion=fusion, head=dict(name='consensus', dropout=0.4),
+                        preprocess=dict.fromkeys(encoders, 'none')), 3)
+    variables = jax.jit(lambda key: model.init(key, full_batch(case), train=False),
+                        compiler_options=FAST)(jax.random.key(0))
+    # Away from the special values of initialisation.
+    variables = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), variables)
+
+    def run(variables: Any, batch: Any, train: bool) -> Any:
+        def loss(params: Any, streams: Any) -> Any:
+            outputs, state = model.apply({**variables, 'params': params}, batch | streams, train=train,
+                                         rngs={'dropout': jax.random.key(1)}, mutable=['batch_stats'])
+            weights = jnp.cos(jnp.arange(outputs.logits.size)).reshape(outputs.logits.shape)
+            return (outputs.logits * weights).sum() + (outputs.features ** 2).sum(), (outputs, state)
+
+        streams = {name: batch[name] for name in encoders if name in batch}
+        (gradients, inputs), (outputs, state) = jax.grad(loss, (0, 1), has_aux=True)(variables['params'], streams)
+        return (outputs.logits, outputs.features), gradients, state, inputs
+
+    return model, variables, jax.jit(run, static_argnums=2, compiler_options=FAST)
+
+
+def full_batch(case: str) -> dict[str, jax.Array]:
+    random = np.random.default_rng(0)
+    return {name: jnp.asarray(random.normal(size=(ROWS, *SHAPES[name])), jnp.float32) for name in CASES[case][0]}
+
+
+def close(left: Any, right: Any) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), left, right)
+
+
+def fill(x: jax.Array, where: jax.Array, content: str) -> jax.Array:
+    new = {'zeros': 0.0, 'nan': jnp.nan,
+           'noise': jnp.asarray(np.random.default_rng(1).normal(50, 9, x.shape), jnp.float32)}[content]
+    return jnp.where(where.reshape(where.shape + (1,) * (x.ndim - where.ndim)), new, x)
+
+
+@pytest.mark.parametrize('train', [True, False])
+@pytest.mark.parametrize('case', CASES)
+def test_what_an_absent_stream_holds_changes_nothing(case: str, train: bool) -> None:
+    _, variables, run = built(case)
+    batch = full_batch(case)
+    # Rows: all present; first stream absent; last absent; nothing present; padding.
+    absent = {name: jnp.asarray([0, i == 0, i == len(CASES[case][0]) - 1, 1, 0], bool)
+              for i, name in enumerate(CASES[case][0])}
+    mask = jnp.asarray([1, 1, 1, 1, 0], jnp.float32)
+    results = []
+    for content in ('zeros', 'noise', 'nan'):
+        filled = {name: fill(x, absent[name] | (mask == 0), content) for name, x in batch.items()}
+        results.append(run(variables, filled | {f'present/{name}': ~absent[name] for name in batch} | {'mask': mask},
+                           train))
+    for result in results:
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
+        close(result, results[0])
+        for name, gradient in result[3].items():
+            assert not gradient[absent[name] | (mask == 0)].any()
+        assert not result[0][0][3:].any(), 'logits where nothing is present are constant'
+
+
+@pytest.mark.parametrize(('case', 'missing', 'train'), [
+    ('concat', 'a', True), ('concat', 'b', False), ('weighted_average', 'a', True), ('weighted_average', 'b', False),
+    ('i3d', 'rgb', True), ('i3d', 'a', True)])
+def test_a_missing_key_is_an_absent_stream(case: str, missing: str, train: bool) -> None:
+    _, variables, run = built(case)
+    batch = full_batch(case)
+    absent = run(variables, batch | {missing: batch[missing] * jnp.nan, f'present/{missing}': jnp.zeros(ROWS, bool)},
+                 train)
+    without = run(variables, {name: x for name, x in batch.items() if name != missing}, train)
+    close(absent[:3], without[:3])
+
+
+@pytest.mark.parametrize('case', ['concat', 'i3d'])
+def test_absent_and_padding_rows_do_not_reach_the_others(case: str) -> None:
+    """With dropout off, a batch with empty rows gives what the rows that count give alone."""
+    encoders, fusion = CASES[case]
+    encoders = {name: {**options, 'dropout': 0.0} if 'dropout' in options else options
+                for name, options in encoders.items()}
+    model = create(dict(encoders=encoders, fusion=fusion, head=dict(name='consensus', dropout=0.0),
+                        preprocess=dict.fromkeys(encoders, 'none')), 3)
+    _, variables, _ = built(case)
+    batch = full_batch(case)
+    apply = jax.jit(lambda batch: model.apply(variables, batch, train=True, mutable=['batch_stats']),
+                    compiler_options=FAST)
+    few, state = apply({name: x[:3] for name, x in batch.items()})
+    many, state_many = apply(batch | {'mask': jnp.asarray([1, 1, 1, 0, 0], jnp.float32)})
+    close((few.logits, few.features, state), (many.logits[:3], many.features[:3], state_many))
+
+
+def test_invalid_frames_are_not_seen() -> None:
+    _, variables, run = built('concat')
+    batch = full_batch('concat')
+    valid = jnp.arange(13)[None] < jnp.asarray([13, 9, 4, 1, 0])[:, None]
+    results = [run(variables, batch | {'a': fill(batch['a'], ~valid, content), 'valid/a': valid}, True)
+               for content in ('zeros', 'nan')]
+    close(*results)
+
+
+def test_defaults_are_all_valid_and_present() -> None:
+    _, variables, run = built('concat')
+    batch = full_batch('concat')
+    given = {f'valid/{name}': jnp.ones((ROWS, 13), bool) for name in batch}
+    given |= {f'present/{name}': jnp.ones(ROWS, bool) for name in batch}
+    close(run(variables, batch, True), run(variables, batch | given | {'mask': jnp.ones(ROWS)}, True))
+
+
+def test_a_batch_without_any_stream_or_with_integers() -> None:
+    model, variables, _ = built('concat')
+    with pytest.raises(UserError, match='at least one'):
+        model.apply(variables, {'mask': jnp.ones(2)}, train=False)
+    with pytest.raises(UserError, match='every'):
+        model.init(jax.random.key(0), {'a': jnp.zeros((1, 13, 8))}, train=False)
+    with pytest.raises(UserError, match='preprocess'):
+        model.apply(variables, {'a': jnp.zeros((1, 13, 8), jnp.uint8)}, train=False)
+
+
+def test_preprocess_touches_the_streams_alone() -> None:
+    model = create(dict(encoders=dict(rgb=RGB), fusion=dict(name='concat'), head=dict(name='consensus'),
+                        preprocess=dict(rgb='signed')), 3)
+    batch = {'rgb': jnp.full((1, 2, 4, 4, 3), 255, jnp.uint8), 'id': jnp.arange(1), 'flow': jnp.zeros((1,), jnp.uint8)}
+    done = model.preprocess(batch)
+    assert (done['rgb'] == 1).all()
+    assert (done['id'].dtype, done['flow'].dtype) == (jnp.int32, jnp.uint8)

@@ -1,0 +1,84 @@
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+import vmmjax
+from vmmjax.errors import UserError
+from vmmjax.models import Tokens, create
+
+
+class Mean(nn.Module):
+    """A user's own encoder."""
+
+    features: int = 3
+    dtype: Any = jnp.float32
+
+    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[Tokens, dict[str, jax.Array]]:
+        return Tokens(x.mean((2, 3)), valid), {}
+
+
+def config(**changes: Any) -> ConfigDict:
+    return ConfigDict(dict(encoders=dict(rgb=dict(name='i3d', width_multiplier=0.125), audio=dict(name='conv2d_audio')),
+                           preprocess=dict(rgb='signed', audio='none'), fusion=dict(name='concat'),
+                           head=dict(name='consensus')) | changes)
+
+
+def test_a_config_makes_a_model_whatever_its_order() -> None:
+    model = create(config(), 8)
+    assert list(model.encoders) == ['audio', 'rgb']
+    batch = {'rgb': jnp.zeros((2, 8, 16, 16, 3)), 'audio': jnp.zeros((2, 20, 16))}
+    outputs, variables = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), batch, train=False))
+    assert outputs.logits.shape == (2, 8)
+    assert outputs.features.shape == (2, 128 + 256)
+    assert {'rgb/Mixed_5c', 'audio/stage_1'} <= outputs.endpoints.keys()
+    assert variables['params'].keys() == {'encoders_audio', 'encoders_rgb', 'fusion', 'head'}
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    (dict(encoders=dict(rgb=dict(name='i3dd'), audio=dict(name='conv2d_audio'))), "did you mean 'i3d'"),
+    (dict(encoders=dict(rgb=dict(name='i3d', width_multiplyer=1), audio=dict(name='conv2d_audio'))),
+     "did you mean 'width_multiplier'"),
+    (dict(fusion=dict(name='concatenate')), "did you mean 'concat'"),
+    (dict(head=dict(name='consensus', drop=0.1)), "did you mean 'dropout'"),
+    (dict(preprocess=dict(rgb='singed', audio='none')), "did you mean 'signed'"),
+    (dict(preprocess=dict(rgb='signed')), "'audio' is in one alone"),
+    (dict(heads=dict()), "did you mean 'head'"),
+    (dict(encoders=dict(), preprocess=dict()), 'at least one stream'),
+])
+def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        create(config(**changes), 8)
+
+
+def test_a_users_own_encoder() -> None:
+    model = create(config(encoders=dict(rgb=dict(name=f'{__name__}:Mean')), preprocess=dict(rgb='none')), 2)
+    outputs, _ = jax.eval_shape(lambda: model.init_with_output(
+        jax.random.key(0), {'rgb': jnp.zeros((1, 4, 5, 5, 3))}, train=False))
+    assert outputs.logits.shape == (1, 2)
+
+
+def test_create_model() -> None:
+    assert vmmjax.list_models() == ['conv2d_audio', 'i3d']
+    for name, batch in (('i3d', {'flow': jnp.zeros((2, 9, 16, 16, 2))}),
+                        ('conv2d_audio', {'audio': jnp.zeros((2, 9, 16))})):
+        model = vmmjax.create_model(name, num_classes=7, stream=next(iter(batch)), dtype=jnp.bfloat16)
+        outputs = jax.eval_shape(lambda model=model, batch=batch: model.init_with_output(
+            jax.random.key(0), batch, train=False)[0])
+        assert outputs.logits.shape == (2, 7)
+        assert outputs.logits.dtype == jnp.float32
+        assert outputs.features.dtype == jnp.bfloat16
+    with pytest.raises(UserError, match="did you mean 'i3d'"):
+        vmmjax.create_model('i3')
+
+
+def test_import_is_light_and_models_need_no_data_packages() -> None:
+    program = ('import sys, vmmjax; assert "jax" not in sys.modules; import vmmjax.models; '
+               'print([name for name in ("tensorflow", "av", "cv2", "librosa") if name in sys.modules])')
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '[]'

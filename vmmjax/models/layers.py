@@ -1,0 +1,167 @@
+"""Convolution and pooling in space and time, and BatchNorm that sees only what is there.
+
+Arrays are (B, T, H, W, C). A form says how the same sums are written: 'native' with XLA's own 3-D operations,
+'stacked' with 2-D convolutions and separable maxima, several times faster on the CPU (forward and backward).
+None takes the platform's. Values agree to rounding, those of pooling bit for bit.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from vmmjax.errors import UserError, did_you_mean
+
+Shape3 = tuple[int, int, int]
+FORMS = ('native', 'stacked')
+
+
+def resolve_form(form: str | None) -> str:
+    """The form to use: the one named, or for None the one that is fast where JAX computes by default.
+
+    Raises:
+      UserError: for an unknown form.
+    """
+    if form is None:
+        return 'stacked' if jax.default_backend() == 'cpu' else 'native'
+    if form not in FORMS:
+        raise UserError(f'There is no form {form!r} of a convolution: {did_you_mean(form, FORMS)}.')
+    return form
+
+
+def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's SAME: ceil(size / stride) outputs, the odd element of padding at the end."""
+    total = max((-(-size // stride) - 1) * stride + window - size, 0)
+    return total // 2, total - total // 2
+
+
+def unit_init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+    """Normal of deviation 1/sqrt(fan-in), cut at two deviations: Sonnet's default, which I3D uses."""
+    return jax.random.truncated_normal(key, -2, 2, shape, dtype) / math.sqrt(math.prod(shape[:-1]))
+
+
+def conv3d(x: jax.Array, kernel: jax.Array, strides: Shape3 = (1, 1, 1), form: str | None = None) -> jax.Array:
+    """SAME convolution.
+
+    Args:
+      x: (B, T, H, W, C).
+      kernel: (kt, kh, kw, C, O).
+      strides: in time, height, width.
+      form: see the module.
+
+    Returns:
+      (B, ceil(T / st), ceil(H / sh), ceil(W / sw), O).
+    """
+    if resolve_form(form) == 'native':
+        return lax.conv_general_dilated(x, kernel, strides, 'SAME', dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'))
+    if kernel.shape[:3] == (1, 1, 1) and strides == (1, 1, 1):
+        return x @ kernel[0, 0, 0]
+    (batch, size), (taps, stride) = x.shape[:2], (kernel.shape[0], strides[0])
+    length = -(-size // stride)
+    # A few output channels leave most of a vector unit idle, so that neighbouring output steps are computed
+    # together where there are few: a group reaches over more frames than a kernel, with zeros between.
+    group = max(g for g in range(1, length + 1) if length % g == 0 and (g == 1 or g * kernel.shape[-1] <= 32))
+    count, hop, reach = length // group, group * stride, taps + (group - 1) * stride
+    before, _ = same_padding(size, taps, stride)
+    # Frames that are padding for every group are left out: for a single frame, all but the middle tap.
+    first, last = max(0, before - (count - 1) * hop), min(reach, size + before)
+    padded = jnp.pad(x, ((0, 0), (before, reach), (0, 0), (0, 0), (0, 0)))
+    frames = [padded[:, frame:frame + (count - 1) * hop + 1:hop] for frame in range(first, last)]
+    stacked = jnp.concatenate(frames, -1).reshape(batch * count, *x.shape[2:4], -1)
+    spread = jnp.concatenate([jnp.pad(kernel, ((step * stride, reach - taps - step * stride), *[(0, 0)] * 4))
+                              for step in range(group)], -1)[first:last]
+    flat = jnp.moveaxis(spread, 0, 2).reshape(*kernel.shape[1:3], -1, group * kernel.shape[-1])
+    y = lax.conv_general_dilated(stacked, flat, strides[1:], 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    y = jnp.moveaxis(y.reshape(batch, count, *y.shape[1:3], group, -1), 4, 2)
+    return y.reshape(batch, length, *y.shape[3:])
+
+
+@jax.custom_jvp
+def _maximum(x: jax.Array, y: jax.Array) -> jax.Array:
+    return lax.max(x, y)
+
+
+@_maximum.defjvp
+def _maximum_jvp(primals: Any, tangents: Any) -> Any:
+    # The gradient of a tie goes to the first alone, as in reduce_window; jnp.maximum would split it.
+    (x, y), (dx, dy) = primals, tangents
+    return lax.max(x, y), jnp.where(x >= y, dx, dy)
+
+
+def max_pool3d(x: jax.Array, window: Shape3, strides: Shape3, form: str | None = None) -> jax.Array:
+    """SAME max pooling of (B, T, H, W, C); padding never wins."""
+    if resolve_form(form) == 'native':
+        return nn.max_pool(x, window, strides, 'SAME')
+    # Width first, time last, so that ties go to the first element in memory, as in reduce_window.
+    for axis in (3, 2, 1):
+        size, taps, stride = x.shape[axis], window[axis - 1], strides[axis - 1]
+        before, after = same_padding(size, taps, stride)
+        edges = [(0, 0)] * x.ndim
+        edges[axis] = (before, after)
+        padded = jnp.pad(x, edges, constant_values=-jnp.inf) if before + after else x
+        stop = (-(-size // stride) - 1) * stride + 1
+        slices = [lax.slice_in_dim(padded, tap, tap + stop, stride, axis) for tap in range(taps)]
+        x = slices[0]
+        for other in slices[1:]:
+            x = _maximum(x, other)
+    return x
+
+
+class BatchNorm(nn.Module):
+    """BatchNorm whose statistics are of the valid part of a batch alone.
+
+    Equal to `flax.linen.BatchNorm` where all is valid; under jit over a sharded batch the statistics are of the
+    global batch. A batch with nothing valid leaves the running statistics as they are.
+
+    Attributes:
+      momentum: decay of the running statistics a step.
+      epsilon: added to the (biased) variance.
+      use_scale: whether there is a learned factor.
+      use_bias: whether there is a learned offset.
+      dtype: of the output; statistics are float32.
+      param_dtype: of the parameters.
+    """
+
+    momentum: float = 0.999
+    epsilon: float = 1e-3
+    use_scale: bool = False
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array, train: bool) -> jax.Array:
+        """Normalises over all axes but the last.
+
+        Args:
+          x: (..., C).
+          mask: bool, of x's first axis or axes: (B,), (B, T), ...; what is False does not count.
+          train: with the batch's statistics, updating the running ones; else with the running ones.
+        """
+        size = x.shape[-1]
+        running_mean = self.variable('batch_stats', 'mean', jnp.zeros, (size,), jnp.float32)
+        running_var = self.variable('batch_stats', 'var', jnp.ones, (size,), jnp.float32)
+        if train:
+            values, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
+            weight = mask.astype(jnp.float32).reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+            count = weight.sum() * math.prod(x.shape[mask.ndim:-1])
+            weight = weight / jnp.maximum(count, 1)
+            mean = (values * weight).sum(axes)
+            var = jnp.maximum((values * values * weight).sum(axes) - mean * mean, 0)
+            if not self.is_initializing():
+                step = jnp.where(count > 0, 1 - self.momentum, 0)
+                running_mean.value += step * (mean - running_mean.value)
+                running_var.value += step * (var - running_var.value)
+        else:
+            mean, var = running_mean.value, running_var.value
+        factor = lax.rsqrt(var + self.epsilon)
+        if self.use_scale:
+            factor *= self.param('scale', nn.initializers.ones, (size,), self.param_dtype).astype(jnp.float32)
+        offset = -mean * factor
+        if self.use_bias:
+            offset += self.param('bias', nn.initializers.zeros, (size,), self.param_dtype).astype(jnp.float32)
+        return (x * factor + offset).astype(self.dtype)

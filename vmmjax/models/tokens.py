@@ -1,0 +1,61 @@
+"""What passes between the parts of a model."""
+
+import flax
+import jax
+import jax.numpy as jnp
+
+
+def masked_mean(x: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean of `x` (B, N, D) over the entries of axis 1 where `mask` (B, N) holds; 0 where none does.
+
+    What stands where the mask is False has no influence and no gradient, be it NaN.
+    """
+    count = jnp.maximum(mask.sum(1, keepdims=True), 1).astype(x.dtype)
+    return jnp.where(mask[..., None], x, 0).sum(1) / count
+
+
+@flax.struct.dataclass
+class Tokens:
+    """What an encoder makes of a stream.
+
+    Attributes:
+      x: float (B, N, D).
+      mask: bool (B, N), False where a token stands for nothing: padding, an absent stream.
+    """
+
+    x: jax.Array
+    mask: jax.Array
+
+    def mean(self) -> jax.Array:
+        """Mean over valid tokens (B, D); 0 for a row that has none."""
+        return masked_mean(self.x, self.mask)
+
+
+@flax.struct.dataclass
+class Fused:
+    """What a fusion makes of all streams.
+
+    Attributes:
+      tokens: what a head classifies, one by one.
+      features: float (B, D), one vector a clip; 0 for a row with nothing present.
+      logits: (B, C) from a fusion of scores, None from all others.
+    """
+
+    tokens: Tokens
+    features: jax.Array
+    logits: jax.Array | None = None
+
+
+@flax.struct.dataclass
+class Outputs:
+    """What a model makes of a clip batch.
+
+    Attributes:
+      logits: (B, C).
+      features: (B, D), the clip's embedding before the head.
+      endpoints: `<stream>/<endpoint>` -> every named intermediate of every encoder that ran.
+    """
+
+    logits: jax.Array
+    features: jax.Array
+    endpoints: dict[str, jax.Array]

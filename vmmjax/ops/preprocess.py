@@ -1,0 +1,56 @@
+"""From the small integers that travel to the device to the numbers a network was trained on."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from vmmjax.registry import find
+
+FLOW_BOUND = 20.0
+"""Largest displacement that the flow code holds, in pixels a frame."""
+
+
+def signed(x: jax.Array) -> jax.Array:
+    """uint8 0..255 to float32 [-1, 1]: I3D's RGB input (Carreira and Zisserman 2017, released code)."""
+    return x.astype(jnp.float32) / 127.5 - 1
+
+
+def imagenet(x: jax.Array) -> jax.Array:
+    """uint8 RGB, channels last, to float32 with ImageNet's mean and deviation removed (torchvision)."""
+    mean, deviation = jnp.array([0.485, 0.456, 0.406]), jnp.array([0.229, 0.224, 0.225])
+    return (x.astype(jnp.float32) / 255 - mean) / deviation
+
+
+def flow(x: jax.Array) -> jax.Array:
+    """uint8 flow code to float32 [-1, 1], the displacement as a fraction of 20 pixels (I3D's flow input).
+
+    The code 0..255 spans -20..20 pixels; 128, a still picture, becomes 0.0039.
+    """
+    return (x.astype(jnp.float32) * (2 * FLOW_BOUND / 255) - FLOW_BOUND) / FLOW_BOUND
+
+
+def none(x: jax.Array) -> jax.Array:
+    """To float32, values unchanged."""
+    return x.astype(jnp.float32)
+
+
+PREPROCESS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    'signed': signed, 'imagenet': imagenet, 'flow': flow, 'none': none}
+
+
+def preprocess(name: str, x: jax.Array) -> jax.Array:
+    """Normalises one stream's array by the name of the way, or by a user's own `package.module:function`.
+
+    Args:
+      name: a key of `PREPROCESS`, or an import path.
+      x: the stream as it stands in a clip batch.
+
+    Returns:
+      float32, of the same shape.
+
+    Raises:
+      UserError: for an unknown name.
+    """
+    function: Callable[[jax.Array], jax.Array] = find(name, PREPROCESS, 'preprocess')
+    return function(x)
