@@ -33,12 +33,13 @@ def get_config(arg: str = '') -> ConfigDict:
         # The mouth, wherever the head is.
         rgb=dict(modality='rgb', frames=32, size=48, region=(0.54, 0.32, 0.86, 0.70)),
         audio=dict(modality='audio'))
-    config.data.augment.color = 0.3
+    config.data.augment.update(dict(color=0.3, flip=0.5))
     config.data.dropout = dict(rgb=0.3, audio=0.3)
     config.model.preprocess = dict(rgb='signed', audio='none')
     config.model.encoders = dict(
         rgb=dict(name='i3d', width_multiplier=0.25, bn_momentum=0.95),
         audio=dict(name='conv2d_audio', bn_momentum=0.95))
+    config.model.head.dropout = 0.5
     for stream in STREAMS if arg else ():
         if stream != arg:
             for part in (config.data.streams, config.data.dropout, config.model.preprocess, config.model.encoders):

@@ -34,7 +34,7 @@ def get_config(arg: str = '') -> ConfigDict:
     config.model.preprocess = dict(rgb='signed', audio='none')
     config.model.encoders = dict(
         rgb=dict(name='i3d', width_multiplier=0.125, bn_momentum=0.9),
-        audio=dict(name='conv2d_audio'))
+        audio=dict(name='conv2d_audio', widths=(8, 16, 32, 64), bn_momentum=0.9))
     if arg:
         config.steps = 240
         config.data.dropout = {}

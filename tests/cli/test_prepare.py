@@ -1,10 +1,12 @@
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.cli.conftest import ROOT, command, environment
 from tests.data import fakes
 from vmmjax.data.store import Store
 
@@ -72,3 +74,28 @@ def test_help_shows_two_examples_and_the_flags() -> None:
     for flag in ('source', 'store', 'columns', 'fps', 'short_side', 'audio_rate', 'hop_ms', 'bands', 'workers', 'seed',
                  'sizes', 'files'):
         assert f'--{flag}' in shown
+
+
+def test_a_run_killed_at_every_stage_ends_with_the_same_bytes(store: Path, tmp_path: Path) -> None:
+    """kill -9 while files are made, in the middle of the pictures and of the sound, then the same command again."""
+    again = tmp_path / 'again'
+    arguments = command('prepare', '--source=synthetic:motion_sound', f'--store={again}', '--columns=rgb,audio',
+                        '--short_side=32', '--fps=6.25', '--sizes=train=40,validation=12,test=21', '--workers=1')
+    stages = [tmp_path / 'again_files' / 'clips', again / 'rgb', again / 'audio']
+    for stage in stages:
+        process = subprocess.Popen(arguments, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        while not (stage.exists() and any(stage.iterdir())):
+            assert process.poll() is None, f'the run ended before it was killed in {stage.name}'
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    finished = subprocess.run(arguments, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True)
+    assert 'prepared' in finished.stdout
+
+    def contents(folder: Path) -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+    expected, found = contents(store), contents(again)
+    assert expected.keys() == found.keys()
+    assert all(expected[name] == found[name] for name in expected)

@@ -96,10 +96,10 @@ def _read_source(store: Path) -> tuple[list[sources.Clip], str]:
 
 
 def _sizes() -> dict[str, int]:
-    sizes = {}
+    sizes: dict[str, int] = {}
     for entry in SIZES.value:
         split, _, count = entry.partition('=')
         if not (split and count.isdigit() and int(count)):
             raise UserError(f'--sizes has {entry!r}; write split=clips, as in --sizes=train=1600,validation=160.')
         sizes[split] = int(count)
-    return sizes
+    return sizes or dict(synthetic.SIZES)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from vmmjax import models
 from vmmjax.data.pipeline import Pipeline
@@ -46,7 +46,7 @@ class Run:
         """The model's variables, for clips as the training split has them."""
         spec = self.pipeline('train', train=True).spec
         # Variables do not depend on the number of rows.
-        batch = {name: np.zeros((1, *shape[1:]), dtype) for name, (shape, dtype) in spec.items()}
+        batch = {name: jnp.zeros((1, *shape[1:]), dtype) for name, (shape, dtype) in spec.items()}
         return self.model.init(key, self.model.preprocess(batch), train=False)
 
     def apply(self, variables: Any, batch: Any, **options: Any) -> Any:

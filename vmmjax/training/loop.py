@@ -54,7 +54,9 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     checkpoints = Checkpoints(folder, config.keep_checkpoints)
     newest = checkpoints.newest()
     if newest is None:
-        state = jax.jit(create, out_shardings=shardings)(key)
+        # Drawing weights once is not worth half a minute of optimisation by the CPU's compiler.
+        quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
+        state = jax.jit(create, out_shardings=shardings, compiler_options=quick)(key)
         if config.init_from.workdir:
             state = warmstart.load(state, Path(config.init_from.workdir), tuple(config.init_from.skip))
     else:

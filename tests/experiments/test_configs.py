@@ -1,0 +1,71 @@
+"""Every shipped config is built and stepped twice on generated data of its shapes."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from vmmjax import config as configs
+from vmmjax import models, objectives
+from vmmjax.training import make_train_step, optimizer
+from vmmjax.training.state import initializer
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio')}
+CLASSES, LOG_MEL_RATE, BANDS = 8, 100, 64
+QUICK = {'xla_backend_optimization_level': 0}
+
+
+def load(name, argument):
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'experiments' / 'configs' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module, module.get_config(argument)
+
+
+def clips(config, batch):
+    """Random clips of the shapes that the config asks for; the last row lacks the first stream."""
+    generator = np.random.default_rng(0)
+    found = {'mask': np.ones(batch, np.float32), 'id': np.arange(batch, dtype=np.int32),
+             f'target/{config.data.target}': generator.integers(0, CLASSES, batch).astype(np.int32)}
+    for i, (name, stream) in enumerate(config.data.streams.items()):
+        if stream.modality == 'audio':
+            shape = (batch, round(config.data.window.seconds * LOG_MEL_RATE), BANDS)
+            found[name] = generator.standard_normal(shape).astype(np.float32)
+        else:
+            shape = (batch, stream.frames, stream.size, stream.size, 3)
+            found[name] = generator.integers(0, 256, shape).astype(np.uint8)
+        found[f'valid/{name}'] = np.ones(found[name].shape[:2], bool)
+        found[f'present/{name}'] = np.arange(batch) < batch - (i == 0)
+    return found
+
+
+def test_every_config_is_tested():
+    assert {path.stem for path in (ROOT / 'experiments' / 'configs').glob('*.py')} == SHIPPED.keys()
+
+
+@pytest.mark.parametrize(('name', 'argument'), [(name, arg) for name, args in SHIPPED.items() for arg in args])
+def test_it_is_built_and_stepped_twice(name, argument):
+    module, config = load(name, argument)
+    assert f'vmmjax train --config=experiments/configs/{name}.py' in module.__doc__
+    assert configs.to_json(configs.from_json(configs.to_json(config))) == configs.to_json(config)
+    model = models.create(config.model, CLASSES)
+    batch = clips(config, 3)
+
+    def apply(variables, batch, **options):
+        return model.apply(variables, model.preprocess(batch), **options)
+
+    transformation = optimizer.create(config)
+    create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), transformation, False)
+    state = jax.jit(create, compiler_options=QUICK)(jax.random.key(config.seed))
+    before = jax.device_get(state.params)
+    step = jax.jit(make_train_step(apply, objectives.create(config.task, config.data.target), transformation,
+                                   seed=config.seed), compiler_options=QUICK)
+    for _ in range(2):
+        state, metrics = step(state, batch)
+    assert state.step == 2
+    assert all(np.isfinite(value) for value in metrics.values())
+    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, jax.device_get(state.params))
+    assert np.mean(jax.tree.leaves(moved)) > 0.9
