@@ -19,11 +19,12 @@ def get_config(arg: str = '') -> ConfigDict:
     if arg and arg not in STREAMS:
         raise UserError(f'grid_command.py has no argument {arg!r}: {did_you_mean(arg, STREAMS)}.')
     config = configs.defaults()
-    config.steps, config.batch_size = 600, 20
+    # With both streams a third of the rows lack one or the other, so each sees fewer clips a step.
+    config.steps, config.batch_size = 600 if arg else 900, 20
     config.log_every, config.evaluate_every, config.checkpoint_every = 25, 100, 100
-    config.optimizer.lr.peak = 2e-3
+    config.optimizer.lr.peak = 1e-3
     config.optimizer.options.weight_decay = 1e-2
-    config.task.label_smoothing = 0.1
+    config.task.label_smoothing = 0.05
     config.data.store = 'stores/grid'
     config.data.target = 'command'
     # The command begins 0.2 to 0.9 s into the clip and is about a quarter of a second long.
@@ -33,13 +34,15 @@ def get_config(arg: str = '') -> ConfigDict:
         # The mouth, wherever the head is.
         rgb=dict(modality='rgb', frames=32, size=48, region=(0.54, 0.32, 0.86, 0.70)),
         audio=dict(modality='audio'))
-    config.data.augment.update(dict(color=0.3, flip=0.5))
-    config.data.dropout = dict(rgb=0.3, audio=0.3)
+    # From 500 clips the network does not learn where the lips are: crops that wander kept it at chance.
+    config.data.augment.update(dict(crop=False, color=0.1))
+    # Sound is learned ten times faster; where it is always there, the pictures learn nothing.
+    config.data.dropout = dict(rgb=0.2, audio=0.5)
     config.model.preprocess = dict(rgb='signed', audio='none')
     config.model.encoders = dict(
-        rgb=dict(name='i3d', width_multiplier=0.25, bn_momentum=0.95),
+        rgb=dict(name='i3d', width_multiplier=0.125, bn_momentum=0.95),
         audio=dict(name='conv2d_audio', bn_momentum=0.95))
-    config.model.head.dropout = 0.5
+    config.model.head.dropout = 0.3
     for stream in STREAMS if arg else ():
         if stream != arg:
             for part in (config.data.streams, config.data.dropout, config.model.preprocess, config.model.encoders):
