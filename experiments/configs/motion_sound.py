@@ -1,11 +1,20 @@
-"""Motion and tone of the embedded data set, from pictures and sound.
+r"""Motion and tone of the embedded data set, from pictures and sound.
 
-  vmmjax prepare --source=synthetic:motion_sound --store=stores/motion_sound --columns=rgb,audio
+  vmmjax prepare --source=synthetic:motion_sound --store=stores/motion_sound --columns=rgb,audio \
+      --short_side=56 --fps=12.5
   vmmjax train --config=experiments/configs/motion_sound.py --workdir=runs/motion_sound
 
-Arguments, as in `motion_sound.py:single_frame`, train the two controls on pictures alone:
+Cost: 2 minutes on 2 cores. Expected on the test split (seed 0): with both streams 99 %, pictures alone motion 99 %
+and tone 50 %, sound alone tone 100 % and motion 25 %.
+
+Two controls train on pictures alone and begin with the parameters of the run above:
+
+  vmmjax train --config=experiments/configs/motion_sound.py:shuffled --workdir=runs/shuffled \
+      --config.init_from.workdir=runs/motion_sound
+
   single_frame: one frame a clip, which tells nothing;
-  shuffled: all frames in a random order, which tells the axis but not the direction.
+  shuffled: all frames in a random order, which tells the axis but not the direction. (From scratch the network finds
+    nothing in shuffled frames: 800 steps ended at chance.)
 """
 
 from ml_collections import ConfigDict
@@ -36,7 +45,8 @@ def get_config(arg: str = '') -> ConfigDict:
         rgb=dict(name='i3d', width_multiplier=0.125, bn_momentum=0.9),
         audio=dict(name='conv2d_audio', widths=(8, 16, 32, 64), bn_momentum=0.9))
     if arg:
-        config.steps = 240
+        config.steps = 160
+        config.init_from.skip = ('head',)
         config.data.dropout = {}
         for part in (config.data.streams, config.model.preprocess, config.model.encoders):
             del part.audio

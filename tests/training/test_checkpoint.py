@@ -1,6 +1,9 @@
+import dataclasses
 import json
 import logging
+import resource
 import shutil
+from contextlib import closing
 
 import jax
 import jax.numpy as jnp
@@ -134,3 +137,19 @@ def test_a_damaged_run_trains_to_the_same_end(tmp_path):
     shutil.copytree(tmp_path / 'whole', tmp_path / 'damaged')
     flip(data_file(tmp_path / 'damaged', 20))
     tiny.assert_equal(tiny.run(tmp_path / 'damaged', tiny.config()), whole)
+
+
+def test_a_full_disk_is_one_sentence_and_older_checkpoints_stay(tmp_path):
+    checkpoints = saved(tmp_path, steps=(1,))
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal((300, 300)).astype(np.float32)  # Too many bits for the limit, compressed or not.
+    large = dataclasses.replace(tiny_state(2), params={'kernel': jnp.asarray(noise)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # Python ignores SIGXFSZ: writing fails.
+    try:
+        with pytest.raises(UserError, match=r'cannot be written to .*checkpoints.*Older checkpoints stay'):
+            with closing(checkpoints):
+                checkpoints.save(large, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert Checkpoints(tmp_path).newest() == 1

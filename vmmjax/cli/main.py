@@ -1,5 +1,6 @@
 """`vmmjax COMMAND [--flag=value ...]`: finds the command, reads its flags, runs it."""
 
+import errno
 import importlib
 import logging
 import os
@@ -16,6 +17,8 @@ COMMANDS = {
     'evaluate': 'a trained model to tables and a report',
 }
 
+_FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 def run(argv: Sequence[str] | None = None) -> None:
     """The console script; exits with 0, or with 2 after one sentence about what the user can mend."""
@@ -27,6 +30,11 @@ def run(argv: Sequence[str] | None = None) -> None:
         sys.exit(_dispatch(arguments))
     except UserError as error:
         sys.exit(_say(str(error)))
+    except OSError as error:
+        if error.errno not in _FULL_OR_FORBIDDEN:
+            raise
+        sys.exit(_say(f'{error.filename or "A file of the run"} cannot be written: {error.strerror}; make room, or '
+                      f'name a folder that can be written.'))
     except KeyboardInterrupt:
         print('\nStopped. The same command goes on from here.', file=sys.stderr)
         sys.exit(130)
@@ -49,8 +57,8 @@ def _dispatch(arguments: list[str]) -> int:
         raise UserError(f'`vmmjax {command}` takes flags only, not {positional[0]!r}; '
                         f'see `vmmjax {command} --help`.')
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
-    # Orbax warns through absl about checkpoints without metadata of its own, which ours do not need.
-    logging.getLogger('absl').setLevel(logging.ERROR)
+    # Orbax logs through absl what it then raises, with tracebacks, and warns of metadata that ours does not need.
+    logging.getLogger('absl').setLevel(logging.CRITICAL)
     module.main()
     return 0
 

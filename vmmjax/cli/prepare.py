@@ -23,7 +23,7 @@ from absl import flags
 from vmmjax import registry
 from vmmjax.data import columns, sources, synthetic
 from vmmjax.data.prepare import Summary, prepare
-from vmmjax.errors import UserError, did_you_mean
+from vmmjax.errors import UserError
 
 SOURCE = flags.DEFINE_string(
     'source', None, 'Manifest (CSV), folder with a folder a class, or synthetic:motion_sound.', required=True)
@@ -84,15 +84,12 @@ def _read_source(store: Path) -> tuple[list[sources.Clip], str]:
     source = SOURCE.value
     if not source.startswith('synthetic:'):
         for flag in (SIZES, FILES):
-            if flag.present:
+            if flag.value:
                 raise UserError(f'--{flag.name} is for synthetic sources; leave it out for {source}.')
         return sources.read(source), Path(source).name
-    name = source.removeprefix('synthetic:')
-    if name not in sources.SYNTHETIC:
-        raise UserError(f'There is no synthetic data set {name!r}: {did_you_mean(name, sources.SYNTHETIC)}.')
     files = Path(FILES.value) if FILES.value else store.with_name(f'{store.name}_files')
-    manifest = sources.SYNTHETIC[name](files, seed=SEED.value, sizes=_sizes(), workers=WORKERS.value)
-    return sources.read(str(manifest)), f'{source} with seed {SEED.value}'
+    clips = sources.read(source, generated=files, seed=SEED.value, sizes=_sizes(), workers=WORKERS.value)
+    return clips, f'{source} with seed {SEED.value}'
 
 
 def _sizes() -> dict[str, int]:

@@ -14,8 +14,8 @@ SYNTHETIC = {'motion_sound': synthetic.generate}
 # What the catalog measures; a manifest's own column of that name would be taken for it.
 MEASURED = ('row', 'duration', 'fps', 'width', 'height', 'audio_rate')
 # Folders of these names above the classes' folders are splits.
-_SPLITS = {'train': 'train', 'validation': 'validation', 'val': 'validation', 'valid': 'validation', 'test':
-'test'}
+_SPLITS = {'train': 'train', 'validation': 'validation', 'val': 'validation', 'valid': 'validation',
+           'test': 'test'}
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Clip:
     labels: Mapping[str, str]
 
 
-def read(source: str, *, generated: Path | None = None, seed: int = 0, workers: int = 1,
-         progress: bool = True) -> list[Clip]:
+def read(source: str, *, generated: Path | None = None, seed: int = 0,
+         sizes: Mapping[str, int] = synthetic.SIZES, workers: int = 1, progress: bool = True) -> list[Clip]:
     """Reads a source; nothing is written but a synthetic data set.
 
     Args:
@@ -52,6 +52,7 @@ def read(source: str, *, generated: Path | None = None, seed: int = 0, workers: 
         `synthetic:motion_sound`.
       generated: the folder a synthetic data set is written into.
       seed: of a synthetic data set.
+      sizes: its clips a split.
       workers: processes that write a synthetic data set.
       progress: whether they show a progress bar.
 
@@ -68,7 +69,7 @@ def read(source: str, *, generated: Path | None = None, seed: int = 0, workers: 
             raise UserError(f'There is no synthetic data set {name!r}: {did_you_mean(name, SYNTHETIC)}.')
         if generated is None:
             raise UserError(f'{source} needs a folder to be written into.')
-        return _manifest(SYNTHETIC[name](generated, seed=seed, workers=workers, progress=progress))
+        return _manifest(SYNTHETIC[name](generated, seed=seed, sizes=sizes, workers=workers, progress=progress))
     path = Path(source)
     if path.is_dir():
         return _folders(path)

@@ -67,11 +67,14 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits until the last save is on disk."""
-        self._wait()
-        self._thread.shutdown()
-        if self._manager is not None:
-            self._manager.close()
-            self._manager = None
+        try:
+            self._wait()
+        finally:
+            self._thread.shutdown()
+            manager, self._manager = self._manager, None
+            if manager is not None:
+                with _saying_where(self.folder):
+                    manager.close()
 
     def _wait(self) -> None:
         if self._sealing is not None:
@@ -201,9 +204,13 @@ def _saying_where(folder: Path) -> Iterator[None]:
     """A full disk or a folder that cannot be written is the user's to mend."""
     try:
         yield
-    except OSError as error:
-        raise UserError(f'The checkpoint cannot be written to {folder}: {error.strerror or error}; '
-                        f'make room or name another --workdir. Older checkpoints stay.') from error
+    except (OSError, ValueError) as error:
+        # Tensorstore reports what the disk says as a ValueError.
+        if isinstance(error, ValueError) and 'Error writing' not in str(error):
+            raise
+        reason = getattr(error, 'strerror', None) or str(error).partition('[')[0].partition(': Failed')[0]
+        raise UserError(f'The checkpoint cannot be written to {folder}: {reason}; make room or name another '
+                        f'--workdir. Older checkpoints stay.') from error
 
 
 def _leaves(tree: Any) -> dict[str, Any]:
