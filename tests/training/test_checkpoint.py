@@ -147,9 +147,9 @@ def test_a_full_disk_is_one_sentence_and_older_checkpoints_stay(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # Python ignores SIGXFSZ: writing fails.
     try:
-        with pytest.raises(UserError, match=r'cannot be written to .*checkpoints.*Older checkpoints stay'):
-            with closing(checkpoints):
-                checkpoints.save(large, {})
+        message = r'cannot be written to .*checkpoints.*Older checkpoints stay'
+        with pytest.raises(UserError, match=message), closing(checkpoints):
+            checkpoints.save(large, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert Checkpoints(tmp_path).newest() == 1

@@ -151,7 +151,7 @@ class BatchNorm(nn.Module):
             count = weight.sum() * math.prod(x.shape[mask.ndim:-1])
             weight = weight / jnp.maximum(count, 1)
             mean = (values * weight).sum(axes)
-            var = jnp.maximum((values * values * weight).sum(axes) - mean * mean, 0)
+            var = (jnp.square(values - mean) * weight).sum(axes)
             if not self.is_initializing():
                 step = jnp.where(count > 0, 1 - self.momentum, 0)
                 running_mean.value += step * (mean - running_mean.value)
