@@ -33,3 +33,11 @@ def test_locked_config_refuses_new_keys():
 def test_differences_are_dotted_and_deep():
     assert configs.differences({'a': {'b': 1, 'c': 2}, 'd': [1]}, {'a': {'b': 1, 'c': 3}, 'e': 0, 'd': [1]}) == {
         'a.c': (2, 3), 'e': (None, 0)}
+
+
+@pytest.mark.parametrize('key', ['steps', 'batch_size', 'log_every', 'checkpoint_every', 'keep_checkpoints'])
+def test_counts_are_at_least_one(key):
+    config = configs.defaults()
+    config[key] = 0
+    with pytest.raises(UserError, match=f'config.{key} is 0; it must be at least 1'):
+        configs.lock(config)

@@ -58,9 +58,12 @@ def lock(config: ConfigDict) -> ConfigDict:
     """Checks that the config has the keys of `defaults()` and no other, and locks it.
 
     Raises:
-      UserError: names a key that no command reads, and the nearest right one.
+      UserError: names a key that no command reads, and the nearest right one; or a count below 1.
     """
     _check_keys(config.to_dict(), defaults().to_dict(), '')
+    for key in ('steps', 'batch_size', 'log_every', 'checkpoint_every', 'keep_checkpoints'):
+        if config[key] < 1:
+            raise UserError(f'config.{key} is {config[key]}; it must be at least 1.')
     return config.lock()
 
 

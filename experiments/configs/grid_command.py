@@ -4,6 +4,11 @@
   vmmjax train --config=experiments/configs/grid_command.py --workdir=runs/grid_command
 
 `grid_command.py:rgb` and `grid_command.py:audio` train one stream alone.
+
+Cost on 2 cores: both 8 minutes, rgb 4, audio 1. Measured, talker s1, 500 training sentences, seed 0, accuracy on the
+100 clips of the test split: pictures alone 88 %, sound alone 100 %, both 100 %; the model of both 89 % where the sound
+is withheld and 100 % where the pictures are. A linear probe had 51 % from pictures and 78 % from sound; always naming
+the most frequent word gets 28 %. See experiments/results/first_light.md.
 """
 
 from ml_collections import ConfigDict

@@ -30,7 +30,7 @@ def get_config(arg: str = '') -> ConfigDict:
     if arg and arg not in CONTROLS:
         raise UserError(f'motion_sound.py has no argument {arg!r}: {did_you_mean(arg, CONTROLS)}.')
     config = configs.defaults()
-    config.steps, config.batch_size = 320, 32
+    config.steps, config.batch_size = 480, 32
     config.log_every, config.evaluate_every, config.checkpoint_every = 20, 160, 80
     config.optimizer.lr.peak = 3e-3
     config.data.store = 'stores/motion_sound'

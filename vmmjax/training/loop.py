@@ -73,6 +73,9 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     schedule = optimizers.learning_rate(config.optimizer.lr, config.steps)
     start = newest or 0
     feed = to_device(batches(start), sharding.batch_sharding(mesh))
+    if start < config.steps:
+        count = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
+        print(f'{count:,} parameters on {mesh.size} device(s); compiling the first step.', flush=True)
     with closing(checkpoints), Log(folder, config.steps, start) as log:
         pending: list[dict[str, jax.Array]] = []
         began = time.monotonic()
