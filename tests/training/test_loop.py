@@ -69,7 +69,9 @@ def test_frozen_parameters_and_statistics_stay(tmp_path):
     model = tiny.Tiny()
     before = model.init(jax.random.key(settings.seed), {'x': np.zeros((1, 8))}, train=False)
     after = tiny.run(tmp_path, settings)
-    tiny.assert_equal(after.params['inner'], before['params']['inner'])
+    # To rounding: the trainer's initialisation is compiled, this one is not. A step moves by 1e-2.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), after.params['inner'],
+                 before['params']['inner'])
     tiny.assert_equal(after.model_state['batch_stats'], before['batch_stats'])
     assert not np.array_equal(after.params['head']['kernel'], before['params']['head']['kernel'])
 

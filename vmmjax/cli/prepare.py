@@ -84,7 +84,7 @@ def _read_source(store: Path) -> tuple[list[sources.Clip], str]:
     source = SOURCE.value
     if not source.startswith('synthetic:'):
         for flag in (SIZES, FILES):
-            if flag.value:
+            if flags.FLAGS[flag.name].present:
                 raise UserError(f'--{flag.name} is for synthetic sources; leave it out for {source}.')
         return sources.read(source), Path(source).name
     files = Path(FILES.value) if FILES.value else store.with_name(f'{store.name}_files')
@@ -99,4 +99,4 @@ def _sizes() -> dict[str, int]:
         if not (split and count.isdigit() and int(count)):
             raise UserError(f'--sizes has {entry!r}; write split=clips, as in --sizes=train=1600,validation=160.')
         sizes[split] = int(count)
-    return sizes or dict(synthetic.SIZES)
+    return sizes
