@@ -1,13 +1,12 @@
 """Every key a command reads, with its default; loading and comparing configs."""
 
-import difflib
 import json
 from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from vmmjax.errors import UserError
+from vmmjax.errors import UserError, did_you_mean
 
 
 def defaults() -> ConfigDict:
@@ -76,9 +75,8 @@ def _check_keys(given: dict[str, Any], known: dict[str, Any], prefix: str) -> No
     for key, value in given.items():
         path = prefix + key
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f'did you mean {prefix + near[0]!r}?' if near else f'known here: {", ".join(sorted(known))}.'
-            raise UserError(f'The config has a key {path!r} that nothing reads; {hint}')
+            raise UserError(f'The config has a key {path!r} that nothing reads: '
+                            f'{did_you_mean(path, [prefix + name for name in known])}.')
         if isinstance(value, dict) and path not in _OPEN:
             _check_keys(value, known[key], path + '.')
 
