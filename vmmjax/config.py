@@ -49,6 +49,7 @@ def defaults() -> ConfigDict:
             encoders=dict(),
             fusion=dict(name='concat'),
             head=dict(name='consensus'),
+            debug=False,  # Whether every batch is looked at for values that were not normalised.
         ),
     ))
 

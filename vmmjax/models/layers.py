@@ -1,6 +1,6 @@
-"""Convolution and pooling in space and time, and BatchNorm that sees only what is there.
+"""Convolution and pooling in space, in space and time, and BatchNorm that sees only what is there.
 
-Arrays are (B, T, H, W, C). A form says how the same sums are written: 'native' with XLA's own 3-D operations,
+Arrays are channels last: (B, H, W, C), (B, T, H, W, C). A form says how the same sums are written: 'native' with XLA's own 3-D operations,
 'stacked' with 2-D convolutions and separable maxima, several times faster on the CPU (forward and backward).
 None takes the platform's. Values agree to rounding, those of pooling bit for bit.
 """
@@ -16,6 +16,7 @@ from jax import lax
 
 from vmmjax.errors import UserError, did_you_mean
 
+Shape2 = tuple[int, int]
 Shape3 = tuple[int, int, int]
 FORMS = ('native', 'stacked')
 
@@ -37,6 +38,11 @@ def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
     """TensorFlow's SAME: ceil(size / stride) outputs, the odd element of padding at the end."""
     total = max((-(-size // stride) - 1) * stride + window - size, 0)
     return total // 2, total - total // 2
+
+
+def fan_out_init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+    """Normal of deviation sqrt(2 / fan-out): what torchvision draws its residual networks from (He et al. 2015)."""
+    return jax.random.normal(key, shape, dtype) * math.sqrt(2 / (math.prod(shape[:-2]) * shape[-1]))
 
 
 def unit_init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
@@ -111,6 +117,72 @@ def max_pool3d(x: jax.Array, window: Shape3, strides: Shape3, form: str | None =
     return x
 
 
+def conv2d(x: jax.Array, kernel: jax.Array, strides: Shape2 = (1, 1), padding: Shape2 = (0, 0), groups: int = 1,
+           form: str | None = None) -> jax.Array:
+    """Convolution with as much padding on one side as on the other, as PyTorch has it.
+
+    Args:
+      x: (B, H, W, C).
+      kernel: (kh, kw, C / groups, O).
+      strides: in height, width.
+      padding: zeros on each side, in height, width.
+      groups: of channels that do not see each other.
+      form: see the module.
+
+    Returns:
+      (B, floor((H + 2 ph - kh) / sh) + 1, floor((W + 2 pw - kw) / sw) + 1, O).
+    """
+    resolve_form(form)
+    return lax.conv_general_dilated(x, kernel, strides, [(size, size) for size in padding],
+                                    dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups)
+
+
+def max_pool2d(x: jax.Array, window: Shape2, strides: Shape2, padding: Shape2 = (0, 0),
+               form: str | None = None) -> jax.Array:
+    """Max pooling of (B, H, W, C) with padding on both sides, which never wins; PyTorch's `MaxPool2d`."""
+    resolve_form(form)
+    return nn.max_pool(x, window, strides, [(size, size) for size in padding])
+
+
+class Conv2D(nn.Module):
+    """`conv2d` with its weights, `kernel` (kh, kw, in / groups, out) and `bias` (out,).
+
+    Attributes:
+      features: output channels.
+      size: height and width of the kernel.
+      strides: in height, width.
+      padding: zeros on each side, in height, width; None pads so that stride 1 keeps the size of odd kernels.
+      groups: of channels that do not see each other.
+      use_bias: whether there is a learned offset.
+      kernel_init: initialiser of the kernel.
+      form: see the module.
+      dtype: computations.
+      param_dtype: parameters.
+    """
+
+    features: int
+    size: Shape2 = (1, 1)
+    strides: Shape2 = (1, 1)
+    padding: Shape2 | None = None
+    groups: int = 1
+    use_bias: bool = False
+    kernel_init: Any = fan_out_init
+    form: str | None = None
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(B, H, W, C) -> (B, H', W', features)."""
+        shape = (*self.size, x.shape[-1] // self.groups, self.features)
+        kernel = self.param('kernel', self.kernel_init, shape, self.param_dtype).astype(self.dtype)
+        padding = self.padding or (self.size[0] // 2, self.size[1] // 2)
+        x = conv2d(x.astype(self.dtype), kernel, self.strides, padding, self.groups, self.form)
+        if self.use_bias:
+            x += self.param('bias', nn.initializers.zeros, (self.features,), self.param_dtype).astype(self.dtype)
+        return x
+
+
 class BatchNorm(nn.Module):
     """BatchNorm whose statistics are of the valid part of a batch alone.
 
@@ -122,6 +194,7 @@ class BatchNorm(nn.Module):
       epsilon: added to the (biased) variance.
       use_scale: whether there is a learned factor.
       use_bias: whether there is a learned offset.
+      frozen: whether it stays as it is in training too: running statistics, factor and offset without gradient.
       dtype: of the output; statistics are float32.
       param_dtype: of the parameters.
     """
@@ -130,6 +203,7 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-3
     use_scale: bool = False
     use_bias: bool = True
+    frozen: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -145,7 +219,7 @@ class BatchNorm(nn.Module):
         size = x.shape[-1]
         running_mean = self.variable('batch_stats', 'mean', jnp.zeros, (size,), jnp.float32)
         running_var = self.variable('batch_stats', 'var', jnp.ones, (size,), jnp.float32)
-        if train:
+        if train and not self.frozen:
             values, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
             weight = mask.astype(jnp.float32).reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
             count = weight.sum() * math.prod(x.shape[mask.ndim:-1])
@@ -160,8 +234,10 @@ class BatchNorm(nn.Module):
             mean, var = running_mean.value, running_var.value
         factor = lax.rsqrt(var + self.epsilon)
         if self.use_scale:
-            factor *= self.param('scale', nn.initializers.ones, (size,), self.param_dtype).astype(jnp.float32)
+            scale = self.param('scale', nn.initializers.ones, (size,), self.param_dtype).astype(jnp.float32)
+            factor *= lax.stop_gradient(scale) if self.frozen else scale
         offset = -mean * factor
         if self.use_bias:
-            offset += self.param('bias', nn.initializers.zeros, (size,), self.param_dtype).astype(jnp.float32)
+            bias = self.param('bias', nn.initializers.zeros, (size,), self.param_dtype).astype(jnp.float32)
+            offset += lax.stop_gradient(bias) if self.frozen else bias
         return (x * factor + offset).astype(self.dtype)

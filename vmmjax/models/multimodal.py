@@ -1,14 +1,16 @@
 """The model: one encoder a stream, a fusion, a head."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
 from vmmjax.models.tokens import Outputs, Tokens
-from vmmjax.ops import preprocess
+from vmmjax.ops import LARGEST, preprocess
 
 Batch = Mapping[str, jax.Array]
 
@@ -24,18 +26,24 @@ class MultimodalModel(nn.Module):
       encoders: stream -> `encoder(x, valid, train) -> (Tokens, endpoints)` with an attribute `features`, the length
         of its tokens.
       fusion: `fusion(tokens, present) -> Fused`.
-      head: `head(fused, train) -> logits`.
+      head: `head(fused, train) -> logits`, or None.
       normalisation: stream -> a name of `vmmjax.ops.preprocess`.
+      debug: whether every batch is looked at for values that normalisation cannot give, which costs time.
     """
 
     encoders: Mapping[str, nn.Module]
     fusion: nn.Module
-    head: nn.Module
+    head: nn.Module | None
     normalisation: Mapping[str, str]
+    debug: bool = False
 
     @nn.nowrap
     def preprocess(self, batch: Batch) -> dict[str, jax.Array]:
-        """A raw clip batch with the model's streams normalised to float32; nothing else is changed."""
+        """A raw clip batch with the model's streams normalised to float32; nothing else is changed.
+
+        Raises:
+          UserError: for floats where uint8 is meant.
+        """
         return {key: preprocess(self.normalisation[key], value) if key in self.encoders else value
                 for key, value in batch.items()}
 
@@ -43,13 +51,13 @@ class MultimodalModel(nn.Module):
         """Applies the model.
 
         Args:
-          batch: streams as float arrays, see `preprocess`. `valid/<stream>` bool (B, T), `present/<stream>` bool (B,)
-            and `mask` (B,) may be missing: all valid, present where the stream's key is there, no padding. A stream
-            that is missing is absent from every row.
+          batch: streams as float arrays, texts as integers, see `preprocess`. `valid/<stream>` bool (B, T) (of a
+            text: `<stream>_mask` (B, L)), `present/<stream>` bool (B,) and `mask` (B,) may be missing: all valid,
+            present where the stream's key is there, no padding. A stream that is missing is absent from every row.
           train: training mode; needs a `dropout` key and `mutable=['batch_stats']`.
 
         Raises:
-          UserError: where no stream is there, or one has integers.
+          UserError: where no stream is there, one has integers, or one does not fit its encoder.
         """
         there = [name for name in self.encoders if name in batch]
         if not there or (self.is_initializing() and len(there) < len(self.encoders)):
@@ -66,17 +74,40 @@ class MultimodalModel(nn.Module):
                 present[name] = jnp.zeros(rows, bool)
                 continue
             x = batch[name]
-            if not jnp.issubdtype(x.dtype, jnp.floating):
-                raise UserError(f'The stream {name!r} holds {x.dtype}; normalise it with model.preprocess(batch).')
+            self._check(name, x)
             valid = jnp.broadcast_to(mask[:, None], x.shape[:2])
-            if f'valid/{name}' in batch:
-                valid &= batch[f'valid/{name}']
+            for key in (f'valid/{name}', f'{name}_mask'):
+                if key in batch:
+                    valid &= batch[key] > 0
             if f'present/{name}' in batch:
                 valid &= batch[f'present/{name}'][:, None]
             x = jnp.where(valid.reshape(valid.shape + (1,) * (x.ndim - 2)), x, 0)
-            tokens[name], found = encoder(x, valid, train)
+            try:
+                tokens[name], found = encoder(x, valid, train)
+            except flax.errors.ScopeParamShapeError as error:
+                raise UserError(f'The stream {name!r} has shape {x.shape}, which the parameters do not fit: '
+                                f'{str(error).partition(" (http")[0]} Is the number of channels right?') from error
             present[name] = valid.any(1)
             endpoints |= {f'{name}/{key}': value for key, value in found.items()}
+            endpoints[f'{name}/tokens'] = tokens[name].x
         fused = self.fusion(tokens, present)
-        logits = self.head(fused, train) if fused.logits is None else fused.logits
+        logits = fused.logits
+        if logits is None and self.head is not None:
+            logits = self.head(fused, train)
         return Outputs(logits, fused.features, endpoints)
+
+    @nn.nowrap
+    def _check(self, name: str, x: jax.Array) -> None:
+        way = self.normalisation[name]
+        if jnp.issubdtype(x.dtype, jnp.floating) == (way == 'ids'):
+            raise UserError(f'The stream {name!r} holds {x.dtype}; normalise it with model.preprocess(batch).')
+        if x.ndim < 2:
+            raise UserError(f'The stream {name!r} has shape {x.shape}, without an axis for rows and one for time.')
+        if self.debug and way in LARGEST:
+            jax.debug.callback(_check_range, jnp.abs(x).max(), name=name, limit=1.5 * LARGEST[way])
+
+
+def _check_range(largest: Any, name: str, limit: float) -> None:
+    if largest > limit:
+        raise UserError(f'The stream {name!r} has values up to {float(largest):g}, and normalised ones are below '
+                        f'{limit:g}; normalise it with model.preprocess(batch).')

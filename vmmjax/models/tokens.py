@@ -51,11 +51,12 @@ class Outputs:
     """What a model makes of a clip batch.
 
     Attributes:
-      logits: (B, C).
+      logits: (B, C); None of a model without a head.
       features: (B, D), the clip's embedding before the head.
-      endpoints: `<stream>/<endpoint>` -> every named intermediate of every encoder that ran.
+      endpoints: `<stream>/<endpoint>` -> every named intermediate of every encoder that ran, and its tokens
+        (B, N, D) as `<stream>/tokens`.
     """
 
-    logits: jax.Array
+    logits: jax.Array | None
     features: jax.Array
     endpoints: dict[str, jax.Array]

@@ -1,5 +1,5 @@
 """Signal work on the device, in JAX only."""
 
-from vmmjax.ops.preprocess import PREPROCESS, preprocess
+from vmmjax.ops.preprocess import LARGEST, PREPROCESS, preprocess
 
-__all__ = ['PREPROCESS', 'preprocess']
+__all__ = ['LARGEST', 'PREPROCESS', 'preprocess']

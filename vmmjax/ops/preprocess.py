@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from vmmjax.errors import UserError
 from vmmjax.registry import find
 
 FLOW_BOUND = 20.0
@@ -13,11 +14,13 @@ FLOW_BOUND = 20.0
 
 def signed(x: jax.Array) -> jax.Array:
     """uint8 0..255 to float32 [-1, 1]: I3D's RGB input (Carreira and Zisserman 2017, released code)."""
+    _check_uint8(x)
     return x.astype(jnp.float32) / 127.5 - 1
 
 
 def imagenet(x: jax.Array) -> jax.Array:
     """uint8 RGB, channels last, to float32 with ImageNet's mean and deviation removed (torchvision)."""
+    _check_uint8(x)
     mean, deviation = jnp.array([0.485, 0.456, 0.406]), jnp.array([0.229, 0.224, 0.225])
     return (x.astype(jnp.float32) / 255 - mean) / deviation
 
@@ -27,6 +30,7 @@ def flow(x: jax.Array) -> jax.Array:
 
     The code 0..255 spans -20..20 pixels; 128, a still picture, becomes 0.0039.
     """
+    _check_uint8(x)
     return (x.astype(jnp.float32) * (2 * FLOW_BOUND / 255) - FLOW_BOUND) / FLOW_BOUND
 
 
@@ -35,8 +39,24 @@ def none(x: jax.Array) -> jax.Array:
     return x.astype(jnp.float32)
 
 
+def ids(x: jax.Array) -> jax.Array:
+    """Integers to int32: the words of a text as positions in a vocabulary."""
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise UserError(f'A text of {x.dtype} was given where positions in a vocabulary are meant; give int32.')
+    return x.astype(jnp.int32)
+
+
 PREPROCESS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    'signed': signed, 'imagenet': imagenet, 'flow': flow, 'none': none}
+    'signed': signed, 'imagenet': imagenet, 'flow': flow, 'none': none, 'ids': ids}
+
+LARGEST: dict[str, float] = {'signed': 1.0, 'imagenet': 2.7, 'flow': 1.0}
+"""The largest magnitude that a way to preprocess can give; what is far beyond was not preprocessed."""
+
+
+def _check_uint8(x: jax.Array) -> None:
+    if x.dtype != jnp.uint8:
+        raise UserError(f'Pictures of {x.dtype} were given to be normalised, where uint8 0..255 is meant; what is '
+                        f'already normalised goes to the network as it is.')
 
 
 def preprocess(name: str, x: jax.Array) -> jax.Array:

@@ -1,0 +1,1 @@
+"""Published checkpoints to vmmjax and back, with a report that names every tensor."""
