@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from tests.data import fakes
+from vmmjax import atomic
 from vmmjax.data import prepare as prepare_module
 from vmmjax.data import shards, sources
 from vmmjax.data.columns import Rgb
@@ -151,7 +152,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_partial(manifest: Path, 
             _prepare(manifest, store, fakes.Ramp(), Rgb(fps=10, short_side=24))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert not list(store.rglob(f'*{shards.TEMPORARY}'))
+    assert not list(store.rglob(f'*{atomic.SUFFIX}'))
     assert list(Store(store).columns) == ['ramp']
     _prepare(manifest, store, Rgb(fps=10, short_side=24))
     assert list(Store(store).columns) == ['ramp', 'rgb']

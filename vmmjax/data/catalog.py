@@ -1,11 +1,12 @@
 """The catalog: one row a clip with what its file holds, and what was rejected and why."""
 
 import csv
-import os
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmmjax import atomic
 from vmmjax.data.pool import ordered_map
 from vmmjax.data.sources import Clip
 from vmmjax.errors import UserError
@@ -129,10 +130,9 @@ def _measured(clip: Clip, file: Probe) -> list[object]:
 
 
 def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    partial = path.with_name(f'.{path.name}.partial')
-    with partial.open('w', newline='', encoding='utf-8') as file:
-        csv.writer(file, lineterminator='\n').writerows(rows)
-    os.replace(partial, path)
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    atomic.write(path, text.getvalue())
 
 
 def read(folder: Path) -> Catalog:

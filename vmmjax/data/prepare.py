@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vmmjax import atomic
 from vmmjax.data import catalog, shards
 from vmmjax.data.columns import Column, chunk_frames
 from vmmjax.data.sources import Clip
@@ -60,7 +61,7 @@ def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[Column], *, o
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _only_one(folder):
-            _remove_leftovers(folder)
+            atomic.remove_leftovers(folder)
             _make_catalog(clips, folder, origin, workers, progress)
             rows = catalog.read(folder)
             paths = {clip.name: clip.path for clip in clips}
@@ -97,7 +98,7 @@ def _make_catalog(clips: Sequence[Clip], folder: Path, origin: str, workers: int
         if not (name.isidentifier() and name.isascii()):
             raise UserError(f'The split {name!r} cannot name a file of a TFDS data set; '
                             f'use letters, digits and underscores in the manifest.')
-    shards.write_text(file, json.dumps({
+    atomic.write(file, json.dumps({
         'format': FORMAT, 'source': source,
         'splits': {name: [rows.start, rows.stop] for name, rows in splits.items()}}, indent=2) + '\n')
 
@@ -124,7 +125,7 @@ def _make_column(column: Column, folder: Path, splits: dict[str, range], items: 
         if earlier != plan:
             raise UserError(f'The column {target} was begun by other versions ({earlier["versions"]}); '
                             f'delete that folder and run the command again.')
-    shards.write_text(begun, json.dumps(plan))
+    atomic.write(begun, json.dumps(plan))
 
     jobs = {split: _jobs(column, target, split, rows, items) for split, rows in splits.items()}
     reports = shards.make([job for group in jobs.values() for job in group], column.name, workers, progress)
@@ -134,7 +135,7 @@ def _make_column(column: Column, folder: Path, splits: dict[str, range], items: 
     _save(target / 'sizes.npy', np.array([size for report in every for size in report.sizes], np.int32))
     _save(target / 'offsets.npy', np.cumsum([0, *(n for report in every for n in report.records)], dtype=np.int64))
     _write_tfds(column, target, done)
-    shards.write_text(finished, json.dumps(plan | {
+    atomic.write(finished, json.dumps(plan | {
         'splits': {split: [{'file': job.file.name, 'clips': len(job.clips), 'records': sum(report.records),
                             'bytes': report.bytes, 'sha256': report.sha256} for job, report in group]
                    for split, group in done.items()},
@@ -193,7 +194,7 @@ def _list_rejected(folder: Path) -> int:
     if listed != earlier:
         text = io.StringIO()
         csv.writer(text, lineterminator='\n').writerows([header, *listed])
-        shards.write_text(file, text.getvalue())
+        atomic.write(file, text.getvalue())
     return len(listed)
 
 
@@ -211,12 +212,6 @@ def _only_one(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Removes what a killed run was writing."""
-    for file in [*folder.rglob(f'*{shards.TEMPORARY}'), *folder.glob('.*.partial')]:
-        file.unlink(missing_ok=True)
-
-
 def _remove_parts(parts: Path) -> None:
     for file in parts.glob('*'):
         file.unlink()
@@ -227,4 +222,4 @@ def _remove_parts(parts: Path) -> None:
 def _save(file: Path, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array)
-    shards.write_bytes(file, buffer.getvalue())
+    atomic.write(file, buffer.getvalue())

@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -22,6 +21,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
+from vmmjax import atomic
 from vmmjax.data.catalog import Row
 from vmmjax.data.columns import Column, chunk_frames, encode
 from vmmjax.data.pool import begin_worker
@@ -30,7 +30,6 @@ from vmmjax.media.probe import MediaError
 
 # One record a group, for random access; pictures are compressed already, and sound hardly shrinks.
 _WRITER_OPTIONS = 'group_size:1,uncompressed'
-TEMPORARY = '.tmp'
 _JOBS_A_WORKER = 2  # Submitted at a time.
 
 
@@ -131,16 +130,13 @@ def write(job: Job, done: Callable[[], None]) -> Report:
     Raises:
       UserError: where the shard cannot be written. Nothing of it is left then.
     """
-    temporary = job.file.with_name(f'{job.file.name}.{os.getpid()}{TEMPORARY}')
     try:
-        report = _write_records(job, temporary, done)
-        os.replace(temporary, job.file)
-        write_text(job.report_file, json.dumps(dataclasses.asdict(report)))
+        with atomic.replacing(job.file) as partial:
+            report = _write_records(job, partial, done)
+        atomic.write(job.report_file, json.dumps(dataclasses.asdict(report)))
     except OSError as error:
         raise UserError(f'{job.file} could not be written: {error.strerror or error}; make room or choose another '
                         f'--store, then the same command goes on with what is missing.') from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return report
 
 
@@ -151,21 +147,6 @@ def read_report(job: Job) -> Report | None:
     report = Report(**json.loads(job.report_file.read_text()))
     whole = job.file.exists() and job.file.stat().st_size == report.bytes
     return report if whole else None
-
-
-def write_text(file: Path, text: str) -> None:
-    """Writes a file under a temporary name and renames it."""
-    write_bytes(file, text.encode())
-
-
-def write_bytes(file: Path, content: bytes) -> None:
-    """Writes a file under a temporary name and renames it."""
-    temporary = file.with_name(f'{file.name}.{os.getpid()}{TEMPORARY}')
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def serialize(frames: list[bytes] | np.ndarray, row: int, chunk: int) -> bytes:

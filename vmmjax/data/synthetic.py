@@ -17,7 +17,6 @@ import csv
 import io
 import json
 import math
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vmmjax import atomic
 from vmmjax.data.pool import ordered_map
 from vmmjax.errors import UserError
 from vmmjax.media.writer import write_clip
@@ -180,7 +180,8 @@ def generate(out: Path, *, seed: int = 0, sizes: Mapping[str, int] = SIZES, prog
             raise UserError(f'{out} holds motion_sound with other settings ({known.read_text()}): give another '
                             f'folder, or remove it.')
         (out / 'clips').mkdir(parents=True, exist_ok=True)
-        _write(known, settings)
+        atomic.remove_leftovers(out)
+        atomic.write(known, settings)
         table = io.StringIO()
         rows = csv.DictWriter(table, ['path', 'split', *LABELS], lineterminator='\n')
         rows.writeheader()
@@ -195,7 +196,7 @@ def generate(out: Path, *, seed: int = 0, sizes: Mapping[str, int] = SIZES, prog
             # Exhausted for its effect: the files.
             list(ordered_map(partial(_write_scene, out), work, workers=workers, progress=progress,
                              label='generating motion_sound', chunk=8))
-        _write(manifest, table.getvalue())
+        atomic.write(manifest, table.getvalue())
     except OSError as error:
         raise UserError(f'{out} cannot be written: {error.strerror}.') from error
     return manifest
@@ -204,10 +205,3 @@ def generate(out: Path, *, seed: int = 0, sizes: Mapping[str, int] = SIZES, prog
 def _write_scene(out: Path, item: tuple[Scene, str]) -> None:
     scene, name = item
     write_clip(out / name, pictures(scene), fps=FPS, waveform=sound(scene), rate=RATE)
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file under a temporary name, then renames it."""
-    partial_path = path.with_name(f'.{path.name}.partial')
-    partial_path.write_text(text, encoding='utf-8')
-    os.replace(partial_path, path)

@@ -6,7 +6,6 @@ gathered with their ids, never averaged batch by batch.
 
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.evaluation import metrics
 
@@ -153,14 +153,9 @@ def write_text(path: Path, text: str) -> None:
     Raises:
       UserError: where that fails; what stood there stays.
     """
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding='utf-8')
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        atomic.write(path, text)
     except OSError as error:
         raise UserError(f'{path} cannot be written ({error.strerror}): free some space there, or name '
                         f'another folder.') from error

@@ -1,12 +1,12 @@
 """Arrays to a media file: H.264 with no prediction between pictures, and AAC."""
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
+from vmmjax import atomic
 from vmmjax.errors import UserError
 
 
@@ -33,9 +33,9 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: int, waveform: np.ndarray
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise UserError(f'{path}: H.264 needs an even height and width, not {height} x {width}; pad or crop.')
-    partial = path.with_name(f'.{path.name}.partial')
     try:
-        with av.open(str(partial), 'w', format='mp4', options={'fflags': '+bitexact'}) as container:
+        with (atomic.replacing(path) as partial,
+              av.open(str(partial), 'w', format='mp4', options={'fflags': '+bitexact'}) as container):
             video = container.add_stream('libx264', rate=fps, options={
                 'preset': 'ultrafast', 'qp': str(quantiser), 'g': '1', 'threads': '1', 'flags': '+bitexact'})
             video.width, video.height, video.pix_fmt = width, height, 'yuv420p'
@@ -56,8 +56,5 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: int, waveform: np.ndarray
                 sound.sample_rate, sound.pts, sound.time_base = rate, 0, Fraction(1, rate)
                 container.mux(audio.encode(sound))
                 container.mux(audio.encode())
-        os.replace(partial, path)
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f'{path} cannot be written: {error.strerror}.') from error
-    finally:
-        partial.unlink(missing_ok=True)

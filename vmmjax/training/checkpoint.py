@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.training import paths
 
@@ -87,7 +88,7 @@ class Checkpoints:
         manager.wait_until_finished()
         if jax.process_index() != 0:
             return
-        _write_atomically(self.manifests / f'{step}.json', json.dumps(_digest(self.folder / str(step)), indent=1))
+        atomic.write(self.manifests / f'{step}.json', json.dumps(_digest(self.folder / str(step)), indent=1))
         for manifest in self.manifests.glob('*.json'):
             if not (self.folder / manifest.stem).exists():
                 manifest.unlink()
@@ -226,12 +227,3 @@ def _digest(folder: Path) -> dict[str, Any]:
 def _sha256(path: Path) -> str:
     with path.open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + '.tmp')
-    with temporary.open('w') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

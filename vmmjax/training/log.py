@@ -1,13 +1,14 @@
 """What a run says: a line on the terminal, a JSON line in a file, scalars for TensorBoard."""
 
 import json
-import os
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tensorboardX import SummaryWriter
+
+from vmmjax import atomic
 
 
 class Log:
@@ -23,9 +24,7 @@ class Log:
         kept = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
         # A killed run may leave half a line.
         whole = [line for line in kept if line.endswith('\n') and json.loads(line)['step'] <= start_step]
-        temporary = self._path.with_name('log.jsonl.tmp')
-        temporary.write_text(''.join(whole))
-        os.replace(temporary, self._path)
+        atomic.write(self._path, ''.join(whole))
         self._file = self._path.open('a')
         self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=start_step + 1)
 

@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+
+from vmmjax import atomic
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / 'file.json'
+    atomic.write(path, 'häuser')
+    assert path.read_bytes() == 'häuser'.encode()
+
+    def fail() -> None:
+        with atomic.replacing(path) as partial:
+            partial.write_text('half')
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text(encoding='utf-8') == 'häuser'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_temporary_names_are_hidden_beside_the_file_and_can_be_found(tmp_path: Path) -> None:
+    with atomic.replacing(tmp_path / 'file') as partial:
+        partial.touch()
+        assert list(tmp_path.iterdir()) == [partial]
+        assert partial.name.startswith('.')
+    (tmp_path / 'folder').mkdir()
+    partial.with_name('folder').joinpath(partial.name).touch()
+    atomic.remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob('*')) == ['file', 'folder']
