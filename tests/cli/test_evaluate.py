@@ -42,6 +42,7 @@ def test_another_run_stands_beside(trained, tmp_path):
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['--split=tset'], "'tset'"),
     (['--store=nowhere'], 'nowhere is not a finished store'),
+    (['--beside=nowhere'], 'nowhere/eval/test.json is not there'),
 ])
 def test_what_a_user_gets_wrong_is_one_sentence(trained, arguments, message):
     assert message in refused('evaluate', f'--workdir={trained}', *arguments)

@@ -38,6 +38,9 @@ def main() -> None:
     config = configs.from_json(meta['config'])
     if STORE.value:
         config.data.store = STORE.value
+    others = [Path(name) for name in BESIDE.value]
+    for other in others:
+        report.measured(other, SPLIT.value)  # Before the time is spent on measuring.
     run = Run(config)
     if run.classes != meta['classes']:
         raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
@@ -46,7 +49,6 @@ def main() -> None:
     measured = evaluate.result(run.measure(evaluate.subsets, state, SPLIT.value), split=SPLIT.value, step=newest,
                                classes=run.classes, parts=run.parts())
     if jax.process_index() == 0:
-        others = [Path(name) for name in BESIDE.value]
         path = evaluate.write(folder, measured)
         page = report.write(folder, config=meta['config'], others=others,
                             command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')

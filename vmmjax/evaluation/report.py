@@ -37,6 +37,18 @@ def terminal_table(result: Mapping[str, Any]) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def measured(workdir: Path, split: str) -> dict[str, Any]:
+    """What `vmmjax evaluate` wrote of a run.
+
+    Raises:
+      UserError: where the run was not measured on this split.
+    """
+    path = workdir / 'eval' / f'{split}.json'
+    if not path.is_file():
+        raise UserError(f'{path} is not there; run vmmjax evaluate --workdir={workdir} --split={split} first.')
+    return _read(path)
+
+
 def beside(result: Mapping[str, Any], others: Sequence[Path]) -> dict[str, Any]:
     """The result with the subsets of other runs, measured on the same split, as further rows.
 
@@ -49,13 +61,9 @@ def beside(result: Mapping[str, Any], others: Sequence[Path]) -> dict[str, Any]:
     """
     rows = dict(result['subsets'])
     for workdir in others:
-        path = workdir / 'eval' / f'{result["split"]}.json'
-        if not path.is_file():
-            raise UserError(f'{path} is not there; run vmmjax evaluate --workdir={workdir} '
-                            f'--split={result["split"]} first.')
-        other = _read(path)
+        other = measured(workdir, result['split'])
         if other['metrics'].keys() != result['metrics'].keys():
-            raise UserError(f'{path} has other metrics ({", ".join(other["metrics"])}) than this run '
+            raise UserError(f'{workdir} has other metrics ({", ".join(other["metrics"])}) than this run '
                             f'({", ".join(result["metrics"])}); they cannot stand in one table.')
         rows |= {f'{workdir.name}: {name}': row for name, row in other['subsets'].items()}
     return {**result, 'subsets': rows}
