@@ -1,8 +1,8 @@
 """Convolution and pooling in space, in space and time, and BatchNorm that sees only what is there.
 
-Arrays are channels last: (B, H, W, C), (B, T, H, W, C). A form says how the same sums are written: 'native' with XLA's own 3-D operations,
-'stacked' with 2-D convolutions and separable maxima, several times faster on the CPU (forward and backward).
-None takes the platform's. Values agree to rounding, those of pooling bit for bit.
+Arrays are channels last: (B, H, W, C), (B, T, H, W, C). A form says how the same sums are written: 'native' with
+XLA's own operations, 'stacked' with matrix products, 2-D convolutions and separable maxima, several times faster on
+the CPU (forward and backward). None takes the platform's. Values agree to rounding, those of pooling bit for bit.
 """
 
 import math
@@ -102,14 +102,20 @@ def max_pool3d(x: jax.Array, window: Shape3, strides: Shape3, form: str | None =
     """SAME max pooling of (B, T, H, W, C); padding never wins."""
     if resolve_form(form) == 'native':
         return nn.max_pool(x, window, strides, 'SAME')
+    edges = [same_padding(*each) for each in zip(x.shape[1:4], window, strides, strict=True)]
+    return _separable_max(x, window, strides, edges)
+
+
+def _separable_max(x: jax.Array, window: Sequence[int], strides: Sequence[int],
+                   padding: Sequence[tuple[int, int]]) -> jax.Array:
+    """Max pooling of the axes after the first, one at a time."""
     # Width first, time last, so that ties go to the first element in memory, as in reduce_window.
-    for axis in (3, 2, 1):
-        size, taps, stride = x.shape[axis], window[axis - 1], strides[axis - 1]
-        before, after = same_padding(size, taps, stride)
+    for axis in range(len(window), 0, -1):
+        taps, stride, edge = window[axis - 1], strides[axis - 1], padding[axis - 1]
         edges = [(0, 0)] * x.ndim
-        edges[axis] = (before, after)
-        padded = jnp.pad(x, edges, constant_values=-jnp.inf) if before + after else x
-        stop = (-(-size // stride) - 1) * stride + 1
+        edges[axis] = edge
+        padded = jnp.pad(x, edges, constant_values=-jnp.inf) if any(edge) else x
+        stop = padded.shape[axis] - taps + 1
         slices = [lax.slice_in_dim(padded, tap, tap + stop, stride, axis) for tap in range(taps)]
         x = slices[0]
         for other in slices[1:]:
@@ -132,7 +138,8 @@ def conv2d(x: jax.Array, kernel: jax.Array, strides: Shape2 = (1, 1), padding: S
     Returns:
       (B, floor((H + 2 ph - kh) / sh) + 1, floor((W + 2 pw - kw) / sw) + 1, O).
     """
-    resolve_form(form)
+    if resolve_form(form) == 'stacked' and kernel.shape[:2] == (1, 1) and padding == (0, 0) and groups == 1:
+        return x[:, ::strides[0], ::strides[1]] @ kernel[0, 0]
     return lax.conv_general_dilated(x, kernel, strides, [(size, size) for size in padding],
                                     dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups)
 
@@ -140,8 +147,10 @@ def conv2d(x: jax.Array, kernel: jax.Array, strides: Shape2 = (1, 1), padding: S
 def max_pool2d(x: jax.Array, window: Shape2, strides: Shape2, padding: Shape2 = (0, 0),
                form: str | None = None) -> jax.Array:
     """Max pooling of (B, H, W, C) with padding on both sides, which never wins; PyTorch's `MaxPool2d`."""
-    resolve_form(form)
-    return nn.max_pool(x, window, strides, [(size, size) for size in padding])
+    edges = [(size, size) for size in padding]
+    if resolve_form(form) == 'native':
+        return nn.max_pool(x, window, strides, edges)
+    return _separable_max(x, window, strides, edges)
 
 
 class Conv2D(nn.Module):
@@ -183,6 +192,47 @@ class Conv2D(nn.Module):
         return x
 
 
+def _sum(x: jax.Array, weight: jax.Array | float = 1.0) -> jax.Array:
+    """Sum over all axes but the last, in float32, of what is weighted by (B,) or (B, N)."""
+    # In two steps: the second is a hundredth of the first, which many threads share.
+    partial = x.astype(jnp.float32).sum(tuple(range(2, x.ndim - 1)))
+    if isinstance(weight, jax.Array):
+        partial *= weight.reshape(weight.shape + (1,) * (partial.ndim - weight.ndim))
+    return lax.optimization_barrier(partial).sum(tuple(range(partial.ndim - 1)))
+
+
+@jax.custom_vjp
+def _normalise(x: jax.Array, weight: jax.Array, scale: jax.Array, bias: jax.Array,
+               epsilon: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises x (..., C) by its own statistics, float32; with the mean and the variance (C,).
+
+    `weight` (B,) or (B, N) sums to 1 over all positions, and is 0 for what does not count.
+    """
+    return _normalise_forward(x, weight, scale, bias, epsilon)[0]
+
+
+def _normalise_forward(x: jax.Array, weight: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> Any:
+    mean = _sum(x, weight)
+    # From the deviations, in a second pass: the difference of squares loses digits.
+    var = _sum(jnp.square(x.astype(jnp.float32) - mean), weight)
+    factor = lax.rsqrt(var + epsilon)
+    y = x.astype(jnp.float32) * (factor * scale) + (bias - mean * factor * scale)
+    return (y, mean, var), (x, weight, scale, mean, factor)
+
+
+def _normalise_backward(kept: Any, cotangents: Any) -> Any:
+    x, weight, scale, mean, factor = kept
+    dy = cotangents[0]
+    unit = (x.astype(jnp.float32) - mean) * factor
+    d_bias, d_scale = _sum(dy), _sum(dy * unit)
+    share = weight.reshape(weight.shape + (1,) * (x.ndim - weight.ndim))
+    dx = (dy - share * (d_bias + unit * d_scale)) * (factor * scale)
+    return dx.astype(x.dtype), None, d_scale, d_bias, None
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
+
+
 class BatchNorm(nn.Module):
     """BatchNorm whose statistics are of the valid part of a batch alone.
 
@@ -219,25 +269,20 @@ class BatchNorm(nn.Module):
         size = x.shape[-1]
         running_mean = self.variable('batch_stats', 'mean', jnp.zeros, (size,), jnp.float32)
         running_var = self.variable('batch_stats', 'var', jnp.ones, (size,), jnp.float32)
+        scale, bias = jnp.ones(size), jnp.zeros(size)
+        if self.use_scale:
+            scale = self.param('scale', nn.initializers.ones, (size,), self.param_dtype).astype(jnp.float32)
+        if self.use_bias:
+            bias = self.param('bias', nn.initializers.zeros, (size,), self.param_dtype).astype(jnp.float32)
         if train and not self.frozen:
-            values, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
-            weight = mask.astype(jnp.float32).reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
-            count = weight.sum() * math.prod(x.shape[mask.ndim:-1])
-            weight = weight / jnp.maximum(count, 1)
-            mean = (values * weight).sum(axes)
-            var = (jnp.square(values - mean) * weight).sum(axes)
+            count = mask.sum(dtype=jnp.float32) * math.prod(x.shape[mask.ndim:-1])
+            y, mean, var = _normalise(x, mask / jnp.maximum(count, 1), scale, bias, self.epsilon)
             if not self.is_initializing():
                 step = jnp.where(count > 0, 1 - self.momentum, 0)
                 running_mean.value += step * (mean - running_mean.value)
                 running_var.value += step * (var - running_var.value)
-        else:
-            mean, var = running_mean.value, running_var.value
-        factor = lax.rsqrt(var + self.epsilon)
-        if self.use_scale:
-            scale = self.param('scale', nn.initializers.ones, (size,), self.param_dtype).astype(jnp.float32)
-            factor *= lax.stop_gradient(scale) if self.frozen else scale
-        offset = -mean * factor
-        if self.use_bias:
-            bias = self.param('bias', nn.initializers.zeros, (size,), self.param_dtype).astype(jnp.float32)
-            offset += lax.stop_gradient(bias) if self.frozen else bias
-        return (x * factor + offset).astype(self.dtype)
+            return y.astype(self.dtype)
+        if self.frozen:
+            scale, bias = lax.stop_gradient((scale, bias))
+        factor = lax.rsqrt(running_var.value + self.epsilon) * scale
+        return (x * factor + (bias - running_mean.value * factor)).astype(self.dtype)
