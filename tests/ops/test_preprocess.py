@@ -20,6 +20,10 @@ def test_flow_is_a_fraction_of_twenty_pixels() -> None:
     assert abs(x[128] * 20 - 0.0784) < 1e-3
 
 
+def test_flow_of_tsn_has_the_pictures_mean_deviation() -> None:
+    np.testing.assert_allclose(preprocess('flow_tsn', CODES), (CODES / 255 - 0.5) / 0.226, atol=1e-6)
+
+
 def test_imagenet_normalises_each_channel() -> None:
     x = np.asarray(preprocess('imagenet', np.full((2, 1, 3), 255, np.uint8)))
     np.testing.assert_allclose(x[0, 0], [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rtol=1e-5)

@@ -55,6 +55,7 @@ class Unit3D(nn.Module):
     size: Shape3 = (1, 1, 1)
     strides: Shape3 = (1, 1, 1)
     bn_momentum: float = 0.999
+    bn_scale: bool = False
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -62,7 +63,8 @@ class Unit3D(nn.Module):
     def setup(self) -> None:
         """Parts, under their published names."""
         self.conv_3d = Kernel(self.features, self.size, self.param_dtype)
-        self.batch_norm = BatchNorm(self.bn_momentum, dtype=self.dtype, param_dtype=self.param_dtype)
+        self.batch_norm = BatchNorm(self.bn_momentum, use_scale=self.bn_scale, dtype=self.dtype,
+                                    param_dtype=self.param_dtype)
 
     def kernel(self, inputs: int) -> jax.Array:
         """The convolution's weights in the dtype it is computed in."""
@@ -137,6 +139,7 @@ class I3D(nn.Module):
     Attributes:
       width_multiplier: scales every channel count, rounded to a multiple of 4, at least 4; 1 is the paper's.
       bn_momentum: decay of BatchNorm's running statistics.
+      bn_scale: whether BatchNorm has a learned factor, as ports to PyTorch have and the paper's network has not.
       form: how convolutions are written, see `layers`; None is what is fast on the platform.
       dtype: computations.
       param_dtype: parameters.
@@ -144,6 +147,7 @@ class I3D(nn.Module):
 
     width_multiplier: float = 1.0
     bn_momentum: float = 0.999
+    bn_scale: bool = False
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -169,7 +173,8 @@ class I3D(nn.Module):
         Returns:
           Tokens (B, max(1, ceil(T / 8) - 1), features), and every endpoint up to Mixed_5c by its published name.
         """
-        options = dict(bn_momentum=self.bn_momentum, form=self.form, dtype=self.dtype, param_dtype=self.param_dtype)
+        options = dict(bn_momentum=self.bn_momentum, bn_scale=self.bn_scale, form=self.form, dtype=self.dtype,
+                       param_dtype=self.param_dtype)
         rows = valid.any(1)
         layers: dict[str, nn.Module] = {
             'Conv3d_1a_7x7': Unit3D(self._scaled(64), (7, 7, 7), (2, 2, 2), name='Conv3d_1a_7x7', **options),

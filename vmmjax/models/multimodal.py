@@ -81,7 +81,9 @@ class MultimodalModel(nn.Module):
                     valid &= batch[key] > 0
             if f'present/{name}' in batch:
                 valid &= batch[f'present/{name}'][:, None]
-            x = jnp.where(valid.reshape(valid.shape + (1,) * (x.ndim - 2)), x, 0)
+            # The padding of a text keeps its words: a published network's states there are part of its output.
+            kept = valid.any(1, keepdims=True) if self.normalisation[name] == 'ids' else valid
+            x = jnp.where(kept.reshape(kept.shape + (1,) * (x.ndim - 2)), x, 0)
             try:
                 tokens[name], found = encoder(x, valid, train)
             except flax.errors.ScopeParamShapeError as error:
@@ -95,6 +97,63 @@ class MultimodalModel(nn.Module):
         if logits is None and self.head is not None:
             logits = self.head(fused, train)
         return Outputs(logits, fused.features, endpoints)
+
+    @nn.nowrap
+    def init_stream(self, batch: Batch | int) -> Any:
+        """What `stream_step` carries from frame to frame, before the first.
+
+        Args:
+          batch: a clip batch whose stream has frames of the size to come, however many; or a number of rows, for
+            frames of 224 x 224 x 3.
+
+        Raises:
+          UserError: for a model that cannot be streamed; it says what to change.
+        """
+        name = self._streamed()
+        rows, _, *frame = (batch, 1, 224, 224, 3) if isinstance(batch, int) else batch[name].shape
+
+        def first() -> Any:
+            clip = {name: jnp.zeros((rows, 1, *frame))}
+            variables = self.init(jax.random.key(0), clip, train=False)
+            return self.apply(variables, clip, train=False, mutable=['stream'])[1]
+
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), {'stream': {}} | jax.eval_shape(first))
+
+    @nn.nowrap
+    def stream_step(self, variables: Any, carry: Any, frame: jax.Array) -> tuple[Any, jax.Array]:
+        """One frame of a stream; for `jax.jit` and, with the variables bound, `jax.lax.scan`.
+
+        Args:
+          variables: of the model.
+          carry: of the frame before, or of `init_stream`.
+          frame: float (B, H, W, C), normalised.
+
+        Returns:
+          The carry for the next frame, and the frame's logits (B, classes); their mean over the frames of a clip is
+          what the model gives for the clip.
+
+        Raises:
+          UserError: see `init_stream`; for frames of another size than it was told.
+        """
+        outputs, kept = self.apply({**variables, **carry}, {self._streamed(): frame[:, None]}, train=False,
+                                   mutable=['stream'])
+        return carry | kept, outputs.logits
+
+    @nn.nowrap
+    def _streamed(self) -> str:
+        if len(self.encoders) > 1:
+            raise UserError(f'A model of {", ".join(self.encoders)} cannot be streamed frame by frame; stream a model '
+                            f'of one stream.')
+        (name, encoder), = self.encoders.items()
+        if not hasattr(encoder, 'looks_ahead'):
+            raise UserError(f'{type(encoder).__name__} does not take a clip frame by frame and cannot be streamed; '
+                            f"take a network that does, such as tsm_mobilenet_v2 with shift='uni'.")
+        if encoder.looks_ahead:
+            raise UserError(f'This {type(encoder).__name__} needs frames that are still to come and cannot be '
+                            f'streamed; build it with {encoder.looks_ahead}.')
+        if self.head is None:
+            raise UserError('A model without a head has no logits to stream; build it with num_classes.')
+        return name
 
     @nn.nowrap
     def _check(self, name: str, x: jax.Array) -> None:

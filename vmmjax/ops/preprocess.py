@@ -34,6 +34,12 @@ def flow(x: jax.Array) -> jax.Array:
     return (x.astype(jnp.float32) * (2 * FLOW_BOUND / 255) - FLOW_BOUND) / FLOW_BOUND
 
 
+def flow_tsn(x: jax.Array) -> jax.Array:
+    """uint8 flow code to float32, mean .5 and deviation .226 of the code as a fraction of 255: TSN's and TSM's flow."""
+    _check_uint8(x)
+    return (x.astype(jnp.float32) / 255 - 0.5) / 0.226
+
+
 def none(x: jax.Array) -> jax.Array:
     """To float32, values unchanged."""
     return x.astype(jnp.float32)
@@ -47,9 +53,9 @@ def ids(x: jax.Array) -> jax.Array:
 
 
 PREPROCESS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    'signed': signed, 'imagenet': imagenet, 'flow': flow, 'none': none, 'ids': ids}
+    'signed': signed, 'imagenet': imagenet, 'flow': flow, 'flow_tsn': flow_tsn, 'none': none, 'ids': ids}
 
-LARGEST: dict[str, float] = {'signed': 1.0, 'imagenet': 2.7, 'flow': 1.0}
+LARGEST: dict[str, float] = {'signed': 1.0, 'imagenet': 2.7, 'flow': 1.0, 'flow_tsn': 2.3}
 """The largest magnitude that a way to preprocess can give; what is far beyond was not preprocessed."""
 
 

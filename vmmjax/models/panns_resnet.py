@@ -1,0 +1,133 @@
+"""PANNs' residual networks on log-mels: ResNet22, ResNet38 and ResNet54; see `panns`."""
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from vmmjax.models.frames import check_choice
+from vmmjax.models.layers import BatchNorm, Conv2D
+from vmmjax.models.panns import PANN, halve, halve_mask, shown
+
+# Depth -> blocks of layer1 to layer4, and whether a block is a bottleneck of three convolutions.
+RESNETS: dict[int, tuple[tuple[int, int, int, int], bool]] = {
+    22: ((2, 2, 2, 2), False), 38: ((3, 4, 6, 3), False), 54: ((3, 4, 6, 3), True)}
+
+
+class NormFromZero(BatchNorm):
+    """A BatchNorm whose factor is zero at first, so that a residual block starts as its shortcut."""
+
+    def param(self, name: str, init_fn: Any, *init_args: Any, **init_kwargs: Any) -> Any:
+        """As every module's, but for the factor."""
+        return super().param(name, nn.initializers.zeros if name == 'scale' else init_fn, *init_args, **init_kwargs)
+
+
+class AudioBlock(nn.Module):
+    """A residual block: two 3x3 convolutions, or a bottleneck of 1x1, 3x3, 1x1; a stride is an average pool before.
+
+    Attributes:
+      features: channels of the 3x3 convolution; a bottleneck has four times as many at its end.
+      bottleneck: which of the two.
+      stride: 1 or 2.
+      dropout: rate before the last convolution.
+      norm: options of every BatchNorm.
+      options: of every convolution.
+    """
+
+    features: int
+    bottleneck: bool
+    stride: int
+    dropout: float
+    norm: Any
+    options: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array, train: bool) -> jax.Array:
+        """(B, F, M, C) -> (B, F / stride, M / stride, C'); `mask` (B, F / stride)."""
+        if self.stride == 2:
+            x = halve(x)
+        y, sizes = x, (1, 3, 1) if self.bottleneck else (3, 3)
+        for i, size in enumerate(sizes, 1):
+            last = i == len(sizes)
+            if last:
+                y = nn.Dropout(self.dropout, deterministic=not train)(y)
+            features = 4 * self.features if i == 3 else self.features
+            y = Conv2D(features, (size, size), name=f'conv{i}', **self.options)(shown(y, mask))
+            y = (NormFromZero if last else BatchNorm)(name=f'bn{i}', **self.norm)(y, mask, train)
+            y = y if last else nn.relu(y)
+        if x.shape != y.shape:
+            # Their first place is the pool's, where there is one.
+            x = Conv2D(y.shape[-1], (1, 1), name=f'downsample_{self.stride - 1}', **self.options)(x)
+            x = BatchNorm(name=f'downsample_{self.stride}', **self.norm)(x, mask, train)
+        return nn.relu(x + y)
+
+
+class AudioLayers(nn.Module):
+    """Four layers of `AudioBlock`s.
+
+    Attributes:
+      counts: blocks of each.
+      bottleneck: see `AudioBlock`.
+      dropout: see `AudioBlock`.
+      remat: whether blocks are computed again in the backward pass.
+      norm: options of every BatchNorm.
+      options: of every convolution.
+    """
+
+    counts: tuple[int, int, int, int]
+    bottleneck: bool
+    dropout: float
+    remat: bool
+    norm: Any
+    options: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array,
+                 train: bool) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+        """(B, F, M, C), (B, F) -> (B, F // 8, M // 8, C'), (B, F // 8), every block and every layer by name."""
+        block = nn.remat(AudioBlock, static_argnums=(3,)) if self.remat else AudioBlock
+        endpoints = {}
+        for layer, count in enumerate(self.counts, 1):
+            for i in range(count):
+                stride = 2 if layer > 1 and i == 0 else 1
+                mask = halve_mask(mask) if stride == 2 else mask
+                x = endpoints[f'layer{layer}_{i}'] = block(
+                    32 * 2 ** layer, self.bottleneck, stride, self.dropout, self.norm, self.options,
+                    name=f'layer{layer}_{i}')(x, mask, train)
+            endpoints[f'layer{layer}'] = x
+        return x, mask, endpoints
+
+
+class AudioResNet(PANN):
+    """ResNet22, ResNet38 and ResNet54 up to their embedding: 62.6, 72.7 and 103.2 M parameters, 14.0, 23.4 and
+    26.1 GMACs on 10 s (1001 x 64).
+
+    Attributes:
+      depth: 22, 38 or 54.
+      residual_dropout: rate before every residual block's last convolution.
+    """
+
+    depth: int = 38
+    residual_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        check_choice('depth', self.depth, RESNETS)
+        super().__post_init__()
+
+    @property
+    def halvings(self) -> int:
+        """Five."""
+        return 5
+
+    def body(self, x: jax.Array, mask: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+        """See `PANN`."""
+        counts, bottleneck = RESNETS[self.depth]
+        x, mask = halve(self.block(64, 3, 2, 'conv_block1')(x, mask, train)), halve_mask(mask)
+        endpoints = {'conv_block1': x}
+        x = nn.Dropout(self.block_dropout, deterministic=not train)(x)
+        x, mask, found = AudioLayers(counts, bottleneck, self.residual_dropout, self.remat, self.norm(),
+                                     self.convolution, name='resnet')(x, mask, train)
+        x, mask = nn.Dropout(self.block_dropout, deterministic=not train)(halve(x)), halve_mask(mask)
+        x = endpoints['conv_block_after1'] = self.block(2048, 3, 2, 'conv_block_after1')(x, mask, train)
+        return nn.Dropout(self.block_dropout, deterministic=not train)(x), mask, endpoints | found
