@@ -7,10 +7,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from vmmjax.errors import UserError
-from vmmjax.models import MultimodalModel, create
+from vmmjax.models import MultimodalModel, Tokens, create
+from vmmjax.models.fusion import FUSIONS
+from vmmjax.models.layers import BatchNorm
 
+
+class Small(nn.Module):
+    """An encoder that compiles at once, and has all that absence could spoil."""
+
+    features: int = 4
+    dropout: float = 0.3
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[Tokens, dict[str, jax.Array]]:
+        x = nn.relu(BatchNorm(use_scale=True, momentum=0.9)(nn.Dense(self.features, use_bias=False)(x), valid, train))
+        return Tokens(nn.Dropout(self.dropout, deterministic=not train)(x), valid), {}
+
+
+SMALL = dict(name=f'{__name__}:Small')
 AUDIO = dict(name='conv2d_audio', widths=(4, 4), features=8, dropout=0.3)
 RGB = dict(name='i3d', width_multiplier=0.03, bn_momentum=0.9)
 CASES = {
@@ -19,7 +37,17 @@ CASES = {
     'i3d': (dict(a=AUDIO, rgb=RGB), dict(name='concat')),
     'single': (dict(a=AUDIO), dict(name='concat')),
 }
-SHAPES = {'a': (13, 8), 'b': (13, 8), 'rgb': (2, 12, 12, 3)}
+TOKENS = dict(features=4, num_attention_heads=2, num_hidden_layers=1)
+# Every other kind.
+KINDS = {
+    'bottleneck': dict(TOKENS, num_hidden_layers=2), 'cross_attention': TOKENS, 'film': dict(features=4),
+    'gated': dict(features=4), 'low_rank_tensor': dict(features=4, rank=2), 'multiplicative': dict(features=4),
+    'non_local': dict(features=4), 'scores': dict(combine='probability'), 'sum': dict(features=4),
+    'tanh_concat': dict(features=4), 'tensor': dict(features=2), 'transformer': TOKENS}
+for kind, options in KINDS.items():
+    names = ('a', 'c', 'd') if kind in ('film', 'gated', 'low_rank_tensor', 'scores', 'tensor') else ('a', 'c')
+    CASES[kind] = (dict.fromkeys(names, SMALL), dict(name=kind, **options))
+SHAPES = {'a': (13, 8), 'b': (13, 8), 'c': (4, 3), 'd': (2, 5), 'rgb': (2, 12, 12, 3)}
 FAST = {'xla_backend_optimization_level': 0}
 ROWS = 5
 
@@ -55,13 +83,19 @@ def full_batch(case: str) -> dict[str, jax.Array]:
 
 
 def close(left: Any, right: Any) -> None:
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), left, right)
+    """Equal to 1e-6, of the largest number of all where that is above 1: two programs round float32 differently."""
+    largest = max(1, *(float(jnp.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(right)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * largest), left, right)
 
 
 def fill(x: jax.Array, where: jax.Array, content: str) -> jax.Array:
     new = {'zeros': 0.0, 'nan': jnp.nan,
            'noise': jnp.asarray(np.random.default_rng(1).normal(50, 9, x.shape), jnp.float32)}[content]
     return jnp.where(where.reshape(where.shape + (1,) * (x.ndim - where.ndim)), new, x)
+
+
+def test_every_kind_of_fusion_is_among_the_cases() -> None:
+    assert {fusion['name'] for _, fusion in CASES.values()} == {*FUSIONS}
 
 
 @pytest.mark.parametrize('train', [True, False])
@@ -88,12 +122,14 @@ def test_what_an_absent_stream_holds_changes_nothing(case: str, train: bool) -> 
 
 @pytest.mark.parametrize(('case', 'missing', 'train'), [
     ('concat', 'a', True), ('concat', 'b', False), ('weighted_average', 'a', True), ('weighted_average', 'b', False),
-    ('i3d', 'rgb', True), ('i3d', 'a', True)])
+    ('i3d', 'rgb', True), ('i3d', 'a', True),
+    *((kind, 'a', True) for kind in KINDS), ('non_local', 'c', True), ('multiplicative', 'c', True)])
 def test_a_missing_key_is_an_absent_stream(case: str, missing: str, train: bool) -> None:
     _, variables, run = built(case)
     batch = full_batch(case)
-    absent = run(variables, batch | {missing: batch[missing] * jnp.nan, f'present/{missing}': jnp.zeros(ROWS, bool)},
-                 train)
+    # All keys that the test above gives, which has compiled them.
+    present = {f'present/{name}': jnp.full(ROWS, name != missing) for name in batch} | {'mask': jnp.ones(ROWS)}
+    absent = run(variables, batch | present | {missing: batch[missing] * jnp.nan}, train)
     without = run(variables, {name: x for name, x in batch.items() if name != missing}, train)
     close(absent[:3], without[:3])
 

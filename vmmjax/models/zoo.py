@@ -1,6 +1,8 @@
 """Models by name, from a config or from keyword arguments."""
 
 import dataclasses
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,11 +11,22 @@ from flax import linen as nn
 
 from vmmjax import registry
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.models.ast import AST
 from vmmjax.models.audio import Conv2DAudio
-from vmmjax.models.fusion import Concat, WeightedAverage
+from vmmjax.models.bert import Bert
+from vmmjax.models.fusion import FUSIONS
 from vmmjax.models.heads import Consensus
 from vmmjax.models.i3d import I3D
+from vmmjax.models.mobilenet import MobileNetV2
 from vmmjax.models.multimodal import MultimodalModel
+from vmmjax.models.panns import CNN
+from vmmjax.models.panns_resnet import AudioResNet
+from vmmjax.models.recurrent import Recurrent
+from vmmjax.models.resnet import LAYERS, ResNet
+from vmmjax.models.vgg import VGG16
+from vmmjax.models.vggish import VGGish
+from vmmjax.models.video_transformer import VideoTransformer
+from vmmjax.models.waveform import Conv1D
 from vmmjax.ops import PREPROCESS
 
 
@@ -36,12 +49,46 @@ class Entry:
     dropout: float = 0.5
 
 
+_FRAMES = {'rgb': 'imagenet', 'flow': 'flow_tsn'}
+# What TSN takes as it is and TSM with a temporal shift.
+_BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    'mobilenet_v2': MobileNetV2, **{f'resnet{depth}': functools.partial(ResNet, depth=depth) for depth in LAYERS}}
 MODELS: dict[str, Entry] = {
+    'ast': Entry(AST, 'audio', {}, 527, 0.0),
+    'bert': Entry(Bert, 'text', {'text': 'ids'}, 0, 0.1),
+    'bilstm': Entry(functools.partial(Recurrent, bidirectional=True), 'text', {'text': 'ids'}, 0),
+    'conv1d_m5': Entry(functools.partial(Conv1D, stem=128, groups=((1, 128), (1, 256), (1, 512))), 'waveform', {}, 10,
+                       0.0),
+    'conv1d_m11': Entry(Conv1D, 'waveform', {}, 10, 0.0),
+    'conv1d_m18': Entry(functools.partial(Conv1D, groups=((4, 64), (4, 128), (4, 256), (4, 512))), 'waveform', {}, 10,
+                        0.0),
     'conv2d_audio': Entry(Conv2DAudio, 'audio'),
+    'gru': Entry(functools.partial(Recurrent, cell='gru'), 'text', {'text': 'ids'}, 0),
     'i3d': Entry(I3D, 'rgb', {'rgb': 'signed', 'flow': 'flow'}),
+    'lstm': Entry(Recurrent, 'text', {'text': 'ids'}, 0),
+    'mobilenet_v2': Entry(MobileNetV2, 'rgb', _FRAMES, 1000, 0.2),
+    'panns_cnn6': Entry(functools.partial(CNN, widths=(64, 128, 256, 512), size=5, depth=1, features=512), 'audio', {},
+                        527, 0.0),
+    'panns_cnn10': Entry(functools.partial(CNN, widths=(64, 128, 256, 512), features=512), 'audio', {}, 527, 0.0),
+    'panns_cnn14': Entry(CNN, 'audio', {}, 527, 0.0),
+    'panns_cnn14_16k': Entry(CNN, 'audio', {}, 527, 0.0),
+    'panns_resnet22': Entry(functools.partial(AudioResNet, depth=22), 'audio', {}, 527, 0.0),
+    'panns_resnet38': Entry(functools.partial(AudioResNet, depth=38), 'audio', {}, 527, 0.0),
+    'panns_resnet54': Entry(functools.partial(AudioResNet, depth=54), 'audio', {}, 527, 0.0),
+    **{f'resnet{depth}': Entry(functools.partial(ResNet, depth=depth), 'rgb', _FRAMES, 1000, 0.0) for depth in LAYERS},
+    **{f'tsm_{name}': Entry(functools.partial(encoder, shift='bi'), 'rgb', _FRAMES)
+       for name, encoder in _BACKBONES.items()},
+    **{f'tsn_{name}': Entry(encoder, 'rgb', _FRAMES) for name, encoder in _BACKBONES.items()},
+    'vgg16': Entry(VGG16, 'rgb', _FRAMES, 1000),
+    'vgg16_bn': Entry(functools.partial(VGG16, batch_norm=True), 'rgb', _FRAMES, 1000),
+    'vggish': Entry(VGGish, 'audio', {}, 0, 0.0),
+    'vit': Entry(functools.partial(VideoTransformer, tubelet=(1, 16, 16), temporal_layers=0, layer_norm_eps=1e-12),
+                 'rgb', {'rgb': 'signed'}, 1000, 0.0),
+    'vivit': Entry(VideoTransformer, 'rgb', {'rgb': 'signed'}, 400, 0.0),
+    'vivit_joint': Entry(functools.partial(VideoTransformer, temporal_layers=0, joint=True, hidden_act='gelu_fast'),
+                         'rgb', {'rgb': 'signed'}, 400, 0.0),
 }
 ENCODERS: dict[str, Callable[..., nn.Module]] = {name: entry.encoder for name, entry in MODELS.items()}
-FUSIONS: dict[str, Any] = {'concat': Concat, 'weighted_average': WeightedAverage}
 HEADS: dict[str, Any] = {'consensus': Consensus}
 
 
@@ -53,7 +100,7 @@ def create(config: Mapping[str, Any], num_classes: int, dtype: Any = jnp.float32
       config: `encoders`: stream -> name and options; `fusion` and `head`: name and options; `preprocess`: stream ->
         name; `debug`: see `MultimodalModel`. Streams are taken in alphabetical order, so that parameters do not
         depend on how a config is written.
-      num_classes: classes of the head; 0 for none.
+      num_classes: classes of the head, or of a fusion of scores in its place; 0 for none.
       dtype: in which everything is computed.
       param_dtype: of the encoders' parameters.
 
@@ -78,8 +125,16 @@ def create(config: Mapping[str, Any], num_classes: int, dtype: Any = jnp.float32
     dtypes = dict(dtype=dtype) if param_dtype == jnp.float32 else dict(dtype=dtype, param_dtype=param_dtype)
     return MultimodalModel(
         encoders={name: registry.build(config['encoders'][name], ENCODERS, 'encoder', **dtypes) for name in streams},
-        fusion=registry.build(config['fusion'], FUSIONS, 'fusion', streams=tuple(streams), dtype=dtype),
+        fusion=_fusion(config['fusion'], num_classes, streams=tuple(streams), dtype=dtype),
         head=head, normalisation=normalisation, debug=bool(config.get('debug')))
+
+
+def _fusion(config: Mapping[str, Any], num_classes: int, **given: Any) -> nn.Module:
+    # A fusion of scores has heads of its own, a user's too.
+    factory = registry.find(config['name'], FUSIONS, 'fusion') if 'name' in config else None
+    if factory is not None and 'num_classes' in inspect.signature(factory).parameters:
+        given['num_classes'] = num_classes
+    return registry.build(config, FUSIONS, 'fusion', **given)
 
 
 def create_model(name: str, *, num_classes: int | None = None, stream: str | None = None,
@@ -102,11 +157,18 @@ def create_model(name: str, *, num_classes: int | None = None, stream: str | Non
       UserError: for an unknown name or option.
     """
     entry: Entry = registry.find(name, MODELS, 'model')
+    config = single(name, stream=stream, dropout=dropout, debug=debug, **options)
+    return create(config, entry.num_classes if num_classes is None else num_classes, dtype, param_dtype)
+
+
+def single(name: str, *, stream: str | None = None, dropout: float | None = None, debug: bool = False,
+           **options: Any) -> dict[str, Any]:
+    """The `config.model` of what `create_model` makes of the same arguments."""
+    entry: Entry = registry.find(name, MODELS, 'model')
     stream = stream or entry.stream
-    return create(dict(encoders={stream: dict(name=name, **options)}, fusion=dict(name='concat'),
-                       head=dict(name='consensus', dropout=entry.dropout if dropout is None else dropout),
-                       preprocess={stream: entry.preprocess.get(stream, 'none')}, debug=debug),
-                  entry.num_classes if num_classes is None else num_classes, dtype, param_dtype)
+    return dict(encoders={stream: dict(name=name, **options)}, fusion=dict(name='concat'),
+                head=dict(name='consensus', dropout=entry.dropout if dropout is None else dropout),
+                preprocess={stream: entry.preprocess.get(stream, 'none')}, debug=debug)
 
 
 def list_models() -> list[str]:

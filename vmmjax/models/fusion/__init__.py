@@ -1,0 +1,32 @@
+"""Several streams become one. A fusion is `(tokens, present) -> Fused`; its streams are fixed when it is built."""
+
+from typing import Any
+
+from vmmjax.models.fusion.attention import CrossAttention, NonLocalGate
+from vmmjax.models.fusion.gates import FiLM, Gated
+from vmmjax.models.fusion.scores import Scores
+from vmmjax.models.fusion.simple import Concat, Sum, TanhConcat, WeightedAverage
+from vmmjax.models.fusion.streams import Fusion
+from vmmjax.models.fusion.tensors import LowRankTensorFusion, Multiplicative, TensorFusion
+from vmmjax.models.fusion.transformers import Bottleneck, Transformer
+
+FUSIONS: dict[str, Any] = {
+    'bottleneck': Bottleneck,
+    'concat': Concat,
+    'cross_attention': CrossAttention,
+    'film': FiLM,
+    'gated': Gated,
+    'low_rank_tensor': LowRankTensorFusion,
+    'multiplicative': Multiplicative,
+    'non_local': NonLocalGate,
+    'scores': Scores,
+    'sum': Sum,
+    'tanh_concat': TanhConcat,
+    'tensor': TensorFusion,
+    'transformer': Transformer,
+    'weighted_average': WeightedAverage,
+}
+
+__all__ = ['FUSIONS', 'Bottleneck', 'Concat', 'CrossAttention', 'FiLM', 'Fusion', 'Gated', 'LowRankTensorFusion',
+           'Multiplicative', 'NonLocalGate', 'Scores', 'Sum', 'TanhConcat', 'TensorFusion', 'Transformer',
+           'WeightedAverage']

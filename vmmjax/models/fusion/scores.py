@@ -1,0 +1,74 @@
+"""Every stream is scored by a head of its own, and the scores are joined."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from vmmjax.models.fusion.streams import Fusion, clean, counted, single
+from vmmjax.models.heads import Consensus
+from vmmjax.models.tokens import Fused, Tokens
+from vmmjax.registry import find
+
+
+class Scores(Fusion):
+    """Fusion of scores: `l_m`, a `Consensus` head on the tokens of stream m, joined in one of three ways.
+
+    - `sum`: `sum_m p_m l_m`, as the two streams of I3D are added (Carreira and Zisserman 2017).
+    - `probability`: `log(sum_m p_m softmax(l_m) / sum_m p_m)`, whose softmax is the mean of the probabilities.
+    - `weighted`: `sum_m p_m w_m l_m / sum_m p_m w_m` with `w_m = exp(scores_m)` learned, equal at first.
+
+    An absent stream has no say. The model's head is not used; features are all h_m one after another, zero where
+    absent.
+
+    Attributes:
+      combine: `sum`, `probability` or `weighted`.
+      num_classes: C; 0 for no heads.
+    """
+
+    combine: str = 'sum'
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+        """Fuses tokens (B, N, D_m) of each stream; `present` (B,) bool says in which rows a stream is there.
+
+        Returns:
+          `logits` float32 (B, C), zero for a row with nothing present.
+
+        Raises:
+          UserError: for an unknown way to combine.
+        """
+        there = self.there(present)
+        anything = there.any(-1)
+        fused = single(jnp.concatenate(self.vectors(tokens, present, 'zero'), -1), anything)
+        combine = find(self.combine, _COMBINE, 'way to combine scores')
+        if not self.num_classes:
+            return fused
+        logits = []
+        for name in self.streams:
+            head = Consensus(self.num_classes, dropout=0.0, dtype=self.dtype, name=f'head_{name}')
+            logits.append(head(Fused(clean(tokens[name]), tokens[name].mean()), False))
+        joined = combine(self, jnp.stack(logits, 1), there)
+        return dataclasses.replace(fused, logits=jnp.where(anything[:, None], joined, 0))
+
+
+def _sum(fusion: Fusion, logits: jax.Array, there: jax.Array) -> jax.Array:
+    return (logits * there[..., None]).sum(1)
+
+
+def _probability(fusion: Fusion, logits: jax.Array, there: jax.Array) -> jax.Array:
+    counts = counted(there)[..., None]
+    total = nn.logsumexp(nn.log_softmax(logits), axis=1, where=counts)
+    return total - jnp.log(counts.sum(1))
+
+
+def _weighted(fusion: Fusion, logits: jax.Array, there: jax.Array) -> jax.Array:
+    weights = fusion.average_weights(there, None)
+    return (logits * weights[..., None]).sum(1)
+
+
+_COMBINE: dict[str, Callable[[Fusion, jax.Array, jax.Array], jax.Array]] = {
+    'sum': _sum, 'probability': _probability, 'weighted': _weighted}
