@@ -12,7 +12,9 @@ from absl import flags
 from vmmjax.errors import UserError, did_you_mean
 
 COMMANDS = {
+    'predict': 'what is seen in video files, by a published network or your own',
     'prepare': 'video files to a store of columns that training reads',
+    'convert': 'a published checkpoint to vmmjax, and back',
     'train': 'a store and a config to a trained model',
     'evaluate': 'a trained model to tables and a report',
 }
@@ -53,13 +55,17 @@ def _dispatch(arguments: list[str]) -> int:
         print(_flag_help(module.__name__))
         return 0
     positional = _parse(command, rest)
-    if positional:
+    # A command that takes arguments beside its flags names them, such as `POSITIONAL = 'VIDEO ...'`.
+    taken = getattr(module, 'POSITIONAL', '')
+    if positional and not taken:
         raise UserError(f'`vmmjax {command}` takes flags only, not {positional[0]!r}; '
                         f'see `vmmjax {command} --help`.')
+    if taken and not positional:
+        raise UserError(f'`vmmjax {command}` needs {taken}; see `vmmjax {command} --help`.')
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     # Orbax logs through absl what it then raises, with tracebacks, and warns of metadata that ours does not need.
     logging.getLogger('absl').setLevel(logging.CRITICAL)
-    module.main()
+    module.main(*([positional] if taken else []))
     return 0
 
 

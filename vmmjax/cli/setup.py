@@ -1,13 +1,12 @@
 """What `train` and `evaluate` build alike from a config: store, model, mesh, and how a state is measured."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from vmmjax import models
+from vmmjax.cli.cache import keep_compiled
 from vmmjax.data.pipeline import Pipeline
 from vmmjax.data.store import Store
 from vmmjax.evaluation import metrics
@@ -25,9 +24,7 @@ class Run:
         Raises:
           UserError: for whatever the config names that is not there.
         """
-        # Compiled programs are kept, so that a second run starts at once.
-        cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'vmmjax' / 'xla'
-        jax.config.update('jax_compilation_cache_dir', str(cache))
+        keep_compiled()
         self.config = config
         self.store = Store(config.data.store)
         self.classes = self.store.classes(config.data.target)

@@ -39,7 +39,8 @@ class Format:
       canonical: a name in the file -> the name that `published` gives; by default the name itself. It removes what
         differs between files of one family, such as `module.` or `.net`.
       ignored: a pattern of names that hold nothing a network needs, such as counters and momentum.
-      exported: whether `vmmjax convert --to` writes it.
+      exported: whether `vmmjax convert --to` writes it; of formats in layout 'torch' alone.
+      kernel_axes: how many axes a kernel has at least, where it is written.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Format:
     canonical: Callable[[str], str] = str
     ignored: str = r'(^|\.)num_batches_tracked$'
     exported: bool = False
+    kernel_axes: int = 0
 
 
 _TORCH_LEAVES = {'kernel': 'weight', 'scale': 'weight', 'embedding': 'weight', 'bias': 'bias',

@@ -48,17 +48,43 @@ def read_frames(path: Path, *, start: float, end: float, fps: float, short_side:
     Raises:
       MediaError: where no picture can be decoded.
     """
-    times = start + (np.arange(round((end - start) * fps)) + 0.5) / fps
-    pictures = _shown_at(path, times, short_side, seeking=len(times) > 0 and start > 0.5)
-    if pictures is None:  # The container's index led past the window.
-        pictures = _shown_at(path, times, short_side, seeking=False)
-    assert pictures is not None
-    return pictures
+    times = _middles(start, end, fps)
+    try:
+        pictures = list(_shown_at(path, times, short_side, seeking=len(times) > 0 and start > 0.5))
+    except _LedPast:
+        pictures = list(_shown_at(path, times, short_side, seeking=False))
+    return np.stack(pictures)[:len(times)]
 
 
-def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> np.ndarray | None:
-    """The pictures at increasing times, or None where seeking led past the first of them."""
-    pictures: list[np.ndarray] = []
+def each_frame(path: Path, *, end: float, fps: float, short_side: int) -> Iterator[np.ndarray]:
+    """Yields the pictures that `read_frames` reads from 0 on, one after another: a file of any length is decoded once.
+
+    Args:
+      path: a file with pictures.
+      end: seconds from the first picture.
+      fps: pictures a second that come out.
+      short_side: pixels.
+
+    Yields:
+      uint8 (H, W, 3), RGB; round(end * fps) of them, at least one.
+
+    Raises:
+      MediaError: where no picture can be decoded.
+    """
+    return _shown_at(path, _middles(0.0, end, fps), short_side, seeking=False)
+
+
+class _LedPast(Exception):
+    """The container's index led past the window."""
+
+
+def _middles(start: float, end: float, fps: float) -> np.ndarray:
+    return start + (np.arange(round((end - start) * fps)) + 0.5) / fps
+
+
+def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> Iterator[np.ndarray]:
+    """The pictures at increasing times; one where there are no times."""
+    given = 0
     with open_media(path) as container:
         stream = picture_stream(container)
         if stream is None:
@@ -72,21 +98,22 @@ def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> 
         shown: VideoFrame | None = None
         for time, frame in _timed(container, stream, zero):
             if shown is None and seeking and time > times[0] + _JITTER:
-                return None
+                raise _LedPast
             if shown is not None:
-                count = int(np.searchsorted(times, time - _JITTER)) - len(pictures)
+                count = int(np.searchsorted(times, time - _JITTER)) - given
                 if count > 0:
-                    pictures += [_picture(shown, size)] * count
+                    yield from [_picture(shown, size)] * count
+                    given += count
             shown = frame
-            if len(pictures) == len(times):
+            if given == len(times):
                 break
         if shown is None:
             if seeking:
-                return None
+                raise _LedPast
             raise MediaError(path, 'none of its pictures can be decoded')
-        missing = len(times) - len(pictures)
-        pictures += [_picture(shown, size)] * max(missing, 0 if pictures else 1)
-    return np.stack(pictures)[:len(times)]
+        missing = max(len(times) - given, 0 if given else 1)
+        if missing:
+            yield from [_picture(shown, size)] * missing
 
 
 def _timed(container: InputContainer, stream: VideoStream, zero: float) -> Iterator[tuple[float, VideoFrame]]:

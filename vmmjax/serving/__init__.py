@@ -1,1 +1,5 @@
 """Prediction on files."""
+
+from vmmjax.serving.classes import kinetics_classes
+
+__all__ = ['kinetics_classes']

@@ -1,0 +1,93 @@
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from tests.convert.writers import assert_near, golden, golden_input, golden_tensors, write_torch
+from vmmjax import load_pretrained
+from vmmjax.convert import export, torchvision
+from vmmjax.errors import UserError
+from vmmjax.models import create_model
+
+
+def logits(model: Any, variables: Any, x: np.ndarray) -> np.ndarray:
+    (stream, _), = model.encoders.items()
+    return jax.jit(lambda v, x: model.apply(v, {stream: x}, train=False).logits)(variables, x)
+
+
+@pytest.mark.parametrize('name', ['resnet18_224', 'resnet50_224', 'mobilenet_v2_224',
+                                  pytest.param('vgg16_224', marks=pytest.mark.slow)])
+def test_outputs_are_the_published_networks_and_the_way_back_is_an_identity(shared_golden: Path, tmp_path: Path,
+                                                                           name: str) -> None:
+    case, expected = golden(shared_golden, name)
+    tensors = golden_tensors(shared_golden, case)
+    write_torch(tmp_path / 'net.pth', tensors)
+    model, variables = load_pretrained(tmp_path / 'net.pth')
+    assert_near(logits(model, variables, golden_input(shared_golden, case)[:, None]), expected['logits'])
+    back = export(variables, 'torchvision')
+    assert {*back} == {*tensors}
+    for key, tensor in tensors.items():
+        np.testing.assert_array_equal(back[key], tensor, err_msg=key)
+
+
+def drawn(name: str, channels: int, **options: Any) -> tuple[Any, Any]:
+    """A model whose every variable has values of its own."""
+    model = create_model(name, **options)
+    (stream, _), = model.encoders.items()
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), {stream: np.zeros((1, 1, 32, 32, channels))},
+                                               train=False))
+    random = np.random.default_rng(0)
+    return model, jax.tree.map(lambda leaf: random.uniform(0.5, 1.5, leaf.shape).astype(np.float32), shapes)
+
+
+@pytest.mark.parametrize(('name', 'channels', 'options'), [
+    ('resnet18', 3, dict(num_classes=7)),
+    ('resnet34', 1, dict(num_classes=3)),
+    ('resnet101', 3, dict(num_classes=0)),
+    ('resnet18', 10, dict(num_classes=4, stream='flow')),
+    ('mobilenet_v2', 4, dict(num_classes=5)),
+    ('mobilenet_v2', 3, dict(num_classes=5, width_multiplier=0.35)),
+    ('mobilenet_v2', 3, dict(num_classes=5, width_multiplier=1.4))])
+def test_depth_width_classes_and_channels_are_read_from_the_shapes(tmp_path: Path, name: str, channels: int,
+                                                                  options: dict[str, Any]) -> None:
+    model, variables = drawn(name, channels, **options)
+    write_torch(tmp_path / 'net.pth', {f'module.{key}': value
+                                       for key, value in export(variables, 'torchvision').items()})
+    loaded, found = load_pretrained(tmp_path / 'net.pth')
+    assert loaded == model
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
+
+
+@pytest.mark.parametrize('name', ['vgg16', 'vgg16_bn'])
+def test_vgg_with_batch_norm_is_told_from_the_one_without(name: str) -> None:
+    model = create_model(name, num_classes=6)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), {'rgb': np.zeros((1, 1, 32, 32, 3))}, train=False))
+    format = torchvision.FORMATS[2]
+    tensors = {format.published(path.replace('encoders_rgb', 'encoder')):
+               # Sizes alone, output channels first; half a gigabyte otherwise.
+               np.broadcast_to(np.float32(0), (*leaf.shape[:-3:-1], *leaf.shape[:-2]))
+               for path, leaf in flatten_dict(shapes, sep='/').items()}
+    network = format.recognise(tensors)
+    assert network is not None
+    assert (network.name, network.options['num_classes']) == (name, 6)
+    assert [each.name for each in torchvision.FORMATS if each.recognise(tensors)] == [format.name]
+
+
+def test_networks_that_only_look_alike_are_refused(tmp_path: Path) -> None:
+    _, variables = drawn('resnet18', 3, num_classes=2)
+    tensors = export(variables, 'torchvision')
+    grouped = tensors | {'layer1.0.conv2.weight': np.zeros((64, 2, 3, 3), np.float32)}
+    shallow = {key: value for key, value in tensors.items() if not key.startswith('layer4.1.')}
+    for other in (grouped, shallow):
+        write_torch(tmp_path / 'net.pth', other)
+        with pytest.raises(UserError, match='no known network'):
+            load_pretrained(tmp_path / 'net.pth')
+
+
+def test_a_network_with_other_layers_is_not_exported() -> None:
+    _, variables = drawn('tsm_resnet18', 3, num_classes=2, non_local=True)
+    with pytest.raises(UserError, match='has no network'):
+        export(variables, 'torchvision')

@@ -1,0 +1,72 @@
+"""What `vmmjax convert` writes: a folder like that of a training run, so that all that reads runs reads it too."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import unflatten_dict
+
+from vmmjax import atomic, models
+from vmmjax import config as configs
+from vmmjax.convert.report import Entry, Loaded, Report
+from vmmjax.errors import UserError
+from vmmjax.training.checkpoint import Checkpoints
+from vmmjax.training.state import TrainState
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is one that `vmmjax train` or `vmmjax convert` wrote."""
+    return (folder / 'checkpoints').is_dir()
+
+
+def read(folder: Path) -> Loaded:
+    """The newest whole checkpoint of a folder; where a moving average was kept, that.
+
+    Raises:
+      UserError: where none is whole.
+    """
+    checkpoints = Checkpoints(folder)
+    step = checkpoints.newest()
+    if step is None:
+        raise UserError(f'There is no finished checkpoint in {folder}.')
+    meta = checkpoints.meta(step)
+    config = configs.from_json(meta['config'])
+    params = 'ema' if config.ema_decay > 0 else 'params'
+    shapes = {name: shape for name, shape in checkpoints.shapes(step).items()
+              if name.startswith((f'{params}/', 'model_state/'))}
+    restored = checkpoints.restore_arrays(
+        step, {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()})
+    values = {name.replace(f'{params}/', 'params/', 1).removeprefix('model_state/'): value
+              for name, value in restored.items()}
+    report = Report(str(folder), 'vmmjax', f'step {step}', tuple(
+        Entry('loaded', name, name, value.shape, value.shape) for name, value in values.items()))
+    model = models.create(config.model, len(meta['classes']))
+    return Loaded(model, unflatten_dict(values, sep='/'), report, config.model.to_dict())
+
+
+def write(folder: Path, loaded: Loaded, classes: Sequence[str]) -> None:
+    """Writes a model as a run of no steps, from which `--config.init_from.workdir` goes on.
+
+    Args:
+      folder: to be made; there must be nothing yet.
+      loaded: from `load`.
+      classes: their names.
+    """
+    config = configs.defaults()
+    config.model = json.loads(json.dumps(loaded.config))
+    model_state = dict(loaded.variables)
+    params = model_state.pop('params')
+    state = TrainState(step=jnp.zeros((), jnp.int32), params=params, model_state=model_state, opt_state=())
+    partial = folder.with_name(f'.{folder.name}.{os.getpid()}{atomic.SUFFIX}')
+    try:
+        checkpoints = Checkpoints(partial)
+        checkpoints.save(state, {'config': configs.to_json(configs.lock(config)), 'fingerprint': '',
+                                 'classes': list(classes)})
+        checkpoints.close()
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
