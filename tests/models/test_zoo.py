@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 import vmmjax
 from vmmjax.errors import UserError
 from vmmjax.models import Tokens, create
+from vmmjax.models.zoo import MODELS
 
 
 class Mean(nn.Module):
@@ -63,8 +65,42 @@ def test_a_users_own_encoder() -> None:
     assert outputs.logits.shape == (1, 2)
 
 
+# A small input of every stream, and what its networks have at their published sizes with the published head, in
+# millions of parameters: torchvision's, the papers' or the released files' own count.
+INPUTS = {'rgb': (2, 4, 64, 64, 3), 'audio': (2, 128, 64), 'text': (2, 7), 'waveform': (2, 16000)}
+PUBLISHED = {'ast': 86.6, 'bert': 108.9, 'i3d': 12.7, 'mobilenet_v2': 3.50, 'panns_cnn14': 80.8, 'resnet18': 11.7,
+             'resnet34': 21.8, 'resnet50': 25.6, 'resnet101': 44.5, 'tsm_mobilenet_v2': 2.74, 'tsm_resnet50': 24.3,
+             'tsm_resnet101': 43.3, 'tsn_resnet50': 24.3, 'vgg16': 138.4, 'vgg16_bn': 138.4, 'vggish': 72.1}
+
+
+@pytest.mark.parametrize('name', vmmjax.list_models())
+def test_every_model_of_the_zoo(name: str) -> None:
+    entry = MODELS[name]
+    shape = (2, 1024, 128) if name == 'ast' else INPUTS[entry.stream]
+    model = vmmjax.create_model(name, param_dtype=jnp.float32, dtype=jnp.bfloat16)
+    dtype = jnp.int32 if entry.stream == 'text' else jnp.float32
+
+    def run(key: jax.Array) -> Any:
+        return model.init_with_output(key, {entry.stream: jnp.zeros(shape, dtype)}, train=False)
+
+    outputs, variables = jax.eval_shape(run, jax.random.key(0))
+    if entry.num_classes:
+        assert outputs.logits.shape == (2, entry.num_classes)
+        assert outputs.logits.dtype == jnp.float32
+    else:
+        assert outputs.logits is None
+    tokens = outputs.endpoints[f'{entry.stream}/tokens']
+    assert tokens.shape[-1] == outputs.features.shape[-1] == model.encoders[entry.stream].features
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables['params']))
+    if name in PUBLISHED:
+        millions = sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) / 1e6
+        assert millions == pytest.approx(PUBLISHED[name], rel=0.005)
+    source = inspect.getdoc(type(model.encoders[entry.stream]))
+    assert source is not None
+    assert 'parameters' in source, 'the docstring says how large it is'
+
+
 def test_create_model() -> None:
-    assert vmmjax.list_models() == ['conv2d_audio', 'i3d']
     for name, batch in (('i3d', {'flow': jnp.zeros((2, 9, 16, 16, 2))}),
                         ('conv2d_audio', {'audio': jnp.zeros((2, 9, 16))})):
         model = vmmjax.create_model(name, num_classes=7, stream=next(iter(batch)), dtype=jnp.bfloat16)

@@ -244,6 +244,7 @@ class BatchNorm(nn.Module):
       epsilon: added to the (biased) variance.
       use_scale: whether there is a learned factor.
       use_bias: whether there is a learned offset.
+      scale_init: initialiser of the factor; zeros begin a residual block as its shortcut.
       frozen: whether it stays as it is in training too: running statistics, factor and offset without gradient.
       dtype: of the output; statistics are float32.
       param_dtype: of the parameters.
@@ -253,6 +254,7 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-3
     use_scale: bool = False
     use_bias: bool = True
+    scale_init: Any = nn.initializers.ones
     frozen: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -271,7 +273,7 @@ class BatchNorm(nn.Module):
         running_var = self.variable('batch_stats', 'var', jnp.ones, (size,), jnp.float32)
         scale, bias = jnp.ones(size), jnp.zeros(size)
         if self.use_scale:
-            scale = self.param('scale', nn.initializers.ones, (size,), self.param_dtype).astype(jnp.float32)
+            scale = self.param('scale', self.scale_init, (size,), self.param_dtype).astype(jnp.float32)
         if self.use_bias:
             bias = self.param('bias', nn.initializers.zeros, (size,), self.param_dtype).astype(jnp.float32)
         if train and not self.frozen:

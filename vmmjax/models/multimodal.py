@@ -89,7 +89,8 @@ class MultimodalModel(nn.Module):
             except flax.errors.ScopeParamShapeError as error:
                 raise UserError(f'The stream {name!r} has shape {x.shape}, which the parameters do not fit: '
                                 f'{str(error).partition(" (http")[0]} Is the number of channels right?') from error
-            present[name] = valid.any(1)
+            # A sound shorter than one of its encoder's patches is as good as absent.
+            present[name] = tokens[name].mask.any(1)
             endpoints |= {f'{name}/{key}': value for key, value in found.items()}
             endpoints[f'{name}/tokens'] = tokens[name].x
         fused = self.fusion(tokens, present)

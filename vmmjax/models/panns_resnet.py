@@ -14,14 +14,6 @@ RESNETS: dict[int, tuple[tuple[int, int, int, int], bool]] = {
     22: ((2, 2, 2, 2), False), 38: ((3, 4, 6, 3), False), 54: ((3, 4, 6, 3), True)}
 
 
-class NormFromZero(BatchNorm):
-    """A BatchNorm whose factor is zero at first, so that a residual block starts as its shortcut."""
-
-    def param(self, name: str, init_fn: Any, *init_args: Any, **init_kwargs: Any) -> Any:
-        """As every module's, but for the factor."""
-        return super().param(name, nn.initializers.zeros if name == 'scale' else init_fn, *init_args, **init_kwargs)
-
-
 class AudioBlock(nn.Module):
     """A residual block: two 3x3 convolutions, or a bottleneck of 1x1, 3x3, 1x1; a stride is an average pool before.
 
@@ -53,7 +45,8 @@ class AudioBlock(nn.Module):
                 y = nn.Dropout(self.dropout, deterministic=not train)(y)
             features = 4 * self.features if i == 3 else self.features
             y = Conv2D(features, (size, size), name=f'conv{i}', **self.options)(shown(y, mask))
-            y = (NormFromZero if last else BatchNorm)(name=f'bn{i}', **self.norm)(y, mask, train)
+            begin = nn.initializers.zeros if last else nn.initializers.ones
+            y = BatchNorm(scale_init=begin, name=f'bn{i}', **self.norm)(y, mask, train)
             y = y if last else nn.relu(y)
         if x.shape != y.shape:
             # Their first place is the pool's, where there is one.

@@ -79,13 +79,6 @@ def temporal_pool(x: jax.Array, valid: jax.Array, form: str | None = None) -> tu
     return jnp.where(valid[:, :, None, None, None], x, 0), valid
 
 
-class _NormFromZero(BatchNorm):
-    """A BatchNorm whose factor is zero at first."""
-
-    def param(self, name: str, init_fn: Any, *init_args: Any, **init_kwargs: Any) -> Any:
-        return super().param(name, nn.initializers.zeros if name == 'scale' else init_fn, *init_args, **init_kwargs)
-
-
 class NonLocal(nn.Module):
     """Every position attends to all positions of all valid frames; added to what came in (Wang et al. 2018).
 
@@ -140,5 +133,5 @@ class NonLocal(nn.Module):
             weights = nn.softmax(jnp.where(seen, scores, -1e30))
         y = jnp.einsum('bqk,bkc->bqc', weights.astype(x.dtype), values).reshape(-1, height, width, inner)
         y = project(y, 'W_0', channels, self.bias)
-        y = _NormFromZero(name='W_1', **self.norm)(y, valid.reshape(-1), train)
+        y = BatchNorm(scale_init=nn.initializers.zeros, name='W_1', **self.norm)(y, valid.reshape(-1), train)
         return x + y.reshape(x.shape)
