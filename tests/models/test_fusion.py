@@ -165,6 +165,18 @@ def test_consensus_averages_scores_of_valid_tokens() -> None:
     np.testing.assert_array_equal(logits[1], 0)
 
 
+@pytest.mark.parametrize('case', CASES)
+def test_types_are_as_asked(case: str) -> None:
+    name, streams, options, _ = CASES[case]
+    tokens, present = batch(streams)
+    tokens = jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, tokens)
+    fusion = FUSIONS[name](tuple(tokens), dtype=jnp.bfloat16, **options)
+    fused, variables = jax.eval_shape(fusion.init_with_output, jax.random.key(0), tokens, present)
+    assert fused.features.dtype == fused.tokens.x.dtype == jnp.bfloat16
+    assert fused.logits is None or fused.logits.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype(jnp.float32)}
+
+
 def test_log_probabilities_are_logits_of_their_mean() -> None:
     _, fused, _ = evaluated('probability of scores')
     np.testing.assert_allclose(jax.nn.softmax(fused.logits[:4]), jnp.exp(fused.logits[:4]), rtol=1e-5)

@@ -148,7 +148,7 @@ KNOWN: dict[str, Global] = {
     }.items()},
     **_inert('argparse.Namespace', 'types.SimpleNamespace', 'datetime.datetime', 'datetime.timedelta',
              'builtins.int', 'builtins.float', 'builtins.list', 'builtins.dict',
-             'pathlib.Path', 'pathlib.PosixPath', 'pathlib.PurePosixPath', 'pathlib.WindowsPath',
+             *(f'{module}.{kind}Path' for module in ('pathlib', 'pathlib._local') for kind in ('Posix', 'Windows')),
              'easydict.EasyDict', 'mmcv.utils.config.ConfigDict', 'mmengine.config.config.ConfigDict',
              'mmengine.logging.history_buffer.HistoryBuffer'),
 }
