@@ -50,6 +50,24 @@ def unit_init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) ->
     return jax.random.truncated_normal(key, -2, 2, shape, dtype) / math.sqrt(math.prod(shape[:-1]))
 
 
+@jax.custom_vjp
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The product of x (..., C) and a kernel (C, O)."""
+    return x @ kernel
+
+
+def _product_backward(kept: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = kept
+    # The compiler transposes the left factor, so it is to be the smaller one, and not computed on the way.
+    dy = lax.optimization_barrier(dy)
+    rows, gradient = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+    wide = kernel.shape[0] > kernel.shape[1]
+    return dy @ kernel.T, (gradient.T @ rows).T if wide else rows.T @ gradient
+
+
+_product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_backward)
+
+
 def conv3d(x: jax.Array, kernel: jax.Array, strides: Shape3 = (1, 1, 1), form: str | None = None) -> jax.Array:
     """SAME convolution.
 
@@ -65,7 +83,7 @@ def conv3d(x: jax.Array, kernel: jax.Array, strides: Shape3 = (1, 1, 1), form: s
     if resolve_form(form) == 'native':
         return lax.conv_general_dilated(x, kernel, strides, 'SAME', dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'))
     if kernel.shape[:3] == (1, 1, 1) and strides == (1, 1, 1):
-        return x @ kernel[0, 0, 0]
+        return _product(x, kernel[0, 0, 0])
     (batch, size), (taps, stride) = x.shape[:2], (kernel.shape[0], strides[0])
     length = -(-size // stride)
     # A few output channels leave most of a vector unit idle, so that neighbouring output steps are computed
@@ -139,7 +157,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, strides: Shape2 = (1, 1), padding: S
       (B, floor((H + 2 ph - kh) / sh) + 1, floor((W + 2 pw - kw) / sw) + 1, O).
     """
     if resolve_form(form) == 'stacked' and kernel.shape[:2] == (1, 1) and padding == (0, 0) and groups == 1:
-        return x[:, ::strides[0], ::strides[1]] @ kernel[0, 0]
+        return _product(x[:, ::strides[0], ::strides[1]], kernel[0, 0])
     return lax.conv_general_dilated(x, kernel, strides, [(size, size) for size in padding],
                                     dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups)
 
