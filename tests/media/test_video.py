@@ -3,7 +3,7 @@ import pytest
 
 from tests.media.files import counting_frames, numbers, write_media
 from vmmjax.media.probe import MediaError, probe
-from vmmjax.media.video import read_frames
+from vmmjax.media.video import each_frame, read_frames
 from vmmjax.media.writer import write_clip
 
 SMALL = {'short_side': 32, 'fps': 25}
@@ -48,6 +48,20 @@ def test_only_what_a_window_needs_is_decoded(long_gop, monkeypatch):
     monkeypatch.setattr(video, 'decode', lambda packet: decoded.append(packet) or original(packet))
     read_frames(long_gop, start=45 / 25, end=46 / 25, **SMALL)
     assert len(decoded) <= 11  # From the key frame 40, and the end of the file.
+
+
+def test_a_whole_file_comes_one_picture_after_another(long_gop, monkeypatch):
+    from vmmjax.media import video
+    decoded = []
+    original = video.decode
+    monkeypatch.setattr(video, 'decode', lambda packet: decoded.append(packet) or original(packet))
+    for fps, end in ((25, 2), (10, 2), (60, 2.5)):
+        decoded.clear()
+        pictures = each_frame(long_gop, end=end, fps=fps, short_side=32)
+        first = next(pictures)
+        assert len(decoded) < 20  # Nothing far ahead, in spite of B-frames.
+        whole = read_frames(long_gop, start=0, end=end, fps=fps, short_side=32)
+        np.testing.assert_array_equal([first, *pictures], whole)
 
 
 def test_resampling_takes_what_is_on_the_screen_in_the_middle(long_gop):

@@ -21,9 +21,7 @@ from absl import flags
 
 from vmmjax import convert
 from vmmjax.cli.cache import keep_compiled
-from vmmjax.convert import own
 from vmmjax.errors import UserError
-from vmmjax.serving import runs
 from vmmjax.serving.classes import KINETICS, kinetics_classes, read_classes
 from vmmjax.serving.predict import AVERAGES, Prediction, Predictor, View
 
@@ -89,10 +87,14 @@ def _load(weights: str) -> tuple[Predictor, list[str]]:
     names: list[str] | None = None
     view: View | None = None
     model, variables = convert.load_pretrained(weights)
-    if own.is_run(Path(weights)):
-        names, view = runs.read(Path(weights))
+    if Path(weights).is_dir():
+        # Brings orbax along, which takes longer to import than all the rest.
+        from vmmjax.convert import own
+        from vmmjax.serving import runs
+        if own.is_run(Path(weights)):
+            names, view = runs.read(Path(weights))
     predictor = Predictor(model, variables, view=view, average=AVERAGE.value)
-    count = model.head.num_classes
+    count = predictor.classes
     if CLASSES.value:
         names = read_classes(Path(CLASSES.value))
     elif names is None and count in KINETICS:

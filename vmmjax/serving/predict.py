@@ -75,6 +75,10 @@ class Predictor:
     video shorter than a window is one window, as long as it is; so its length needs a compilation of its own.
 
     Memory does not grow with the length of a video, and a video is decoded once, while the network computes.
+
+    Attributes:
+      classes: how many the network tells apart.
+      view: how it looks at a video.
     """
 
     def __init__(self, model: MultimodalModel, variables: Any, *, view: View | None = None,
@@ -99,6 +103,7 @@ class Predictor:
                             f'alone (rgb); use model.apply on what it reads.')
         if model.head is None:
             raise UserError('The network has no head, so it names no class; load it with its last layer.')
+        self.classes: int = model.head.num_classes
         self.view = view or _published_view(model.encoders['rgb'])
         self._average = average
         self._variables = jax.device_put(variables)

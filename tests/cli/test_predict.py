@@ -1,0 +1,104 @@
+import json
+import os
+import subprocess
+
+import pytest
+
+from tests.cli.conftest import ROOT, command, environment, refused, vmmjax
+from tests.media.files import counting_frames, write_media
+from tests.serving import tiny
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory, store):
+    return tiny.save_run(tmp_path_factory.mktemp('predict') / 'run', store, frames=4, size=24)
+
+
+@pytest.fixture(scope='module')
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('videos')
+    for name, count in (('a.mp4', 45), ('b c.mp4', 20)):
+        write_media(folder / name, counting_frames(count))
+    (folder / 'broken.mp4').write_bytes((folder / 'a.mp4').read_bytes()[:1500])
+    return folder
+
+
+def test_a_person_reads_a_table_with_bars(run, videos):
+    found = vmmjax('predict', videos / 'a.mp4', videos / 'b c.mp4', f'--weights={run}')
+    assert (found.returncode, found.stderr) == (0, '')
+    first, second = found.stdout.split('\n\n')
+    assert first.splitlines()[0] == f'{videos / "a.mp4"} (1.8 s)'
+    assert second.splitlines()[0] == f'{videos / "b c.mp4"} (0.8 s)'
+    rows = [line.split() for line in first.splitlines()[1:]]
+    assert sorted(name for name, *_ in rows) == sorted(tiny.CLASSES)
+    chances = [float(row[1]) for row in rows]
+    assert chances == sorted(chances, reverse=True)
+    assert sum(chances) == pytest.approx(1, abs=2e-4)
+    for chance, row in zip(chances, rows, strict=True):
+        assert len(''.join(row[2:])) == pytest.approx(27 * chance, abs=1)
+    assert max(map(len, first.splitlines()[1:])) < 80
+
+
+def test_a_machine_reads_one_object_a_line(run, videos):
+    found = vmmjax('predict', videos / 'a.mp4', videos / 'broken.mp4', videos / 'b c.mp4', f'--weights={run}', '--json',
+                   '--top=2')
+    assert found.returncode == 2
+    assert 'Traceback' not in found.stderr
+    assert found.stderr.splitlines()[-1] == 'vmmjax: 1 of 3 videos could not be read.'
+    first, broken, last = map(json.loads, found.stdout.splitlines())
+    assert [part['video'] for part in (first, broken, last)] == [
+        str(videos / name) for name in ('a.mp4', 'broken.mp4', 'b c.mp4')]
+    assert first.keys() == last.keys() == {'video', 'seconds', 'windows', 'top'}
+    assert (first['seconds'], first['windows'], last['windows']) == (pytest.approx(1.8), 3, 1)
+    for entry in first['top']:
+        assert entry['class'] == tiny.CLASSES[entry['index']]
+    assert len(first['top']) == 2
+    assert broken['error'] in found.stderr
+    assert str(videos / 'broken.mp4') in broken['error']
+
+
+def test_probabilities_may_be_averaged_instead(run, videos):
+    found = [json.loads(vmmjax('predict', videos / 'a.mp4', f'--weights={run}', '--json', *flags).stdout)
+             for flags in ([], ['--average=logits'], ['--average=probabilities'])]
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+def test_classes_may_be_named_by_a_file(run, videos, tmp_path):
+    names = tmp_path / 'names.txt'
+    names.write_text('eins\nzwei\ndrei\n')
+    found = vmmjax('predict', videos / 'a.mp4', f'--weights={run}', f'--classes={names}')
+    assert all(name in found.stdout for name in ('eins', 'zwei', 'drei'))
+    names.write_text('eins\nzwei\n')
+    line = refused('predict', videos / 'a.mp4', f'--weights={run}', f'--classes={names}')
+    assert 'names 2 classes' in line
+    assert 'tells 3 apart' in line
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['{videos}/nothing.mp4', '--weights={run}'], 'there is no such file'),
+    (['{videos}/broken.mp4', '--weights={run}'], 'broken.mp4: '),
+    (['{videos}/a.mp4', '--weights={run}', '--classes=nowhere.txt'], 'nowhere.txt cannot be read'),
+    (['{videos}/a.mp4', '--weights={run}', '--average=sum'], 'average'),
+    (['{videos}/a.mp4', '--weights={run}', '--top=0'], 'top'),
+    (['{videos}/a.mp4', '--weights=nowhere.pth'], 'nowhere.pth'),
+    (['{videos}/a.mp4', '--weights=i3d_rgb_kinetics'], "did you mean 'i3d_rgb_kinetics400'"),
+    (['--weights={run}'], 'needs VIDEO'),
+])
+def test_what_a_user_gets_wrong_is_one_sentence(run, videos, arguments, message):
+    assert message in refused('predict', *(part.format(run=run, videos=videos) for part in arguments))
+
+
+def test_a_run_on_more_than_pictures_is_refused(trained, videos):
+    assert 'reads audio, rgb' in refused('predict', videos / 'a.mp4', f'--weights={trained}')
+
+
+def test_a_file_may_have_any_name(run, videos):
+    strange = os.fsencode(videos) + b'/\xff\xe9.mp4'
+    with open(strange, 'wb') as file:
+        file.write((videos / 'a.mp4').read_bytes())
+    found = subprocess.run([*command('predict'), strange, f'--weights={run}'], cwd=ROOT, env=environment(),
+                           capture_output=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert b'.mp4 (1.8 s)' in found.stdout
+
