@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import time
@@ -8,7 +9,9 @@ import pytest
 
 from tests.cli.conftest import ROOT, command, environment
 from tests.data import fakes
+from vmmjax.cli import flow
 from vmmjax.data.store import Store
+from vmmjax.ops.tv_l1 import tv_l1
 
 
 @pytest.fixture(scope='module')
@@ -51,6 +54,28 @@ def test_synthetic_files_stand_beside_the_store(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.columns['rgb'].lengths, 50)
 
 
+def test_motion_by_a_chosen_algorithm_and_no_other(manifest: Path, tmp_path: Path) -> None:
+    store = tmp_path / 'store'
+    arguments = (f'--source={manifest}', f'--store={store}', '--columns=flow', '--fps=10', '--short_side=18',
+                 '--workers=2')
+    made = _vmmjax(*arguments, '--flow=tv_l1_jax')
+    assert made.returncode == 0, made.stderr
+    options = json.loads((store / 'flow' / 'column.json').read_text())['options']
+    assert options == {'fps': 10, 'short_side': 18, 'flow': 'tv_l1_jax', 'flow_on': 'resized'}
+    assert Store(store).columns['flow'].sizes[0].tolist() == [18, 24]
+    other = _vmmjax(*arguments, '--flow=dis')
+    assert other.returncode == 2
+    assert 'was prepared with flow=tv_l1_jax, not dis' in other.stderr
+    assert 'Traceback' not in other.stderr
+
+
+def test_motion_by_jax_takes_blocks_of_any_length() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (6, 17, 18), np.uint8)
+    one_by_one = flow.tv_l1_jax(grey)
+    np.testing.assert_array_equal(one_by_one, tv_l1(grey[:-1], grey[1:]))
+    assert flow.tv_l1_jax(grey[:1]).shape == (0, 17, 18, 2)
+
+
 @pytest.mark.parametrize(('arguments', 'said'), [
     (['--source=nothing.csv'], 'nothing.csv'),
     (['--source=synthetic:motion_sond'], "did you mean 'motion_sound'"),
@@ -58,6 +83,7 @@ def test_synthetic_files_stand_beside_the_store(tmp_path: Path) -> None:
     (['--source=tests', '--sizes=train=3'], 'for synthetic sources'),
     (['--source=tests', '--columns=rbg'], "did you mean 'rgb'"),
     (['--source=tests', '--fps=0'], 'fps'),
+    (['--source=tests', '--columns=flow', '--flow=tvl1'], "did you mean 'tv_l1'"),
     ([], 'source'),
 ])
 def test_bad_input_is_one_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:

@@ -36,8 +36,32 @@ def test_pieces_of_a_long_clip_are_the_whole(long_clip: tuple[Path, Row]) -> Non
     whole = video.read_frames(path, start=0, end=23.4, fps=10, short_side=24)
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
     codes = np.concatenate(list(columns.Flow(fps=10, short_side=24).read(path, clip)))
-    np.testing.assert_array_equal(codes, flow.encode(flow.farneback(whole)))
+    np.testing.assert_array_equal(codes, flow.encode(flow.motion(whole, flow.farneback)))
     assert np.median(flow.decode(codes)[..., 0]) == pytest.approx(-1, abs=0.3)  # The texture goes left.
+
+
+def test_flow_of_the_source_is_resized(long_clip: tuple[Path, Row]) -> None:
+    path, clip = long_clip
+    column = columns.Flow(fps=10, short_side=12, flow='dis', flow_on='source')
+    pieces = list(column.read(path, clip))
+    assert [piece.shape for piece in pieces] == [(160, 12, 16, 2), (74, 12, 16, 2)]
+    whole = video.read_frames(path, start=0, end=23.4, fps=10, short_side=24)
+    expected = flow.encode(flow.resize(flow.motion(whole, flow.dis), width=16, height=12))
+    np.testing.assert_array_equal(np.concatenate(pieces), expected)
+    # The texture goes a pixel to the left, of the source's.
+    assert np.median(flow.decode(np.concatenate(pieces))[..., 0]) == pytest.approx(-0.5, abs=0.1)
+
+
+def count_up(grey: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(np.arange(len(grey) - 1, dtype=np.float32)[:, None, None, None] / 10,
+                           (len(grey) - 1, *grey.shape[1:], 2))
+
+
+def test_an_algorithm_may_be_ones_own(long_clip: tuple[Path, Row]) -> None:
+    path, _ = long_clip
+    column = columns.Flow(fps=10, short_side=24, flow='tests.data.test_columns:count_up')
+    codes, = column.read(path, _row(1.0))
+    np.testing.assert_array_equal(codes[:, 0, 0, 0], flow.encode(np.float32([*range(9), 8]) / 10))
 
 
 def test_a_row_may_be_a_part_of_a_file(long_clip: tuple[Path, Row]) -> None:
@@ -75,6 +99,9 @@ def test_pictures_are_stored_as_jpeg_and_flow_as_png() -> None:
 
 @pytest.mark.parametrize(('make', 'said'), [
     (lambda: columns.Rgb(fps=0), 'fps'),
+    (lambda: columns.Flow(short_side=0), 'short_side'),
+    (lambda: columns.Flow(flow='farnebeck'), "did you mean 'farneback'"),
+    (lambda: columns.Flow(flow_on='original'), 'resized or source'),
     (lambda: columns.Audio(hop_ms=-1), 'hop_ms'),
     (lambda: columns.Audio(audio_rate=8000), '4000'),
 ])

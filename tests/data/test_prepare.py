@@ -63,6 +63,10 @@ def test_other_options_or_another_source(manifest: Path, tmp_path: Path) -> None
         _prepare(manifest, store, fakes.Ramp(rate_=20.0))
     with pytest.raises(UserError, match=r"made from 'tiny', .*another --store"):
         _prepare(manifest, store, fakes.Ramp(), origin='other')
+    finished = store / 'ramp' / 'column.json'
+    finished.write_text(finished.read_text().replace('"rate_"', '"earlier"'))
+    with pytest.raises(UserError, match='older vmmjax, which did not record rate_'):
+        _prepare(manifest, store, fakes.Ramp())
     fewer = fakes.write_source(tmp_path / 'fewer', {'train': 3})
     with pytest.raises(UserError, match='another --store'):
         _prepare(fewer, store, fakes.Ramp())

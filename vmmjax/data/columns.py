@@ -18,7 +18,9 @@ import numpy as np
 
 from vmmjax.data.catalog import Row
 from vmmjax.errors import UserError
-from vmmjax.media import audio, flow, video
+from vmmjax.media import audio, video
+from vmmjax.media import flow as media_flow
+from vmmjax.registry import find
 
 JPEG_QUALITY = 95
 _PIECE_CHUNKS = 16  # Chunks (seconds, about) of a long clip that are decoded at a time.
@@ -96,25 +98,51 @@ class Rgb:
 
 @dataclasses.dataclass(frozen=True)
 class Flow(Rgb):
-    """Farneback's flow between neighbouring pictures, in pixels of the resized picture a frame.
+    """Motion between neighbouring pictures, in pixels of the resized picture a frame.
 
     Frame t is the motion from picture t to t + 1; the clip's last repeats the one before it.
     The code is that of `vmmjax.media.flow.encode`.
+
+    Attributes:
+      fps: frames a second.
+      short_side: pixels.
+      flow: the algorithm, a key of `algorithms` or your own as package.module:Name.
+      flow_on: `resized` or `source`, the pictures that the algorithm is given; flow of the source's pictures is
+        resized, its displacements with it.
     """
+
+    flow: str = 'farneback'
+    flow_on: str = 'resized'
 
     name: ClassVar[str] = 'flow'
     kind: ClassVar[str] = 'flow'
+    algorithms: ClassVar[Mapping[str, media_flow.Algorithm]] = media_flow.ALGORITHMS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        find(self.flow, self.algorithms, 'flow')
+        if self.flow_on not in ('resized', 'source'):
+            raise UserError(f'The option flow_on of the column flow is {self.flow_on!r}; choose resized or source.')
 
     def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
         """Yields uint8 (T, H, W, 2): horizontal, vertical."""
-        if clip.fps is None:
+        if clip.fps is None or clip.width is None or clip.height is None:
             return
+        algorithm = find(self.flow, self.algorithms, 'flow')
+        short_side = self.short_side if self.flow_on == 'resized' else min(clip.width, clip.height)
         for start, end in _pieces(clip, self.fps):
             more = end < clip.end  # One more picture, for the motion that leaves the piece.
             frames = video.read_frames(path, start=start, end=end + more / self.fps, fps=self.fps,
-                                       short_side=self.short_side)
-            if frames.shape[0]:
-                yield flow.encode(flow.farneback(frames)[:len(frames) - more])
+                                       short_side=short_side)
+            if not frames.shape[0]:
+                continue
+            motion = media_flow.motion(frames, algorithm)[:len(frames) - more]
+            if self.flow_on == 'source':
+                # Its size is that of the pictures in the column rgb, whatever their rounding.
+                like = video.read_frames(path, start=start, end=start + 1 / self.fps, fps=self.fps,
+                                         short_side=self.short_side)
+                motion = media_flow.resize(motion, width=like.shape[2], height=like.shape[1])
+            yield media_flow.encode(motion)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +239,6 @@ def _pieces(clip: Row, fps: float) -> Iterator[tuple[float, float]]:
 
 def _check_positive(column: Any) -> None:
     for field in dataclasses.fields(column):
-        if getattr(column, field.name) <= 0:
-            raise UserError(f'The option {field.name} of the column {column.name} is '
-                            f'{getattr(column, field.name)}; it must be above 0.')
+        value = getattr(column, field.name)
+        if not isinstance(value, str) and value <= 0:
+            raise UserError(f'The option {field.name} of the column {column.name} is {value}; it must be above 0.')

@@ -23,7 +23,7 @@ from vmmjax.data.store import FORMAT
 from vmmjax.errors import UserError
 
 CLIPS_A_SHARD = 128
-_PACKAGES = ('array-record', 'av', 'librosa', 'numpy', 'opencv-contrib-python-headless')
+_PACKAGES = ('array-record', 'av', 'jaxlib', 'librosa', 'numpy', 'opencv-contrib-python-headless')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +177,9 @@ def _write_tfds(column: Column, target: Path,
 
 def _check_options(name: str, target: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
     for key in asked:
+        if key not in there:
+            raise UserError(f'The column {name} in {target.parent} was prepared by an older vmmjax, which did not '
+                            f'record {key}; choose another --store, or delete {target} and run again.')
         if there[key] != asked[key]:
             raise UserError(f'The column {name} in {target.parent} was prepared with {key}={there[key]}, not '
                             f'{asked[key]}; ask for {key}={there[key]}, choose another --store, or delete {target} '
