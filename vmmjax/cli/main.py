@@ -38,7 +38,8 @@ def run(argv: Sequence[str] | None = None) -> None:
         sys.exit(_say(f'{error.filename or "A file of the run"} cannot be written: {error.strerror}; make room, or '
                       f'name a folder that can be written.'))
     except KeyboardInterrupt:
-        print('\nStopped. The same command goes on from here.', file=sys.stderr)
+        resumes = ' The same command goes on from here.' if arguments[:1] in (['prepare'], ['train']) else ''
+        print(f'\nStopped.{resumes}', file=sys.stderr)
         sys.exit(130)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 from flax.traverse_util import unflatten_dict
 
 from vmmjax.convert import files
@@ -86,7 +86,7 @@ def load(source: str | Path, *, name: str | None = None, stream: str | None = No
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
     _check(path, matched, blank.wanted, tensors, allow_missing, allow_unused, described, network)
-    values: dict[str, Any] = {key: jnp.asarray(value) for key, value in matched.values.items()}
+    values: dict[str, Any] = jax.device_put(matched.values)
     if rest := blank.wanted.keys() - values.keys():
         values |= blank.draw(rest, seed)
     return Loaded(blank.model, unflatten_dict({key: values[key] for key in blank.wanted}, sep='/'),

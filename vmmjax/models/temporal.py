@@ -43,26 +43,20 @@ class TemporalShift(nn.Module):
         fold = x.shape[-1] // self.div
         if fold == 0:
             return x
-        shown = jnp.where(valid[:, :, None, None, None], x, 0)
-        before = _moved(shown, 1)
-        # Selected rather than concatenated: one pass over memory, which the compiler joins to what comes before.
-        channel = jnp.arange(x.shape[-1])
+        first, second = (jnp.where(valid[:, :, None, None, None], part, 0)
+                         for part in (x[..., :fold], x[..., fold:2 * fold]))
+        nothing = jnp.zeros_like(first[:, :1])
         if self.direction == 'bi':
-            return jnp.where(channel < fold, _moved(shown, -1), jnp.where(channel < 2 * fold, before, x))
+            ahead = jnp.concatenate([first[:, 1:], nothing], 1)
+            behind = jnp.concatenate([nothing[..., :second.shape[-1]], second[:, :-1]], 1)
+            return jnp.concatenate([ahead, behind, x[..., 2 * fold:]], -1)
         if self.is_mutable_collection('stream') and not self.is_initializing():
-            last = shown[:, -1, ..., :fold]
-            past = self.variable('stream', 'past', jnp.zeros_like, last)
-            if past.value.shape != last.shape:
-                raise UserError(f'The stream was begun with {past.value.shape} in the place of {last.shape}: '
+            past = self.variable('stream', 'past', lambda: nothing[:, 0])
+            if past.value.shape != first[:, 0].shape:
+                raise UserError(f'The stream was begun with {past.value.shape} in the place of {first[:, 0].shape}: '
                                 f'frames have other sizes than `init_stream` was told; begin again.')
-            before = before.at[:, 0, ..., :fold].set(past.value)
-            past.value = last
-        return jnp.where(channel < fold, before, x)
-
-
-def _moved(x: jax.Array, steps: int) -> jax.Array:
-    """A clip (B, T, H, W, C) some frames later, or with negative `steps` earlier; zeros come in."""
-    return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (steps, -steps, 0)] + [(0, 0, 0)] * 3)
+            nothing, past.value = past.value[:, None], first[:, -1]
+        return jnp.concatenate([jnp.concatenate([nothing, first[:, :-1]], 1), x[..., fold:]], -1)
 
 
 def temporal_pool(x: jax.Array, valid: jax.Array, form: str | None = None) -> tuple[jax.Array, jax.Array]:
