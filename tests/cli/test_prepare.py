@@ -69,7 +69,8 @@ def test_motion_by_a_chosen_algorithm_and_no_other(manifest: Path, tmp_path: Pat
     assert 'Traceback' not in other.stderr
 
 
-def test_motion_by_jax_takes_blocks_of_any_length() -> None:
+def test_motion_by_jax_takes_blocks_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, '_prepare_jax', lambda: None)  # It is for processes of its own.
     grey = np.random.default_rng(0).integers(0, 256, (6, 17, 18), np.uint8)
     one_by_one = flow.tv_l1_jax(grey)
     np.testing.assert_array_equal(one_by_one, tv_l1(grey[:-1], grey[1:]))

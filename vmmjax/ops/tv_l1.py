@@ -8,7 +8,7 @@ which follows Sánchez, Meinhardt-Llopis and Facciolo ("TV-L1 optical flow estim
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -17,9 +17,9 @@ import numpy as np
 from jax import lax
 
 from vmmjax.errors import UserError
+from vmmjax.ops.planes import bordered, median, resize, sample
 
 _SMALLEST = 16  # Pixels: no level of the pyramid is smaller.
-_CUBIC = -0.75  # The slope of OpenCV's cubic kernel at 1.
 
 Planes = tuple[jax.Array, jax.Array]
 """Two float32 (H, W): something horizontal, something vertical."""
@@ -100,13 +100,13 @@ def _pair_flow(first: jax.Array, second: jax.Array, parameters: Parameters) -> j
         height, width = (round(side * step) for side in levels[-1][0].shape)
         if min(height, width) < _SMALLEST:
             break
-        coarse, coarse_second = (_resize(picture, (height, width), (1 / step, 1 / step)) for picture in levels[-1])
+        coarse, coarse_second = (resize(picture, (height, width), (1 / step, 1 / step)) for picture in levels[-1])
         levels.append((coarse, coarse_second))
     flow: Planes = (jnp.zeros_like(levels[-1][0]), jnp.zeros_like(levels[-1][0]))
     for level, (first, second) in enumerate(reversed(levels)):
         if level:
             (height, width), (from_height, from_width) = first.shape, flow[0].shape
-            u, v = (_resize(plane, (height, width), (from_height / height, from_width / width)) for plane in flow)
+            u, v = (resize(plane, (height, width), (from_height / height, from_width / width)) for plane in flow)
             flow = u / step, v / step
         flow = _level_flow(first, second, flow, parameters)
     return jnp.stack(flow, -1)
@@ -129,10 +129,10 @@ class _State(NamedTuple):
 def _level_flow(first: jax.Array, second: jax.Array, flow: Planes, parameters: Parameters) -> Planes:
     """Flow on one level of the pyramid, from the one of the level above."""
     enough = np.float32(parameters.epsilon**2 * first.size)
-    planes = [_bordered(plane) for plane in (second, *_central_gradient(second))]
+    planes = [bordered(plane) for plane in (second, *_central_gradient(second))]
 
     def warp(state: _State, _: None) -> tuple[_State, None]:
-        warped, right, down = _sample(planes, state.flow)
+        warped, right, down = sample(planes, state.flow)
         rest = warped - right * state.flow[0] - down * state.flow[1] - first
         squared = jnp.maximum(right * right + down * down, jnp.finfo(jnp.float32).eps)
 
@@ -141,7 +141,7 @@ def _level_flow(first: jax.Array, second: jax.Array, flow: Planes, parameters: P
 
         def filter_and_step(state: _State) -> _State:
             u, v = state.flow
-            state = state._replace(flow=(_median(u, parameters.median), _median(v, parameters.median)))
+            state = state._replace(flow=(median(u, parameters.median), median(v, parameters.median)))
             return _repeat(step, state, enough, parameters.inner_iterations)
 
         state = state._replace(moved=jnp.float32(jnp.inf))
@@ -197,101 +197,3 @@ def _central_gradient(x: jax.Array) -> Planes:
     """Half the difference of the neighbours; beyond the edge it goes on with its value."""
     around = jnp.pad(x, 1, mode='edge')
     return (around[1:-1, 2:] - around[1:-1, :-2]) / 2, (around[2:, 1:-1] - around[:-2, 1:-1]) / 2
-
-
-def _bordered(x: jax.Array) -> jax.Array:
-    """(H, W) -> (H + 7, W + 7), with the zeros that a cubic sees when it is 2 pixels outside."""
-    return jnp.pad(x, (3, 4))
-
-
-def _sample(planes: Sequence[jax.Array], flow: Planes) -> list[jax.Array]:
-    """Planes where the flow points to, cubic, 0 outside.
-
-    Args:
-      planes: each (H + 7, W + 7), `_bordered`.
-      flow: (H, W) each.
-
-    Returns:
-      Each (H, W).
-    """
-    height, width = flow[0].shape
-    stride = width + 7
-    x = jnp.clip(jnp.arange(width) + flow[0], -2, width + 1)
-    y = jnp.clip(jnp.arange(height)[:, None] + flow[1], -2, height + 1)
-    left, top = jnp.floor(x), jnp.floor(y)
-    across, along = _cubic(x - left), _cubic(y - top)
-    corner = (top.astype(jnp.int32) + 2) * stride + left.astype(jnp.int32) + 2
-    sampled = []
-    for plane in planes:
-        # One number at a time: XLA makes a loop of it that is four times as fast as one of vectors or windows.
-        total = jnp.zeros_like(x)
-        for row in range(4):
-            line = jnp.zeros_like(x)
-            for column in range(4):
-                line += across[column] * plane.ravel().at[corner + (row * stride + column)].get(mode='clip')
-            total += along[row] * line
-        sampled.append(total)
-    return sampled
-
-
-def _cubic(t: jax.Array) -> tuple[jax.Array, ...]:
-    """Weights of the four pixels around a place that is t (0 to 1) past the second of them."""
-    s = 1 - t
-    return (_CUBIC * t * s * s, ((_CUBIC + 2) * t - (_CUBIC + 3)) * t * t + 1,
-            ((_CUBIC + 2) * s - (_CUBIC + 3)) * s * s + 1, _CUBIC * s * t * t)
-
-
-def _median(x: jax.Array, side: int) -> jax.Array:
-    """Median of the square around each pixel; the outermost pixels go on beyond the edge.
-
-    Of half the values and two more neither the smallest nor the largest can be the median: they are dropped, one
-    more value is taken, and so on. It is all minima and maxima of whole planes, which become one fast loop.
-    """
-    around = jnp.pad(x, side // 2, mode='edge')
-    values = [around[row:row + x.shape[0], column:column + x.shape[1]] for row in range(side) for column in range(side)]
-    kept, coming = values[:len(values) // 2 + 2], values[len(values) // 2 + 2:]
-    while len(kept) > 1:
-        kept = _without_extremes(kept) + coming[:1]
-        coming = coming[1:]
-    return kept[0]
-
-
-def _without_extremes(values: list[jax.Array]) -> list[jax.Array]:
-    """All but the smallest and the largest, pixel by pixel, in any order."""
-    half = len(values) // 2
-    pairs = list(zip(values[:half], values[half:], strict=False))
-    low, high = [jnp.minimum(*pair) for pair in pairs], [jnp.maximum(*pair) for pair in pairs]
-    single = values[2 * half:]
-    low = _without_first(low + single, jnp.minimum, jnp.maximum)
-    if single:  # It comes last, so that the largest can still be the last of these.
-        high.append(low.pop())
-    return low + _without_first(high, jnp.maximum, jnp.minimum)
-
-
-def _without_first(values: list[jax.Array], first: Callable[..., jax.Array],
-                   other: Callable[..., jax.Array]) -> list[jax.Array]:
-    """All but the one that `first` of all gives."""
-    kept, found = [], values[0]
-    for value in values[1:]:
-        kept.append(other(found, value))
-        found = first(found, value)
-    return kept
-
-
-def _resize(x: jax.Array, size: tuple[int, int], factors: tuple[float, float]) -> jax.Array:
-    """Linear, without smoothing, pixel centres on pixel centres.
-
-    Args:
-      x: (H, W).
-      size: height and width that come out.
-      factors: pixels of x from one pixel that comes out to the next, down and to the right.
-    """
-    for axis in (1, 0):
-        place = (np.arange(size[axis]) + 0.5) * factors[axis] - 0.5
-        place = np.clip(place, 0, x.shape[axis] - 1)
-        before = np.floor(place).astype(np.int32)
-        after = np.minimum(before + 1, x.shape[axis] - 1)
-        part = (place - before).astype(np.float32)
-        part = part if axis else part[:, None]
-        x = jnp.take(x, before, axis) * (1 - part) + jnp.take(x, after, axis) * part
-    return x
