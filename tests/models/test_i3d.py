@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from vmmjax.errors import UserError
 from vmmjax.models import create_model
 from vmmjax.models.i3d import I3D
 
@@ -88,3 +89,36 @@ def test_a_token_is_valid_where_any_of_its_frames_is() -> None:
     mask = jax.jit(lambda v: encoder.apply(zeros, jnp.zeros((6, 32, 8, 8, 1)), v, train=False)[0].mask)(valid)
     np.testing.assert_array_equal(mask.astype(int), [[0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 0],
                                                             [1, 1, 1], [1, 1, 1]])
+
+
+def test_frozen_and_rematerialised() -> None:
+    clip = jax.random.normal(jax.random.key(0), (2, 9, 20, 20, 3))
+    valid = jnp.ones((2, 9), bool)
+    plain = I3D(width_multiplier=0.03, bn_scale=True)
+    variables = jax.jit(lambda: plain.init(jax.random.key(1), clip, valid, False))()
+
+    def gradient(**options: Any) -> tuple[Any, Any]:
+        encoder = I3D(width_multiplier=0.03, bn_scale=True, **options)
+
+        def loss(params: Any) -> Any:
+            (tokens, _), state = encoder.apply({**variables, 'params': params}, clip, valid, True,
+                                               mutable=['batch_stats'])
+            return (tokens.x ** 2).mean(), state['batch_stats']
+        gradients, state = jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
+        return (traverse_util.flatten_dict(gradients, sep='/'),
+                traverse_util.flatten_dict(jax.tree.map(lambda a, b: (a != b).any(), state, variables['batch_stats']),
+                                           sep='/'))
+
+    kept, moved = gradient()
+    again, _ = gradient(remat=True)
+    for name, value in kept.items():
+        np.testing.assert_allclose(again[name], value, rtol=1e-4, atol=1e-6 * np.abs(value).max() + 1e-12)
+    assert all(moved.values())
+    for frozen, free in (('all', ()), ('all_but_first', ('Conv3d_1a_7x7',))):
+        gradients, moved = gradient(frozen_bn=frozen)
+        for name, value in gradients.items():
+            if 'batch_norm' in name and not name.startswith(free):
+                assert not np.any(value), name
+        assert {name.split('/')[0] for name, changed in moved.items() if changed} == set(free)
+    with pytest.raises(UserError, match="did you mean 'all'"):
+        I3D(frozen_bn='al')

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vmmjax.models.frames import FROZEN, check_choice
 from vmmjax.models.layers import BatchNorm, Shape3, conv3d, max_pool3d, unit_init
 from vmmjax.models.tokens import Tokens
 
@@ -56,6 +57,7 @@ class Unit3D(nn.Module):
     strides: Shape3 = (1, 1, 1)
     bn_momentum: float = 0.999
     bn_scale: bool = False
+    frozen: bool = False
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -63,8 +65,8 @@ class Unit3D(nn.Module):
     def setup(self) -> None:
         """Parts, under their published names."""
         self.conv_3d = Kernel(self.features, self.size, self.param_dtype)
-        self.batch_norm = BatchNorm(self.bn_momentum, use_scale=self.bn_scale, dtype=self.dtype,
-                                    param_dtype=self.param_dtype)
+        self.batch_norm = BatchNorm(self.bn_momentum, use_scale=self.bn_scale, frozen=self.frozen,
+                                    dtype=self.dtype, param_dtype=self.param_dtype)
 
     def kernel(self, inputs: int) -> jax.Array:
         """The convolution's weights in the dtype it is computed in."""
@@ -140,6 +142,8 @@ class I3D(nn.Module):
       width_multiplier: scales every channel count, rounded to a multiple of 4, at least 4; 1 is the paper's.
       bn_momentum: decay of BatchNorm's running statistics.
       bn_scale: whether BatchNorm has a learned factor, as ports to PyTorch have and the paper's network has not.
+      frozen_bn: 'all' for BatchNorms that training leaves as they are, 'all_but_first' for all but the stem's.
+      remat: whether Inception blocks are computed again in the backward pass rather than kept.
       form: how convolutions are written, see `layers`; None is what is fast on the platform.
       dtype: computations.
       param_dtype: parameters.
@@ -148,9 +152,17 @@ class I3D(nn.Module):
     width_multiplier: float = 1.0
     bn_momentum: float = 0.999
     bn_scale: bool = False
+    frozen_bn: str | None = None
+    remat: bool = False
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        if self.frozen_bn is not None:
+            check_choice('frozen_bn', self.frozen_bn, FROZEN)
+        super().__post_init__()
 
     def _scaled(self, channels: int) -> int:
         return max(4, 4 * round(channels * self.width_multiplier / 4))
@@ -173,14 +185,16 @@ class I3D(nn.Module):
         Returns:
           Tokens (B, max(1, ceil(T / 8) - 1), features), and every endpoint up to Mixed_5c by its published name.
         """
-        options = dict(bn_momentum=self.bn_momentum, bn_scale=self.bn_scale, form=self.form, dtype=self.dtype,
-                       param_dtype=self.param_dtype)
+        options = dict(bn_momentum=self.bn_momentum, bn_scale=self.bn_scale, frozen=self.frozen_bn is not None,
+                       form=self.form, dtype=self.dtype, param_dtype=self.param_dtype)
+        first = options | dict(frozen=self.frozen_bn == 'all')
+        mixed = nn.remat(Mixed, static_argnums=(3,)) if self.remat else Mixed
         rows = valid.any(1)
         layers: dict[str, nn.Module] = {
-            'Conv3d_1a_7x7': Unit3D(self._scaled(64), (7, 7, 7), (2, 2, 2), name='Conv3d_1a_7x7', **options),
+            'Conv3d_1a_7x7': Unit3D(self._scaled(64), (7, 7, 7), (2, 2, 2), name='Conv3d_1a_7x7', **first),
             'Conv3d_2b_1x1': Unit3D(self._scaled(64), name='Conv3d_2b_1x1', **options),
             'Conv3d_2c_3x3': Unit3D(self._scaled(192), (3, 3, 3), name='Conv3d_2c_3x3', **options)}
-        layers |= {name: Mixed([self._scaled(size) for size in sizes], name == 'Mixed_5b', options, name=name)
+        layers |= {name: mixed([self._scaled(size) for size in sizes], name == 'Mixed_5b', options, name=name)
                    for name, sizes in MIXED.items()}
         endpoints = {}
         x = x.astype(self.dtype)
