@@ -9,6 +9,9 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
 # Eight devices for tests of sharding; all others use the first.
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
 
+import gc
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,3 +41,12 @@ def shared_data() -> Path:
 def shared_golden() -> Path:
     """The folder of reference outputs."""
     return _folder('golden')
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _forget_compiled() -> Iterator[None]:
+    """Compiled programs and the weights in them are dropped with their module: a worker would grow to many gigabytes."""
+    yield
+    if 'jax' in sys.modules:
+        sys.modules['jax'].clear_caches()
+        gc.collect()
