@@ -45,7 +45,7 @@ def shared_golden() -> Path:
 
 @pytest.fixture(autouse=True, scope='module')
 def _forget_compiled() -> Iterator[None]:
-    """Compiled programs and the weights in them are dropped with their module: a worker would grow to many gigabytes."""
+    """Drops compiled programs, and the weights in them, with their module: a worker would grow to many gigabytes."""
     yield
     if 'jax' in sys.modules:
         sys.modules['jax'].clear_caches()
