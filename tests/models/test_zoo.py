@@ -113,6 +113,18 @@ def test_create_model() -> None:
         vmmjax.create_model('i3')
 
 
+def test_heads_begin_as_published() -> None:
+    def deviation(name: str, **options: Any) -> float:
+        model = vmmjax.create_model(name, num_classes=50, **options)
+        params = jax.jit(lambda: model.init(jax.random.key(0), {'rgb': jnp.zeros((1, 9, 32, 32, 3))},
+                                            train=False)['params'])()
+        return float(jnp.std(params['head']['logits']['kernel']))
+
+    assert deviation('tsm_resnet18') == pytest.approx(0.001, rel=0.05)
+    assert deviation('mobilenet_v2', width_multiplier=0.35) == pytest.approx(0.01, rel=0.05)
+    assert deviation('i3d', width_multiplier=0.25) == pytest.approx(0.88 / 16, rel=0.05)  # Cut at two deviations.
+
+
 def test_import_is_light_and_models_need_no_data_packages() -> None:
     program = ('import sys, vmmjax; assert "jax" not in sys.modules; import vmmjax.models; '
                'print([name for name in ("tensorflow", "av", "cv2", "librosa") if name in sys.modules])')

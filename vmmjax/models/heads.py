@@ -16,16 +16,19 @@ class Consensus(nn.Module):
     Attributes:
       num_classes: C.
       dropout: rate on the tokens.
+      deviation: of the normal that the weights are first drawn from; None takes I3D's, 1 / sqrt(fan-in).
       dtype: computations; logits are float32.
     """
 
     num_classes: int
     dropout: float = 0.5
+    deviation: float | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, fused: Fused, train: bool) -> jax.Array:
         """Logits float32 (B, C); 0, without gradient, for a row that has no valid token."""
         x = nn.Dropout(self.dropout, deterministic=not train)(fused.tokens.x)
-        logits = nn.Dense(self.num_classes, kernel_init=unit_init, dtype=self.dtype, name='logits')(x)
+        init = unit_init if self.deviation is None else nn.initializers.normal(self.deviation)
+        logits = nn.Dense(self.num_classes, kernel_init=init, dtype=self.dtype, name='logits')(x)
         return masked_mean(logits.astype(jnp.float32), fused.tokens.mask)

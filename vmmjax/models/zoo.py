@@ -40,6 +40,7 @@ class Entry:
       preprocess: how that is normalised, by stream; a stream that is not named is taken as it is.
       num_classes: of the published network; 0 where it has no head.
       dropout: rate before the head.
+      deviation: of the head's first weights; None for 1 / sqrt(fan-in).
     """
 
     encoder: Callable[..., nn.Module]
@@ -47,6 +48,7 @@ class Entry:
     preprocess: Mapping[str, str] = dataclasses.field(default_factory=dict)
     num_classes: int = 400
     dropout: float = 0.5
+    deviation: float | None = None
 
 
 _FRAMES = {'rgb': 'imagenet', 'flow': 'flow_tsn'}
@@ -66,7 +68,7 @@ MODELS: dict[str, Entry] = {
     'gru': Entry(functools.partial(Recurrent, cell='gru'), 'text', {'text': 'ids'}, 0),
     'i3d': Entry(I3D, 'rgb', {'rgb': 'signed', 'flow': 'flow'}),
     'lstm': Entry(Recurrent, 'text', {'text': 'ids'}, 0),
-    'mobilenet_v2': Entry(MobileNetV2, 'rgb', _FRAMES, 1000, 0.2),
+    'mobilenet_v2': Entry(MobileNetV2, 'rgb', _FRAMES, 1000, 0.2, 0.01),
     'panns_cnn6': Entry(functools.partial(CNN, widths=(64, 128, 256, 512), size=5, depth=1, features=512), 'audio', {},
                         527, 0.0),
     'panns_cnn10': Entry(functools.partial(CNN, widths=(64, 128, 256, 512), features=512), 'audio', {}, 527, 0.0),
@@ -76,11 +78,11 @@ MODELS: dict[str, Entry] = {
     'panns_resnet38': Entry(functools.partial(AudioResNet, depth=38), 'audio', {}, 527, 0.0),
     'panns_resnet54': Entry(functools.partial(AudioResNet, depth=54), 'audio', {}, 527, 0.0),
     **{f'resnet{depth}': Entry(functools.partial(ResNet, depth=depth), 'rgb', _FRAMES, 1000, 0.0) for depth in LAYERS},
-    **{f'tsm_{name}': Entry(functools.partial(encoder, shift='bi'), 'rgb', _FRAMES)
+    **{f'tsm_{name}': Entry(functools.partial(encoder, shift='bi'), 'rgb', _FRAMES, deviation=0.001)
        for name, encoder in _BACKBONES.items()},
-    **{f'tsn_{name}': Entry(encoder, 'rgb', _FRAMES) for name, encoder in _BACKBONES.items()},
-    'vgg16': Entry(VGG16, 'rgb', _FRAMES, 1000),
-    'vgg16_bn': Entry(functools.partial(VGG16, batch_norm=True), 'rgb', _FRAMES, 1000),
+    **{f'tsn_{name}': Entry(encoder, 'rgb', _FRAMES, deviation=0.001) for name, encoder in _BACKBONES.items()},
+    'vgg16': Entry(VGG16, 'rgb', _FRAMES, 1000, deviation=0.01),
+    'vgg16_bn': Entry(functools.partial(VGG16, batch_norm=True), 'rgb', _FRAMES, 1000, deviation=0.01),
     'vggish': Entry(VGGish, 'audio', {}, 0, 0.0),
     'vit': Entry(functools.partial(VideoTransformer, tubelet=(1, 16, 16), temporal_layers=0, layer_norm_eps=1e-12),
                  'rgb', {'rgb': 'signed'}, 1000, 0.0),
@@ -167,7 +169,8 @@ def single(name: str, *, stream: str | None = None, dropout: float | None = None
     entry: Entry = registry.find(name, MODELS, 'model')
     stream = stream or entry.stream
     return dict(encoders={stream: dict(name=name, **options)}, fusion=dict(name='concat'),
-                head=dict(name='consensus', dropout=entry.dropout if dropout is None else dropout),
+                head=dict(name='consensus', dropout=entry.dropout if dropout is None else dropout,
+                          deviation=entry.deviation),
                 preprocess={stream: entry.preprocess.get(stream, 'none')}, debug=debug)
 
 
