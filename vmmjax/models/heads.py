@@ -28,7 +28,7 @@ class Consensus(nn.Module):
     @nn.compact
     def __call__(self, fused: Fused, train: bool) -> jax.Array:
         """Logits float32 (B, C); 0, without gradient, for a row that has no valid token."""
-        x = nn.Dropout(self.dropout, deterministic=not train)(fused.tokens.x)
+        x = nn.Dropout(self.dropout, deterministic=not train)(fused.tokens.clean().x)
         init = unit_init if self.deviation is None else nn.initializers.normal(self.deviation)
         logits = nn.Dense(self.num_classes, kernel_init=init, dtype=self.dtype, name='logits')(x)
         return masked_mean(logits.astype(jnp.float32), fused.tokens.mask)

@@ -26,6 +26,10 @@ class Tokens:
     x: jax.Array
     mask: jax.Array
 
+    def clean(self) -> 'Tokens':
+        """The same with zeros where a token stands for nothing: NaN there would come back through the gradient."""
+        return Tokens(jnp.where(self.mask[..., None], self.x, 0), self.mask)
+
     def mean(self) -> jax.Array:
         """Mean over valid tokens (B, D); 0 for a row that has none."""
         return masked_mean(self.x, self.mask)

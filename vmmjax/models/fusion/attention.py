@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.models.fusion.streams import Fusion, clean, single
+from vmmjax.models.fusion.streams import Fusion, single
 from vmmjax.models.tokens import Fused, Tokens, masked_mean
 from vmmjax.models.transformer import attend, heads, layer_norm, published_init
 
@@ -55,7 +55,7 @@ class TokenFusion(Fusion):
         heads(self.features, self.num_attention_heads, {})
         embedded = {}
         for name in self.streams:
-            x = nn.Dense(self.features, dtype=self.dtype, name=f'project_{name}')(clean(tokens[name]).x)
+            x = nn.Dense(self.features, dtype=self.dtype, name=f'project_{name}')(tokens[name].clean().x)
             embedded[name] = Tokens(x + time_code(x.shape[1], self.features).astype(self.dtype), tokens[name].mask)
         return embedded
 
@@ -159,7 +159,7 @@ class NonLocalGate(Fusion):
             raise UserError(f'The fusion has query={query!r}: {did_you_mean(query, self.streams)}.')
         other, = {*self.streams} - {query}
         anything = self.there(present).any(-1)
-        asking, seen = clean(tokens[query]).x, clean(tokens[other]).x
+        asking, seen = tokens[query].clean().x, tokens[other].clean().x
         # Where the query stream is absent its first token is what stands for it.
         stands = ~present[query][:, None] & (jnp.arange(asking.shape[1]) == 0)
         default = self.default(query, asking.shape[-1], self.absent)

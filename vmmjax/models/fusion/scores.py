@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vmmjax.models.fusion.streams import Fusion, clean, counted, single
+from vmmjax.models.fusion.streams import Fusion, counted, single
 from vmmjax.models.heads import Consensus
 from vmmjax.models.tokens import Fused, Tokens
 from vmmjax.registry import find
@@ -50,7 +50,7 @@ class Scores(Fusion):
         logits = []
         for name in self.streams:
             head = Consensus(self.num_classes, dropout=0.0, dtype=self.dtype, name=f'head_{name}')
-            logits.append(head(Fused(clean(tokens[name]), tokens[name].mean()), False))
+            logits.append(head(Fused(tokens[name], tokens[name].mean()), False))
         joined = combine(self, jnp.stack(logits, 1), there)
         return dataclasses.replace(fused, logits=jnp.where(anything[:, None], joined, 0))
 

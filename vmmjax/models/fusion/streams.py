@@ -24,11 +24,6 @@ def single(features: jax.Array, anything: jax.Array) -> Fused:
     return Fused(Tokens(features[:, None], anything[:, None]), features)
 
 
-def clean(tokens: Tokens) -> Tokens:
-    """The same with zeros where a token stands for nothing: NaN there would come back through the gradient."""
-    return Tokens(jnp.where(tokens.mask[..., None], tokens.x, 0), tokens.mask)
-
-
 def counted(there: jax.Array) -> jax.Array:
     """The streams (B, S) that an average is over: those present, or all in a row without any, which is dropped later.
 
