@@ -46,6 +46,7 @@ def test_every_config_is_tested():
     assert {path.stem for path in (ROOT / 'experiments' / 'configs').glob('*.py')} == SHIPPED.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('name', 'argument'), [(name, arg) for name, args in SHIPPED.items() for arg in args])
 def test_it_is_built_and_stepped_twice(name, argument):
     module, config = load(name, argument)

@@ -91,6 +91,7 @@ def test_a_token_is_valid_where_any_of_its_frames_is() -> None:
                                                             [1, 1, 1], [1, 1, 1]])
 
 
+@pytest.mark.slow
 def test_frozen_and_rematerialised() -> None:
     clip = jax.random.normal(jax.random.key(0), (2, 9, 20, 20, 3))
     valid = jnp.ones((2, 9), bool)

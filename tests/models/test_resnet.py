@@ -54,6 +54,7 @@ def test_endpoints_are_clips_of_every_layer(name: str, options: dict[str, Any], 
     assert outputs.endpoints['rgb/tokens'].shape == (2, *tokens)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [
     dict(shift='uni', shift_place='block'), dict(shift='bi', temporal_pool=True, non_local=True)], ids=str)
 def test_invalid_frames_change_nothing(options: dict[str, Any]) -> None:
@@ -106,6 +107,7 @@ def test_what_cannot_be_streamed_says_what_to_change() -> None:
         model.stream_step(variables, model.init_stream(1), clips(1, 1)[:, 0])
 
 
+@pytest.mark.slow
 def test_half_precision_agrees() -> None:
     assert_half_precision_agrees('tsm_resnet18', non_local=True)
 
