@@ -1,15 +1,12 @@
-import librosa
 import numpy as np
 import pytest
 
 from tests.media.files import counting_frames, write_media
-from vmmjax.errors import UserError
-from vmmjax.media.audio import log_mel, read_waveform
+from vmmjax.media.audio import read_waveform
 from vmmjax.media.video import read_frames
 from vmmjax.media.writer import write_clip
 
 RATE = 16000
-MEL = {'rate': RATE, 'hop': 160, 'window': 400, 'n_fft': 512, 'bands': 64, 'fmin': 125, 'fmax': 7500}
 TIMES = np.arange(2 * RATE) / RATE
 
 
@@ -83,46 +80,6 @@ def test_resampling_keeps_the_pitch(tmp_path):
                 waveform=(0.5 * np.sin(2 * np.pi * 1000 * np.arange(88200) / 44100)).astype(np.float32))
     back = read_waveform(tmp_path / 'a.mkv', start=0.5, end=1.5, rate=RATE)
     np.testing.assert_allclose(back, 0.5 * np.sin(2 * np.pi * 1000 * TIMES[8000:24000]), atol=2e-3)
-
-
-def test_log_mel_of_silence_and_of_a_tone():
-    assert log_mel(np.zeros(RATE, np.float32), **MEL) == pytest.approx(np.log(0.01))
-    tone = np.sin(2 * np.pi * 1000 * TIMES).astype(np.float32)
-    mel = log_mel(tone, **MEL)
-    assert mel.shape == (200, 64)
-    assert mel.dtype == np.float32
-    centres = librosa.mel_frequencies(66, fmin=125, fmax=7500, htk=True)[1:-1]
-    assert abs(centres[mel[100].argmax()] - 1000) < 50
-
-
-def test_log_mel_frames_stand_for_their_hop():
-    for at in (0, 4, 57, 99):
-        click = np.zeros(RATE, np.float32)
-        click[at * 160 + 80] = 1
-        assert log_mel(click, **MEL).sum(1).argmax() == at
-
-
-def test_log_mel_is_librosa_s():
-    waveform = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)
-    mel = librosa.feature.melspectrogram(y=waveform[320 - 120:], sr=RATE, n_fft=512, hop_length=160, power=1.0,
-                                         window=np.pad(librosa.filters.get_window('hann', 400), (0, 112)),
-                                         win_length=512, center=False, n_mels=64, fmin=125, fmax=7500, htk=True,
-                                         norm=None)
-    count = mel.shape[1]
-    np.testing.assert_allclose(log_mel(waveform, **MEL)[2:2 + count], np.log(mel.T + 0.01), atol=1e-4)
-
-
-@pytest.mark.parametrize('size', [0, 1, 159, 160, 400, 16000, 16159])
-@pytest.mark.parametrize('hop', [80, 160, 640])
-def test_log_mel_length(size, hop):
-    assert log_mel(np.zeros(size, np.float32), **{**MEL, 'hop': hop}).shape == (size // hop, 64)
-
-
-def test_log_mel_options_that_do_not_fit():
-    with pytest.raises(UserError, match='16000 Hz'):
-        log_mel(np.zeros(800, np.float32), **{**MEL, 'fmax': 9000})
-    with pytest.raises(UserError, match='n_fft=256'):
-        log_mel(np.zeros(800, np.float32), **{**MEL, 'n_fft': 256})
 
 
 def test_real_sound(shared_data):

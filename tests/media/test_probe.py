@@ -5,7 +5,8 @@ import pytest
 
 from tests.media.files import counting_frames, write_media
 from vmmjax.media.audio import read_waveform
-from vmmjax.media.probe import MediaError, probe
+from vmmjax.media.container import MediaError
+from vmmjax.media.probe import probe
 from vmmjax.media.video import read_frames
 from vmmjax.media.writer import write_clip
 
@@ -29,6 +30,46 @@ def test_no_sound_track(tmp_path):
     info = probe(tmp_path / 'a.mp4')
     assert info.audio_rate is None
     assert info.duration == pytest.approx(1)
+
+
+@pytest.mark.parametrize('suffix', ['mp4', 'mkv', 'mov', 'avi', 'ts', 'flv'])
+@pytest.mark.parametrize('sound', [0.4, 5.0])
+def test_sound_shorter_or_longer_than_the_pictures(tmp_path, suffix, sound):
+    path = tmp_path / f'a.{suffix}'
+    rate = 22050 if suffix == 'flv' else 16000
+    write_media(path, counting_frames(50), codec='mpeg4' if suffix == 'avi' else 'libx264', rate=rate,
+                waveform=np.full(round(sound * rate), 0.5, np.float32))
+    assert probe(path).duration == pytest.approx(2, abs=0.07 if suffix == 'avi' else 0.05)
+    waveform = read_waveform(path, start=0, end=2, rate=16000)
+    assert waveform.shape == (32000,)
+    loud = np.abs(waveform) > 0.25
+    assert loud[4000:6000].all()
+    assert loud[8000:].mean() == (1.0 if sound > 2 else 0.0)
+
+
+@pytest.mark.parametrize('change', [{'width': 16000, 'height': 16}, {'width': 16, 'height': 16000}])
+def test_pictures_of_absurd_shape(tmp_path, monkeypatch, change):
+    from vmmjax.media import probe as module
+    write_clip(tmp_path / 'a.mp4', counting_frames(10), fps=10)
+    monkeypatch.setattr(module, 'shown_size', lambda stream: (change['width'], change['height']))
+    with pytest.raises(MediaError, match='16000'):
+        probe(tmp_path / 'a.mp4')
+
+
+def test_pictures_of_absurd_size(tmp_path, monkeypatch):
+    from vmmjax.media import container
+    write_clip(tmp_path / 'a.mp4', counting_frames(10), fps=10)
+    monkeypatch.setattr(container, '_MAX_PIXELS', 63 * 63)
+    with pytest.raises(MediaError, match='video track cannot be decoded'):
+        probe(tmp_path / 'a.mp4')
+
+
+def test_sound_of_an_absurd_rate(tmp_path, shared_data):
+    content = bytearray((shared_data / 'clips/sine_mono_s32_8000.wav').read_bytes())
+    content[24:28] = (2_000_000_000).to_bytes(4, 'little')
+    (tmp_path / 'a.wav').write_bytes(content)
+    with pytest.raises(MediaError, match='2000000000 samples'):
+        probe(tmp_path / 'a.wav')
 
 
 def test_missing_empty_and_other_files(tmp_path):

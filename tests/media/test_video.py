@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tests.media.files import counting_frames, numbers, write_media
-from vmmjax.media.probe import MediaError, probe
+from vmmjax.media.container import MediaError
+from vmmjax.media.probe import probe
 from vmmjax.media.video import each_frame, read_frames
 from vmmjax.media.writer import write_clip
 
@@ -98,6 +99,45 @@ def test_aspect_is_kept_and_the_picture_upright(tmp_path):
     assert shown.shape == (5, 48, 32, 3)
     assert shown[0, 36:].mean() > 250
     assert shown[0, :12].mean() < 5
+
+
+@pytest.mark.parametrize('mirrored', [False, True])
+@pytest.mark.parametrize('degrees', [0, 90, 180, 270])
+def test_every_orientation(tmp_path, degrees, mirrored):
+    path = tmp_path / 'turned.mp4'
+    quarters = [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255, 255, 255], [0, 0, 0], [128, 128, 128]]]
+    stored = np.array(quarters, np.uint8).repeat(32, 0).repeat(32, 1)
+    write_media(path, np.stack([stored] * 3), rotate=degrees, mirror=mirrored, options={'qp': '4', 'g': '1'})
+    wanted = np.rot90(stored, degrees // 90)  # Against the clock.
+    wanted = wanted[:, ::-1] if mirrored else wanted
+    info = probe(path)
+    assert (info.height, info.width) == wanted.shape[:2]
+    shown = read_frames(path, start=0, end=0.04, fps=25, short_side=64)[0]
+    assert shown.shape == wanted.shape
+    inner = np.s_[8::16, 8::16]  # Chroma runs over the edges.
+    assert np.abs(shown[inner].astype(int) - wanted[inner]).max() <= 8
+
+
+@pytest.mark.parametrize('codec', ['libx264', 'libx265'])
+def test_ten_bits_are_rounded_to_eight(tmp_path, codec):
+    path = tmp_path / 'ten.mp4'
+    ramp = np.repeat(np.linspace(0, 255, 256).astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    quiet = {'x265-params': 'log-level=none:lossless=1'} if codec == 'libx265' else {'qp': '0'}
+    write_media(path, ramp[None].repeat(3, 0), codec=codec, pixels='yuv420p10le', options=quiet)
+    shown = read_frames(path, start=0, end=0.12, fps=25, short_side=64)
+    assert np.abs(shown.astype(int) - ramp).max() <= 2
+    assert np.abs(shown.astype(int) - ramp).mean() < 0.6
+
+
+@pytest.mark.parametrize('matrix', ['bt709', 'smpte170m', 'bt2020nc'])
+@pytest.mark.parametrize('full_range', [False, True])
+def test_the_matrix_of_the_colours_is_that_of_the_file(tmp_path, matrix, full_range):
+    path = tmp_path / 'colours.mp4'
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [90, 130, 170]], np.uint8)
+    frames = np.repeat(colours, 32 * 32, axis=0).reshape(-1, 32, 32, 3)
+    write_media(path, frames, matrix=matrix, full_range=full_range, options={'qp': '4', 'g': '1'})
+    back = read_frames(path, start=0, end=5 / 25, fps=25, short_side=32)
+    assert np.abs(back.astype(int) - frames).max() <= 6
 
 
 @pytest.mark.parametrize('kind', ['writer', 'tv', 'pc'])

@@ -1,13 +1,17 @@
 import subprocess
 import sys
+from fractions import Fraction
+from itertools import pairwise
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from vmmjax.errors import UserError
+from vmmjax.media.probe import MediaError, probe
 from vmmjax.media.video import read_frames
-from vmmjax.media.writer import write_clip
+from vmmjax.media.writer import write_clip, write_pictures
 
 
 @pytest.fixture(scope='module')
@@ -63,4 +67,61 @@ except UserError as error:
 '''
     done = subprocess.run([sys.executable, '-c', code, tmp_path], capture_output=True, text=True, check=True)
     assert 'cannot be written: File too large' in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def encoded(frames, ending):
+    return [cv2.imencode(ending, frame[..., ::-1])[1].tobytes() for frame in frames]
+
+
+@pytest.mark.parametrize(('ending', 'most'), [('.jpg', 8), ('.png', 0)])
+def test_encoded_pictures_and_sound_are_kept_as_they_are(tmp_path, ending, most):
+    small = np.random.default_rng(0).integers(0, 256, (40, 4, 6, 3), np.uint8)
+    frames = [cv2.resize(frame, (48, 32), interpolation=cv2.INTER_CUBIC) for frame in small]
+    pictures = encoded(frames, ending)
+    waveform = np.random.default_rng(1).uniform(-1, 1, 30000).astype(np.float32)
+    for name in ('a.mov', 'b.mov'):
+        write_pictures(tmp_path / name, pictures, fps=30000 / 1001, waveform=waveform, rate=22050)
+    assert (tmp_path / 'a.mov').read_bytes() == (tmp_path / 'b.mov').read_bytes()
+    with av.open(str(tmp_path / 'a.mov')) as container:
+        assert [bytes(packet) for packet in container.demux(video=0) if packet.size] == pictures
+    with av.open(str(tmp_path / 'a.mov')) as container:
+        times = [packet.pts * packet.time_base for packet in container.demux(video=0) if packet.size]
+        assert times == [Fraction(1001 * index, 30000) for index in range(40)]
+    with av.open(str(tmp_path / 'a.mov')) as container:
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+        np.testing.assert_array_equal(samples, waveform)
+    shown = read_frames(tmp_path / 'a.mov', start=0, end=40 * 1001 / 30000, fps=30000 / 1001, short_side=32)
+    decoded = np.stack([cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB) for picture in pictures])
+    # JPEG decoders differ in how they enlarge the colours.
+    assert np.abs(shown.astype(int) - decoded).max() <= most
+    found = probe(tmp_path / 'a.mov')
+    assert (found.width, found.height, found.audio_rate) == (48, 32, 22050)
+
+
+def test_sound_stands_beside_its_pictures(tmp_path, frames):
+    """A window of a long clip must not need a file's both ends."""
+    pictures = encoded(np.concatenate([frames] * 20), '.jpg')
+    write_pictures(tmp_path / 'a.mov', pictures, fps=10, waveform=np.zeros(24 * 8000, np.float32), rate=8000)
+    with av.open(str(tmp_path / 'a.mov')) as container:
+        order = [(packet.stream.type, float(packet.pts * packet.time_base)) for packet in container.demux()
+                 if packet.size]
+    behind = [abs(time - other) for (kind, time), (_, other) in pairwise(order) if kind == 'video']
+    assert max(behind) < 1.1
+
+
+def test_sound_alone(tmp_path):
+    write_pictures(tmp_path / 'a.mov', [], fps=25, waveform=np.zeros(8000, np.float32), rate=8000)
+    found = probe(tmp_path / 'a.mov')
+    assert (found.duration, found.fps, found.audio_rate) == (1, None, 8000)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda pictures: [], 'neither pictures nor sound'),
+    (lambda pictures: [*pictures, b'GIF89a'], 'not all JPEG, or all PNG'),
+    (lambda pictures: [pictures[0][:30], *pictures], 'first picture is damaged'),
+])
+def test_pictures_that_do_not_go(tmp_path, frames, change, message):
+    with pytest.raises(MediaError, match=message):
+        write_pictures(tmp_path / 'a.mov', change(encoded(frames, '.jpg')), fps=25)
     assert not list(tmp_path.iterdir())

@@ -176,6 +176,24 @@ def test_a_batch_without_any_stream_or_with_integers() -> None:
         model.apply(variables, {'a': jnp.zeros((1, 13, 8), jnp.uint8)}, train=False)
 
 
+@pytest.mark.parametrize(('way', 'frames', 'valid_frames'), [
+    ('log_mel', 200, 100), ('vggish', 198, 98), ('panns_16k', 201, 101)])
+def test_a_waveform_becomes_a_spectrogram_on_the_device(way: str, frames: int, valid_frames: int) -> None:
+    model = create(dict(encoders=dict(sound=AUDIO), fusion=dict(name='concat'), head=dict(name='consensus'),
+                        preprocess=dict(sound=way)), 3)
+    sound = 0.1 * jax.random.normal(jax.random.key(0), (3, 32000))
+    valid = jnp.arange(32000) < jnp.array([[16000], [0], [32000]])
+    batch = {'sound': sound, 'valid/sound': valid, 'present/sound': valid.any(1)}
+    done = model.preprocess(batch)
+    assert done['sound'].shape == (3, frames, 64)
+    np.testing.assert_array_equal(done['valid/sound'].sum(1), [valid_frames, 0, frames])
+    # What is outside the clip is not heard, whatever it holds.
+    other = model.preprocess(batch | {'sound': jnp.where(valid, sound, jnp.nan)})
+    np.testing.assert_array_equal(done['sound'], other['sound'])
+    variables = model.init(jax.random.key(0), done, train=False)
+    assert jnp.isfinite(model.apply(variables, done, train=False).logits).all()
+
+
 def test_preprocess_touches_the_streams_alone() -> None:
     model = create(dict(encoders=dict(rgb=RGB), fusion=dict(name='concat'), head=dict(name='consensus'),
                         preprocess=dict(rgb='signed')), 3)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.ops.sounds import golden_waveform
 from vmmjax.errors import UserError
-from vmmjax.ops import FRONT_ENDS, log_mel
-from vmmjax.ops.log_mel import htk_filters, slaney_filters
+from vmmjax.front_ends import htk_filters, slaney_filters
+from vmmjax.ops import FRONT_ENDS, log_mel, valid_frames
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 6000).astype(np.float32)
 
@@ -26,23 +26,6 @@ def test_spectrograms_are_the_published_front_ends(shared_golden: Path, case: st
         assert got.shape == (248, 64)
         got = got[:192].reshape(2, 96, 64)
     np.testing.assert_allclose(got, want, rtol=0, atol=tolerance)
-
-
-@pytest.mark.parametrize(('rate', 'n_fft', 'bands', 'fmin', 'fmax'), [
-    (32000, 1024, 64, 50, 14000), (16000, 512, 64, 50, 8000), (44100, 2048, 128, 0, 22050), (8000, 256, 20, 50, 900)])
-def test_slaney_filters_are_librosas(rate: int, n_fft: int, bands: int, fmin: float, fmax: float) -> None:
-    librosa = pytest.importorskip('librosa')
-    want = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=bands, fmin=fmin, fmax=fmax).T
-    np.testing.assert_allclose(slaney_filters(rate, n_fft, bands, fmin, fmax), want, rtol=0, atol=1e-6 * want.max())
-
-
-def test_htk_filters_are_straight_in_mel() -> None:
-    filters = htk_filters(16000, 512, 64, 125, 7500)
-    mels = 1127 * np.log(1 + np.arange(257) * 16000 / 512 / 700)
-    edges = np.linspace(1127 * np.log(1 + 125 / 700), 1127 * np.log(1 + 7500 / 700), 66)
-    for i, band in enumerate(filters.T):
-        np.testing.assert_allclose(band, np.interp(mels, edges[i:i + 3], [0, 1, 0]), atol=1e-6)
-    assert not filters[0].any()
 
 
 @pytest.mark.parametrize('name', ['panns_32k', 'panns_16k'])
@@ -84,7 +67,55 @@ def test_a_batch_is_its_rows_and_jit_is_no_jit(name: str) -> None:
 def test_length(size: int, name: str) -> None:
     end = FRONT_ENDS[name]
     frames = jax.eval_shape(lambda x: log_mel(x, name), jax.ShapeDtypeStruct((3, size), jnp.float32))
-    assert frames.shape == (3, size // end.hop + 1 if end.centred else (size - 400) // 160 + 1, 64)
+    counts = {'start': (size - 400) // 160 + 1, 'centre': size // end.hop + 1, 'hop': size // 160}
+    assert frames.shape == (3, counts[end.place], 64)
+
+
+def same(got: np.ndarray, column: np.ndarray, name: str) -> None:
+    """To 1e-4 of the logarithm where it has an offset, else of the clip's greatest power."""
+    if FRONT_ENDS[name].offset is None:
+        got, column = 10 ** (got / 10), 10 ** (column / 10)
+    np.testing.assert_allclose(got, column, rtol=0, atol=1e-4 * (1 if FRONT_ENDS[name].offset else column.max()))
+
+
+@pytest.mark.parametrize('name', sorted(FRONT_ENDS))
+def test_the_device_makes_the_columns_spectrogram(name: str) -> None:
+    spectrum = pytest.importorskip('vmmjax.media.spectrum')
+    times = np.arange(3 * 16000 + 77) / 16000
+    sounds = [np.sin(2 * np.pi * (100 * times + 600 * times ** 2)) * (times % 1 < 0.6),
+              1e-4 * np.resize(NOISE, times.size),
+              np.resize(NOISE, times.size), np.sign(np.sin(2 * np.pi * 300 * times))]
+    for sound in sounds:
+        same(np.asarray(log_mel(sound.astype(np.float32), name)),
+             spectrum.log_mel(sound.astype(np.float32), FRONT_ENDS[name]), name)
+
+
+@pytest.mark.parametrize('name', sorted(FRONT_ENDS))
+def test_the_device_makes_the_columns_spectrogram_of_real_sound(shared_data: Path, name: str) -> None:
+    audio, spectrum = pytest.importorskip('vmmjax.media.audio'), pytest.importorskip('vmmjax.media.spectrum')
+    end = FRONT_ENDS[name]
+    for file in ('v_GGSY1Qvo990.mp4', 'nasa_13013.mp4.audio.mp3'):
+        sound = audio.read_waveform(shared_data / 'clips' / file, start=0, end=5, rate=end.rate)
+        same(np.asarray(log_mel(sound, name)), spectrum.log_mel(sound, end), name)
+
+
+@pytest.mark.parametrize('name', ['log_mel', 'panns_16k'])
+def test_gradients_are_the_slopes(name: str) -> None:
+    way = np.random.default_rng(1).normal(size=NOISE.size).astype(np.float32)
+
+    def mean(step: jax.Array) -> jax.Array:
+        return log_mel(NOISE + step * way, name).mean()
+
+    np.testing.assert_allclose(jax.grad(mean)(0.01), (mean(0.011) - mean(0.009)) / 0.002, rtol=2e-2)
+
+
+@given(samples=st.integers(0, 4000), name=st.sampled_from(sorted(FRONT_ENDS)))
+def test_valid_frames_are_as_many_as_the_clip_has(samples: int, name: str) -> None:
+    end, valid = FRONT_ENDS[name], np.arange(4000)[None] < samples
+    got = np.asarray(valid_frames(valid, name))
+    assert got.shape == (1, end.frames(4000))
+    least = end.frames(samples) if end.place != 'centre' else samples // end.hop + 1 if samples else 0
+    np.testing.assert_array_equal(got[0], np.arange(got.shape[1]) < least)
 
 
 def test_ones_own_front_end() -> None:

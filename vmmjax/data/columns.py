@@ -5,7 +5,7 @@ takes one that is not here. Its arrays are stored by kind:
 
 - `picture`: uint8 (T, H, W, 3), one JPEG a frame;
 - `flow`: uint8 (T, H, W, 2), one grey PNG a frame, horizontal beside vertical;
-- `array`: float32 (T, M).
+- `array`: float32 (T, M), or (T,) of a waveform's samples.
 """
 
 import dataclasses
@@ -17,9 +17,11 @@ import cv2
 import numpy as np
 
 from vmmjax.data.catalog import Row
+from vmmjax.data.options import check_positive
+from vmmjax.data.sound import Audio, Mfcc, Waveform
 from vmmjax.errors import UserError
-from vmmjax.media import audio, video
 from vmmjax.media import flow as media_flow
+from vmmjax.media import video
 from vmmjax.registry import find
 
 JPEG_QUALITY = 95
@@ -76,7 +78,7 @@ class Rgb:
     kind: ClassVar[str] = 'picture'
 
     def __post_init__(self) -> None:
-        _check_positive(self)
+        check_positive(self, 'fps', 'short_side')
 
     @property
     def rate(self) -> float:
@@ -145,65 +147,8 @@ class Flow(Rgb):
             yield media_flow.encode(motion)
 
 
-@dataclasses.dataclass(frozen=True)
-class Audio:
-    """Log-mel spectrogram of the mean of all channels.
-
-    The defaults are VGGish's (Hershey et al. 2017): 16 kHz, 25 ms windows every 10 ms, 64 bands from
-    125 to 7500 Hz, log(mel + 0.01).
-
-    Attributes:
-      audio_rate: samples a second.
-      hop_ms: milliseconds from frame to frame.
-      window_ms: milliseconds of a frame; its FFT is the next power of two long.
-      bands: mel bands.
-      fmin: lowest frequency, Hz.
-      fmax: highest frequency, Hz.
-    """
-
-    audio_rate: int = 16000
-    hop_ms: float = 10.0
-    window_ms: float = 25.0
-    bands: int = 64
-    fmin: float = 125.0
-    fmax: float = 7500.0
-
-    name: ClassVar[str] = 'audio'
-    kind: ClassVar[str] = 'array'
-
-    def __post_init__(self) -> None:
-        _check_positive(self)
-        if not self.fmin < self.fmax <= self.audio_rate / 2:
-            raise UserError(f'The column audio has bands from {self.fmin} to {self.fmax} Hz; choose fmin < fmax <= '
-                            f'{self.audio_rate / 2}, half of audio_rate.')
-
-    @property
-    def _hop(self) -> int:
-        return max(1, round(self.audio_rate * self.hop_ms / 1000))
-
-    @property
-    def rate(self) -> float:
-        """Frames a second."""
-        return self.audio_rate / self._hop
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """One value a band."""
-        return (self.bands,)
-
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
-        """Yields float32 (T, bands), the whole clip at once: a spectrogram needs its neighbours."""
-        if clip.audio_rate is None:
-            return
-        waveform = audio.read_waveform(path, start=clip.start, end=clip.end, rate=self.audio_rate)
-        if waveform is None:
-            return
-        window = round(self.audio_rate * self.window_ms / 1000)
-        yield audio.log_mel(waveform, rate=self.audio_rate, hop=self._hop, window=window,
-                            n_fft=1 << (window - 1).bit_length(), bands=self.bands, fmin=self.fmin, fmax=self.fmax)
-
-
-COLUMNS: Mapping[str, type[Any]] = {'rgb': Rgb, 'flow': Flow, 'audio': Audio}
+COLUMNS: Mapping[str, type[Any]] = {
+    'rgb': Rgb, 'flow': Flow, 'audio': Audio, 'mfcc': Mfcc, 'waveform': Waveform}
 
 
 def encode(kind: str, frames: np.ndarray) -> list[bytes]:
@@ -235,10 +180,3 @@ def _pieces(clip: Row, fps: float) -> Iterator[tuple[float, float]]:
     count = max(1, int(np.ceil(clip.duration / span - 1e-9)))
     for i in range(count):
         yield clip.start + i * span, clip.end if i == count - 1 else clip.start + (i + 1) * span
-
-
-def _check_positive(column: Any) -> None:
-    for field in dataclasses.fields(column):
-        value = getattr(column, field.name)
-        if not isinstance(value, str) and value <= 0:
-            raise UserError(f'The option {field.name} of the column {column.name} is {value}; it must be above 0.')

@@ -1,8 +1,7 @@
-"""Sound out of a media file, on the picture's clock, and its log-mel spectrogram."""
+"""Sound out of a media file, on the picture's clock."""
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -10,8 +9,7 @@ import librosa
 import numpy as np
 from av.audio.frame import AudioFrame
 
-from vmmjax.errors import UserError
-from vmmjax.media.probe import clock_zero, decode, open_media, seek, sound_stream
+from vmmjax.media.container import clock_zero, decode, open_media, packets, seek, sound_stream
 
 # Seconds read on both sides of a window: for the resampling filter.
 _MARGIN = 0.1
@@ -24,7 +22,7 @@ _JITTER = 0.01
 def read_waveform(path: Path, *, start: float, end: float, rate: int) -> np.ndarray | None:
     """Reads the sound of a window, as one channel, aligned with the pictures.
 
-    Sample i sounds at `start + i / rate` on the clock of `media.probe`: sound that begins late, ends early or
+    Sample i sounds at `start + i / rate` on the clock of `media.container`: sound that begins late, ends early or
     has a gap is filled with silence, and an encoder's priming samples are left out.
 
     Args:
@@ -51,7 +49,7 @@ def read_waveform(path: Path, *, start: float, end: float, rate: int) -> np.ndar
         line = np.zeros(math.ceil((end + _MARGIN) * native) - first, np.float32)
         if first / native > _WARM_UP:
             seek(container, stream, zero + first / native - _WARM_UP)
-        _lay_out(container.demux(stream), line, first, zero, native)
+        _lay_out(packets(container, stream), line, first, zero, native)
     if native != rate:
         line = librosa.resample(line, orig_sr=native, target_sr=rate, res_type='soxr_hq')
     skip, size = round(start * rate) - first * rate // native, round((end - start) * rate)
@@ -59,10 +57,10 @@ def read_waveform(path: Path, *, start: float, end: float, rate: int) -> np.ndar
     return np.pad(line, (0, size - len(line))).astype(np.float32)
 
 
-def _lay_out(packets: Iterator[av.Packet], line: np.ndarray, first: int, zero: float, native: int) -> None:
+def _lay_out(sound: Iterator[av.Packet], line: np.ndarray, first: int, zero: float, native: int) -> None:
     """Puts the samples where they belong on `line`, whose sample 0 is number `first` of our clock."""
     expected: int | None = None
-    for packet in packets:
+    for packet in sound:
         for frame in decode(packet):
             samples = _mono(frame)
             at = expected if frame.time is None else round((frame.time - zero) * native) - first
@@ -88,56 +86,3 @@ def _mono(frame: AudioFrame) -> np.ndarray:
     elif samples.dtype.kind == 'i':
         scale = 2.0 ** -(8 * samples.dtype.itemsize - 1)
     return (samples.mean(0, dtype=np.float64) * scale).astype(np.float32)
-
-
-def log_mel(waveform: np.ndarray, *, rate: int, hop: int, window: int, n_fft: int, bands: int, fmin: float,
-            fmax: float, offset: float = 0.01) -> np.ndarray:
-    """The logarithm of the magnitude in mel bands, as in VGGish (Hershey et al. 2017, its `mel_features.py`).
-
-    Periodic Hann window, magnitudes (not squared), triangles of the HTK mel scale with no area normalisation.
-    Frame j is centred on its own hop, at sample (j + 0.5) * hop, so that it stands for the time from
-    j * hop / rate to (j + 1) * hop / rate as a picture does; what a window needs beyond the ends is zero.
-
-    Args:
-      waveform: float32 (S,).
-      rate: samples a second.
-      hop: samples from frame to frame.
-      window: samples under the window.
-      n_fft: samples of the transform, at least `window`.
-      bands: M.
-      fmin: hertz, lower edge of the first band.
-      fmax: hertz, upper edge of the last.
-      offset: added before the logarithm; silence gives log(offset).
-
-    Returns:
-      float32 (S // hop, M).
-
-    Raises:
-      UserError: for bands that the rate cannot carry or a transform shorter than the window.
-    """
-    if n_fft < window:
-        raise UserError(f'n_fft={n_fft} is shorter than window={window}: make it at least as long.')
-    if not 0 <= fmin < fmax <= rate / 2:
-        raise UserError(f'Mel bands from {fmin} to {fmax} Hz do not fit a rate of {rate} Hz: '
-                        f'0 <= fmin < fmax <= {rate / 2} is needed.')
-    count = len(waveform) // hop
-    if count == 0:
-        return np.zeros((0, bands), np.float32)
-    before = max(0, (window - hop + 1) // 2)
-    padded = np.pad(waveform.astype(np.float32), (before, window))[max(0, (hop - window) // 2):]
-    parts = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][:count]
-    spectrum = np.abs(np.fft.rfft(parts * _hann(window), n_fft)).astype(np.float32)
-    return np.log(spectrum @ _filters(rate, n_fft, bands, fmin, fmax) + np.float32(offset))
-
-
-@lru_cache
-def _hann(window: int) -> np.ndarray:
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32)
-
-
-@lru_cache
-def _filters(rate: int, n_fft: int, bands: int, fmin: float, fmax: float) -> np.ndarray:
-    """float32 (n_fft // 2 + 1, M)."""
-    filters = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=bands, fmin=fmin, fmax=fmax, htk=True,
-                                  norm=None)
-    return filters.T.astype(np.float32)

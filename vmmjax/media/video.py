@@ -1,27 +1,34 @@
 """Pictures out of a media file, by the time at which they are shown."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
-from vmmjax.media.probe import (
+from vmmjax.media.container import (
     MediaError,
     clock_zero,
     decode,
     open_media,
+    orientation,
+    packets,
     picture_delay,
     picture_stream,
+    seconds,
     seek,
     shown_size,
 )
 
 # Seconds: Matroska rounds times to a millisecond.
 _JITTER = 1e-3
+# Seconds before a window at which a key frame is looked for, one after another.
+_EARLIER = (0.0, 1.0, 5.0, 20.0)
 # swscale converts and shrinks in one pass: 1.5 to 9 times as fast as converting and then cv2.INTER_AREA, and
 # equal to it to half a level. Without the flags colours come out up to two levels too dark.
 _SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -48,38 +55,38 @@ def read_frames(path: Path, *, start: float, end: float, fps: float, short_side:
     Raises:
       MediaError: where no picture can be decoded.
     """
-    times = _middles(start, end, fps)
-    try:
-        pictures = list(_shown_at(path, times, short_side, seeking=len(times) > 0 and start > 0.5))
-    except _LedPast:
-        pictures = list(_shown_at(path, times, short_side, seeking=False))
-    return np.stack(pictures)[:len(times)]
+    pictures = list(each_frame(path, start=start, end=end, fps=fps, short_side=short_side))
+    return np.stack(pictures)[:round((end - start) * fps)]
 
 
-def each_frame(path: Path, *, end: float, fps: float, short_side: int) -> Iterator[np.ndarray]:
-    """Yields the pictures that `read_frames` reads from 0 on, one after another: a file of any length is decoded once.
+def each_frame(path: Path, *, start: float = 0.0, end: float, fps: float, short_side: int) -> Iterator[np.ndarray]:
+    """Yields the pictures that `read_frames` reads, one after another: a window of any length is decoded once.
 
     Args:
       path: a file with pictures.
-      end: seconds from the first picture.
+      start: seconds from the first picture.
+      end: likewise.
       fps: pictures a second that come out.
       short_side: pixels.
 
     Yields:
-      uint8 (H, W, 3), RGB; round(end * fps) of them, at least one.
+      uint8 (H, W, 3), RGB; round((end - start) * fps) of them, at least one.
 
     Raises:
       MediaError: where no picture can be decoded.
     """
-    return _shown_at(path, _middles(0.0, end, fps), short_side, seeking=False)
+    times = start + (np.arange(round((end - start) * fps)) + 0.5) / fps
+    if len(times) and start > 0.5:
+        try:
+            yield from _shown_at(path, times, short_side, seeking=True)
+            return
+        except _LedPast:
+            pass  # Before anything was yielded.
+    yield from _shown_at(path, times, short_side, seeking=False)
 
 
 class _LedPast(Exception):
     """The container's index led past the window."""
-
-
-def _middles(start: float, end: float, fps: float) -> np.ndarray:
-    return start + (np.arange(round((end - start) * fps)) + 0.5) / fps
 
 
 def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> Iterator[np.ndarray]:
@@ -94,9 +101,10 @@ def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> 
         size = round(width * scale), round(height * scale)
         zero = clock_zero(container) + picture_delay(container, stream)
         # The times in an AVI are right only when it is read from its beginning.
-        seeking = seeking and container.format.name != 'avi' and seek(container, stream, zero + times[0])
+        seeking = seeking and container.format.name != 'avi'
+        found = _from_key_frame(container, stream, zero + times[0]) if seeking else packets(container, stream)
         shown: VideoFrame | None = None
-        for time, frame in _timed(container, stream, zero):
+        for time, frame in _timed(found, stream, zero):
             if shown is None and seeking and time > times[0] + _JITTER:
                 raise _LedPast
             if shown is not None:
@@ -116,10 +124,26 @@ def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> 
             yield from [_picture(shown, size)] * missing
 
 
-def _timed(container: InputContainer, stream: VideoStream, zero: float) -> Iterator[tuple[float, VideoFrame]]:
+def _from_key_frame(container: InputContainer, stream: VideoStream, time: float) -> Iterator[av.Packet]:
+    """The packets from a key frame on that is shown at or before `time`, seconds on the container's clock.
+
+    A container seeks by the times of decoding, or about: it may lead to a key frame that is shown later, where
+    pictures before it cannot be decoded, or to no key frame at all.
+    """
+    for earlier in _EARLIER:
+        if not seek(container, stream, time - earlier):
+            break
+        found = packets(container, stream)
+        first = next((packet for packet in found if packet.is_keyframe), None)
+        if first is not None and first.pts is not None and seconds(first.pts, stream) <= time + _JITTER:
+            return itertools.chain([first], found)
+    raise _LedPast
+
+
+def _timed(found: Iterator[av.Packet], stream: VideoStream, zero: float) -> Iterator[tuple[float, VideoFrame]]:
     step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
     time = -step
-    for packet in container.demux(stream):
+    for packet in found:
         for frame in decode(packet):
             # A raw stream has no times: its rate gives them.
             time = time + step if frame.time is None else frame.time - zero
@@ -127,8 +151,14 @@ def _timed(container: InputContainer, stream: VideoStream, zero: float) -> Itera
 
 
 def _picture(frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W, 3), turned upright."""
+    """uint8 (H, W, 3), upright."""
     width, height = size
     picture = frame.reformat(width, height, 'rgb24', interpolation=_SCALING, threads=1).to_ndarray()
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+    turn = orientation(frame)
+    if turn.transposed:
+        picture = picture.transpose(1, 0, 2)
+    if turn.left_right:
+        picture = picture[:, ::-1]
+    if turn.top_bottom:
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture)

@@ -1,13 +1,19 @@
-"""Arrays to a media file: H.264 with no prediction between pictures, and AAC."""
+"""Arrays to a media file (H.264 with no prediction between pictures, and AAC), or encoded pictures as they are."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
+from vmmjax.media.container import MediaError
+
+# How an encoded picture begins, and what FFmpeg calls it.
+_PICTURES = {b'\xff\xd8\xff': 'mjpeg', b'\x89PNG': 'png'}
 
 
 def write_clip(path: Path, frames: np.ndarray, *, fps: int, waveform: np.ndarray | None = None,
@@ -58,3 +64,77 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: int, waveform: np.ndarray
                 container.mux(audio.encode())
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f'{path} cannot be written: {error.strerror}.') from error
+
+
+def write_pictures(path: Path, pictures: Sequence[bytes], *, fps: float, waveform: np.ndarray | None = None,
+                   rate: int = 16000) -> None:
+    """Writes encoded pictures, their bytes unchanged, and sound without loss, to a QuickTime file.
+
+    It is under a temporary name until it is whole. The same arguments give the same bytes with the same build of
+    FFmpeg. (QuickTime, since Matroska takes no PNG and rounds times to milliseconds.)
+
+    Args:
+      path: the file, such as `clip.mov`; its folder must be there.
+      pictures: JPEG files, or PNG files, all of one size; may be none where there is sound.
+      fps: pictures a second; the first is shown at 0.
+      waveform: float32 (S,) within -1..1, beginning with the first picture; None for no sound track.
+      rate: samples a second.
+
+    Raises:
+      MediaError: for pictures of another or of no known format, where the first cannot be decoded, or where there
+        are neither pictures nor sound.
+      UserError: where the file cannot be written.
+    """
+    samples = np.zeros(0, np.float32) if waveform is None else np.ascontiguousarray(waveform, np.float32)
+    if not len(pictures) and not len(samples):
+        raise MediaError(path, 'there are neither pictures nor sound to write')
+    codec = _codec(path, pictures) if pictures else ''
+    exact = Fraction(fps).limit_denominator(1001)
+    try:
+        with (atomic.replacing(path) as partial,
+              av.open(str(partial), 'w', format='mov', options={'fflags': '+bitexact'}) as container):
+            video = None
+            if codec:
+                width, height = _size(path, pictures[0], codec)
+                video = container.add_mux_stream(codec, rate=exact, width=width, height=height, time_base=1 / exact)
+            audio = None
+            if waveform is not None:
+                audio = container.add_stream('pcm_f32le', rate=rate, options={'flags': '+bitexact'})
+                audio.layout = 'mono'
+            written = 0
+            for index in range(max(1, len(pictures))):
+                if video is not None:
+                    packet = av.Packet(pictures[index])
+                    packet.stream, packet.time_base, packet.is_keyframe = video, 1 / exact, True
+                    packet.pts, packet.dts, packet.duration = index, index, 1
+                    container.mux(packet)
+                # The sound of each picture beside it, so that a reader of a window finds both.
+                end = len(samples) if index + 1 >= len(pictures) else int((index + 1) / exact * rate)
+                if audio is not None and samples[written:end].size:
+                    sound = av.AudioFrame.from_ndarray(samples[None, written:end], format='flt', layout='mono')
+                    sound.sample_rate, sound.pts, sound.time_base = rate, written, Fraction(1, rate)
+                    container.mux(audio.encode(sound))
+                    written = end
+            if audio is not None:
+                container.mux(audio.encode())
+    except (av.error.FFmpegError, OSError) as error:
+        raise UserError(f'{path} cannot be written: {error.strerror}.') from error
+
+
+def _codec(path: Path, pictures: Sequence[bytes]) -> str:
+    codecs = {next((name for head, name in _PICTURES.items() if picture.startswith(head)), '') for picture in pictures}
+    if len(codecs) > 1 or '' in codecs:
+        raise MediaError(path, 'its pictures are not all JPEG, or all PNG files')
+    return codecs.pop()
+
+
+def _size(path: Path, picture: bytes, codec: str) -> tuple[int, int]:
+    """Width and height."""
+    decoder = av.CodecContext.create(codec, 'r')
+    assert isinstance(decoder, VideoCodecContext)
+    try:
+        for frame in [*decoder.decode(av.Packet(picture)), *decoder.decode(None)]:
+            return frame.width, frame.height
+    except av.error.FFmpegError:
+        pass
+    raise MediaError(path, 'its first picture is damaged')

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from vmmjax.errors import UserError
 from vmmjax.models.tokens import Outputs, Tokens
-from vmmjax.ops import LARGEST, preprocess
+from vmmjax.ops import FRONT_ENDS, LARGEST, preprocess, valid_frames
 
 Batch = Mapping[str, jax.Array]
 
@@ -41,11 +41,20 @@ class MultimodalModel(nn.Module):
     def preprocess(self, batch: Batch) -> dict[str, jax.Array]:
         """A raw clip batch with the model's streams normalised to float32; nothing else is changed.
 
+        Where a stream is a waveform of which log-mels are made, its `valid` becomes that of their frames.
+
         Raises:
           UserError: for floats where uint8 is meant.
         """
-        return {key: preprocess(self.normalisation[key], value) if key in self.encoders else value
-                for key, value in batch.items()}
+        done = dict(batch)
+        for name in [name for name in self.encoders if name in batch]:
+            way, key, x = self.normalisation[name], f'valid/{name}', batch[name]
+            if way in FRONT_ENDS and key in batch:
+                # What is outside the clip is silent: a frame at its end hears some of it.
+                x = jnp.where(batch[key], x, 0)
+                done[key] = valid_frames(batch[key], way)
+            done[name] = preprocess(way, x)
+        return done
 
     def __call__(self, batch: Batch, train: bool) -> Outputs:
         """Applies the model.

@@ -1,6 +1,7 @@
 """Signal work on the device, in JAX only."""
 
-from vmmjax.ops.log_mel import FRONT_ENDS, FrontEnd, log_mel
+from vmmjax.front_ends import FRONT_ENDS, FrontEnd
+from vmmjax.ops.log_mel import log_mel, valid_frames
 from vmmjax.ops.preprocess import LARGEST, PREPROCESS, preprocess
 
-__all__ = ['FRONT_ENDS', 'LARGEST', 'PREPROCESS', 'FrontEnd', 'log_mel', 'preprocess']
+__all__ = ['FRONT_ENDS', 'LARGEST', 'PREPROCESS', 'FrontEnd', 'log_mel', 'preprocess', 'valid_frames']

@@ -1,11 +1,14 @@
 """From the small integers that travel to the device to the numbers a network was trained on."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from vmmjax.errors import UserError
+from vmmjax.front_ends import FRONT_ENDS
+from vmmjax.ops.log_mel import log_mel
 from vmmjax.registry import find
 
 FLOW_BOUND = 20.0
@@ -53,7 +56,9 @@ def ids(x: jax.Array) -> jax.Array:
 
 
 PREPROCESS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    'signed': signed, 'imagenet': imagenet, 'flow': flow, 'flow_tsn': flow_tsn, 'none': none, 'ids': ids}
+    'signed': signed, 'imagenet': imagenet, 'flow': flow, 'flow_tsn': flow_tsn, 'none': none, 'ids': ids,
+    **{name: functools.partial(log_mel, front_end=name) for name in FRONT_ENDS}}
+"""Ways to preprocess; those of the front ends' names make log-mels of waveforms, with frames in place of samples."""
 
 LARGEST: dict[str, float] = {'signed': 1.0, 'imagenet': 2.7, 'flow': 1.0, 'flow_tsn': 2.3}
 """The largest magnitude that a way to preprocess can give; what is far beyond was not preprocessed."""
@@ -73,7 +78,7 @@ def preprocess(name: str, x: jax.Array) -> jax.Array:
       x: the stream as it stands in a clip batch.
 
     Returns:
-      float32, of the same shape.
+      float32, of the same shape; (B, F, M) of the log-mels.
 
     Raises:
       UserError: for an unknown name.

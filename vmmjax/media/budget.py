@@ -1,0 +1,54 @@
+"""How long FFmpeg may work on a file, where that is bounded: beyond it the kernel ends the process.
+
+Python cannot interrupt FFmpeg: a handler of a signal waits until it returns. So the signal keeps its own
+action, which is to end the process, and only `media.limits` begins a budget, in a process that may be lost.
+What is counted is time of the processor and inside FFmpeg: a busy or suspended machine, a slow disk, or a slow
+algorithm of a column makes no file a damaged one.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Sent when the budget is used up; its own action ends the process.
+SIGNAL = signal.SIGPROF
+# Seconds that opening a file, a seek or a packet may take: a picture takes a fraction of one.
+CALL_SECONDS = 60.0
+# Bytes a second that are decoded at least: AV1 in high definition, at a low rate, on a slow core, takes 60 kB/s.
+_BYTES_A_SECOND = 20_000
+
+_left: float | None = None  # Seconds; None where nothing is bounded.
+
+
+def begin(size: int) -> None:
+    """Begins a budget in this process, in the place of any earlier one.
+
+    Args:
+      size: bytes of the file.
+    """
+    global _left
+    _left = CALL_SECONDS + size / _BYTES_A_SECOND
+
+
+def end() -> None:
+    """Lets FFmpeg work for as long as it wants again."""
+    global _left
+    _left = None
+
+
+@contextmanager
+def spent() -> Iterator[None]:
+    """Around every call of FFmpeg that reads or decodes: counts it, where a budget has begun."""
+    global _left
+    if _left is None:
+        yield
+        return
+    allowed = max(min(_left, CALL_SECONDS), 1e-3)  # 0 would mean no limit.
+    began = time.process_time()  # What the timer has left is rounded up.
+    signal.setitimer(signal.ITIMER_PROF, allowed)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        _left -= time.process_time() - began

@@ -1,0 +1,58 @@
+"""Spectrograms of a sound: the log-mels of `vmmjax.front_ends`, and MFCCs."""
+
+import librosa
+import numpy as np
+
+from vmmjax.front_ends import FrontEnd
+
+_TOGETHER = 4096  # Frames: a long sound's windows do not lie in memory all at once.
+
+
+def log_mel(waveform: np.ndarray, front_end: FrontEnd) -> np.ndarray:
+    """The logarithms of the sound in mel bands.
+
+    Args:
+      waveform: float32 (S,), in -1..1, at the front end's rate.
+      front_end: of `vmmjax.front_ends`.
+
+    Returns:
+      float32 (F, M), F = `front_end.frames(S)`: none of a sound that is too short.
+    """
+    count = front_end.frames(len(waveform))
+    mel = np.zeros((count, front_end.bands), np.float32)
+    if count:
+        padded = front_end.pad(waveform.astype(np.float32), np)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, front_end.window)[::front_end.hop][:count]
+        for first in range(0, count, _TOGETHER):
+            part = windows[first:first + _TOGETHER] * front_end.hann
+            mel[first:first + _TOGETHER] = front_end.compress(np.abs(np.fft.rfft(part, front_end.n_fft)), np)
+    return mel
+
+
+def mfcc(waveform: np.ndarray, *, rate: int, window: int, hop: int, bands: int, coefficients: int) -> np.ndarray:
+    """Mel-frequency cepstral coefficients, librosa's: of the bands' decibels, those 80 below the greatest raised to it.
+
+    Frame j is centred on its own hop, at sample (j + 0.5) * hop, as our log-mels' are; the sound is zero beyond its
+    ends.
+
+    Args:
+      waveform: float32 (S,).
+      rate: samples a second.
+      window: samples under the Hann window; the transform is the next power of two long.
+      hop: samples from frame to frame.
+      bands: mel bands, from 0 Hz to half the rate.
+      coefficients: C, at most `bands`.
+
+    Returns:
+      float32 (S // hop, C).
+    """
+    count = len(waveform) // hop
+    if not count:
+        return np.zeros((0, coefficients), np.float32)
+    n_fft = 1 << (window - 1).bit_length()
+    # librosa puts the window into the middle of the transform.
+    lead = (n_fft - hop + 1) // 2
+    padded = np.pad(waveform.astype(np.float32), (max(0, lead), n_fft))[max(0, -lead):]
+    found = librosa.feature.mfcc(y=padded[:(count - 1) * hop + n_fft], sr=rate, n_mfcc=coefficients, n_fft=n_fft,
+                                 win_length=window, hop_length=hop, center=False, n_mels=bands)
+    return found.T.astype(np.float32)
