@@ -1,6 +1,7 @@
 """Files that are whole or not there: written under a temporary name, then renamed."""
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,9 @@ SUFFIX = '.partial'
 def replacing(path: Path) -> Iterator[Path]:
     """Gives the name to write to; when the block ends well, what stands there becomes `path`, else it is removed.
 
-    The name is hidden, stands beside `path`, and is this process's own.
+    The name is hidden, stands beside `path`, and is this process's own, among all machines that write there.
     """
-    partial = path.with_name(f'.{path.name}.{os.getpid()}{SUFFIX}')
+    partial = path.with_name(f'.{path.name}.{platform.node()}.{os.getpid()}{SUFFIX}')
     try:
         yield partial
         os.replace(partial, path)

@@ -28,12 +28,12 @@ def test_files_to_a_store_and_again(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
     (manifest.parent / '001.mp4').write_bytes(b'')
     arguments = (f'--source={manifest}', f'--store={store}', '--columns=rgb,tests.data.fakes:Ramp', '--fps=10',
-                 '--short_side=24', '--workers=1')
+                 '--short_side=24', '--processes=1')
     first = _vmmjax(*arguments)
     assert first.returncode == 0, first.stderr
     assert '4 clips, prepared rgb, ramp' in first.stdout
     assert f'1 could not be read: see {store}/rejected.csv' in first.stdout
-    assert 'rgb: 100%' in first.stderr
+    assert 'rgb, ramp: 100%' in first.stderr
     assert list(Store(store).columns) == ['ramp', 'rgb']
     again = _vmmjax(*arguments)
     assert 'nothing was done again' in again.stdout
@@ -44,7 +44,7 @@ def test_files_to_a_store_and_again(manifest: Path, tmp_path: Path) -> None:
 
 
 def test_synthetic_files_stand_beside_the_store(tmp_path: Path) -> None:
-    done = _vmmjax('--source=synthetic:motion_sound', f'--store={tmp_path}/store', '--columns=rgb', '--workers=1',
+    done = _vmmjax('--source=synthetic:motion_sound', f'--store={tmp_path}/store', '--columns=rgb', '--processes=1',
                    '--short_side=48', '--seed=3', '--sizes=train=8,test=8')
     assert done.returncode == 0, done.stderr
     assert (tmp_path / 'store_files' / 'manifest.csv').is_file()
@@ -57,7 +57,7 @@ def test_synthetic_files_stand_beside_the_store(tmp_path: Path) -> None:
 def test_motion_by_a_chosen_algorithm_and_no_other(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
     arguments = (f'--source={manifest}', f'--store={store}', '--columns=flow', '--fps=10', '--short_side=18',
-                 '--workers=2')
+                 '--processes=2')
     made = _vmmjax(*arguments, '--flow=tv_l1_jax')
     assert made.returncode == 0, made.stderr
     options = json.loads((store / 'flow' / 'column.json').read_text())['options']
@@ -86,6 +86,10 @@ def test_motion_by_jax_takes_blocks_of_any_length(monkeypatch: pytest.MonkeyPatc
     (['--source=tests', '--fps=0'], 'fps'),
     (['--source=tests', '--columns=flow', '--flow=tvl1'], "did you mean 'tv_l1'"),
     ([], 'source'),
+    (['--source=tests', '--workers=2'], 'the processes of this machine are --processes'),
+    (['--source=tests', '--worker=2', '--workers=2'], 'no share'),
+    (['--source=tests', '--worker=0', '--workers=2', '--force'], '--force does not go with --workers'),
+    (['--source=tests', '--runner_options=--x=1'], 'for --runner, which is missing'),
 ])
 def test_bad_input_is_one_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
     done = _vmmjax(f'--store={tmp_path}/store', *arguments)
@@ -95,11 +99,31 @@ def test_bad_input_is_one_sentence(arguments: list[str], said: str, tmp_path: Pa
     assert not (tmp_path / 'store').exists()
 
 
+def test_workers_share_a_store_and_a_damaged_shard_is_named_and_made_again(manifest: Path, tmp_path: Path) -> None:
+    store = tmp_path / 'store'
+    arguments = (f'--source={manifest}', f'--store={store}', '--columns=tests.data.fakes:Ramp', '--processes=1')
+    first = _vmmjax(*arguments, '--worker=1', '--workers=2')
+    assert first.returncode == 0, first.stderr
+    assert 'ramp is completed by the last of the others' in first.stdout
+    assert 'clips, prepared ramp' in _vmmjax(*arguments, '--worker=0', '--workers=2').stdout
+    assert '2 shards of 1 columns are whole' in _vmmjax(f'--store={store}', '--verify').stdout
+    shard = store / 'ramp' / 'ramp-train.array_record-00000-of-00001'
+    before = shard.read_bytes()
+    shard.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    broken = _vmmjax(f'--store={store}', '--verify')
+    assert broken.returncode == 2
+    assert f'ramp/{shard.name} has another content' in broken.stderr
+    assert 'Traceback' not in broken.stderr
+    assert '1 damaged shards were made again' in _vmmjax(*arguments, '--verify').stdout
+    assert shard.read_bytes() == before
+    assert 'clips, prepared ramp' in _vmmjax(*arguments, '--force').stdout
+
+
 def test_help_shows_two_examples_and_the_flags() -> None:
     shown = _vmmjax('--help').stdout
     assert shown.count('vmmjax prepare --source') >= 2
-    for flag in ('source', 'store', 'columns', 'fps', 'short_side', 'audio_rate', 'hop_ms', 'bands', 'workers', 'seed',
-                 'sizes', 'files'):
+    for flag in ('source', 'store', 'columns', 'fps', 'short_side', 'audio_rate', 'hop_ms', 'bands', 'seed', 'sizes',
+                 'processes', 'worker', 'workers', 'runner', 'runner_options', 'force', 'verify', 'files'):
         assert f'--{flag}' in shown
 
 
@@ -107,12 +131,12 @@ def test_a_run_killed_at_every_stage_ends_with_the_same_bytes(store: Path, tmp_p
     """kill -9 while files are made, in the middle of the pictures and of the sound, then the same command again."""
     again = tmp_path / 'again'
     arguments = command('prepare', '--source=synthetic:motion_sound', f'--store={again}', '--columns=rgb,audio',
-                        '--short_side=32', '--fps=6.25', '--sizes=train=40,validation=12,test=21', '--workers=1')
+                        '--short_side=32', '--fps=6.25', '--sizes=train=40,validation=12,test=21', '--processes=1')
     stages = [tmp_path / 'again_files' / 'clips', again / 'rgb', again / 'audio']
     for stage in stages:
         process = subprocess.Popen(arguments, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
-        while not (stage.exists() and any(stage.iterdir())):
+        while not any(stage.glob('[!.]*' if stage.name == 'clips' else '*array_record*')):
             assert process.poll() is None, f'the run ended before it was killed in {stage.name}'
             time.sleep(0.002)
         process.kill()

@@ -21,5 +21,5 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store_path(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of all kinds of columns; not to be changed."""
     path = tmp_path_factory.mktemp('stores') / 'tiny'
-    prepare(sources.read(str(manifest)), path, COLUMNS, origin='tiny', workers=2, progress=False)
+    prepare(sources.read(str(manifest)), path, COLUMNS, origin='tiny', processes=2, progress=False)
     return path

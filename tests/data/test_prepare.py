@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,26 +17,27 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from tests.data import fakes
 from vmmjax import atomic
-from vmmjax.data import prepare as prepare_module
-from vmmjax.data import shards, sources
+from vmmjax.data import locks, shards, sources
 from vmmjax.data.columns import Rgb
 from vmmjax.data.prepare import Summary, prepare
 from vmmjax.data.store import Store
 from vmmjax.errors import UserError
 
 
-def _prepare(manifest: Path, store: Path, *columns: object, workers: int = 1, origin: str = 'tiny') -> Summary:
-    return prepare(sources.read(str(manifest)), store, columns, origin=origin, workers=workers, progress=False)
+def _prepare(manifest: Path, store: Path, *columns: object, processes: int = 1, origin: str = 'tiny',
+             **options: Any) -> Summary:
+    return prepare(sources.read(str(manifest)), store, columns, origin=origin, processes=processes, progress=False,
+                   **options)
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob('*')) if file.is_file()}
 
 
-def test_the_same_bytes_whatever_the_workers_and_the_place(manifest: Path, store_path: Path, tmp_path: Path) -> None:
+def test_the_same_bytes_whatever_the_processes_and_the_place(manifest: Path, store_path: Path, tmp_path: Path) -> None:
     columns = (Rgb(fps=10, short_side=24), fakes.Ramp())
     moved = Path(shutil.copytree(manifest.parent, tmp_path / 'elsewhere'))
-    _prepare(moved / 'manifest.csv', tmp_path / 'store', *columns, workers=1)
+    _prepare(moved / 'manifest.csv', tmp_path / 'store', *columns, processes=1)
     here, there = _contents(tmp_path / 'store'), _contents(store_path)
     assert set(here) == {name for name in there if '/' not in name or name.split('/')[0] in ('rgb', 'ramp')}
     for name, content in here.items():
@@ -59,7 +61,7 @@ def test_a_second_call_does_nothing_and_a_column_can_be_added(manifest: Path, tm
 def test_other_options_or_another_source(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
     _prepare(manifest, store, fakes.Ramp())
-    with pytest.raises(UserError, match=r'rate_=10.0, not 20.0; .*another --store, or delete .*ramp'):
+    with pytest.raises(UserError, match=r'rate_=10.0, not 20.0; .*another --store, or renew the column with --force'):
         _prepare(manifest, store, fakes.Ramp(rate_=20.0))
     with pytest.raises(UserError, match=r"made from 'tiny', .*another --store"):
         _prepare(manifest, store, fakes.Ramp(), origin='other')
@@ -97,11 +99,11 @@ _KILLED = '''
 import sys
 from pathlib import Path
 from tests.data import fakes
-from vmmjax.data import prepare, sources
+from vmmjax.data import assembly, prepare, sources
 if __name__ == '__main__':
-    prepare.CLIPS_A_SHARD = 8
+    assembly.CLIPS_A_SHARD = 8
     columns = [fakes.Ramp(delay=float(sys.argv[3])), fakes.Gradient()]
-    prepare.prepare(sources.read(sys.argv[1]), Path(sys.argv[2]), columns, origin='tiny', workers=2, progress=False)
+    prepare.prepare(sources.read(sys.argv[1]), Path(sys.argv[2]), columns, origin='tiny', processes=2, progress=False)
 '''
 
 
@@ -170,7 +172,7 @@ def test_an_unwritable_folder(manifest: Path, tmp_path: Path) -> None:
 
 def test_two_runs_on_one_store(manifest: Path, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
-        stack.enter_context(prepare_module._only_one(tmp_path))
+        stack.enter_context(locks.alone(tmp_path, lambda: None))
         with pytest.raises(UserError, match='Another vmmjax prepare'):
             _prepare(manifest, tmp_path, fakes.Ramp())
 

@@ -14,7 +14,7 @@ from vmmjax.serving.predict import View
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp('run')
     clips = sources.read(str(fakes.write_source(folder / 'source', {'train': 2})))
-    prepare(clips, folder / 'store', [Rgb(fps=10, short_side=28)], origin='tiny', workers=1, progress=False)
+    prepare(clips, folder / 'store', [Rgb(fps=10, short_side=28)], origin='tiny', processes=1, progress=False)
     return folder / 'store'
 
 

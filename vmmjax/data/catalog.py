@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,13 @@ from vmmjax import atomic
 from vmmjax.data.pool import ordered_map
 from vmmjax.data.sources import Clip
 from vmmjax.errors import UserError
+from vmmjax.media.limits import isolated
 from vmmjax.media.probe import MediaError, Probe, probe
 
 _FIRST = ('train', 'validation', 'test')
 _MEASURED = ('start', 'end', 'duration', 'fps', 'width', 'height', 'audio_rate')
+# The columns before the labels.
+FIXED = ('row', 'id', 'split', 'path', *_MEASURED)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = Tr
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / 'rejected.csv', [['path', 'reason'], *rejected])
-        _write(folder / 'catalog.csv', [['row', 'id', 'split', 'path', *_MEASURED, *clips[0].labels], *rows])
+        _write(folder / 'catalog.csv', [[*FIXED, *clips[0].labels], *rows])
     except OSError as error:
         raise UserError(f'The catalog in {folder} cannot be written: {error.strerror}.') from error
 
@@ -114,9 +117,15 @@ def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = Tr
 def _probe(path: Path) -> Probe | str:
     """What the file holds, or why it is rejected."""
     try:
-        return probe(path)
+        found, = isolated(path, _probed, path)
     except MediaError as error:
         return error.reason
+    return found
+
+
+def _probed(path: Path) -> Iterator[Probe]:
+    """In a process that a damaged file may hang or crash."""
+    yield probe(path)
 
 
 def _measured(clip: Clip, file: Probe) -> list[object]:

@@ -8,29 +8,23 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
-from tqdm import tqdm
 
 from vmmjax import atomic
+from vmmjax.data import fingerprint
 from vmmjax.data.catalog import Row
 from vmmjax.data.columns import Column, chunk_frames, encode
-from vmmjax.data.pool import begin_worker
 from vmmjax.errors import UserError
+from vmmjax.media.limits import isolated
 from vmmjax.media.probe import MediaError
 
 # One record a group, for random access; pictures are compressed already, and sound hardly shrinks.
 _WRITER_OPTIONS = 'group_size:1,uncompressed'
-_JOBS_A_WORKER = 2  # Submitted at a time.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +36,14 @@ class Job:
       file: the shard.
       first: catalog row of the first clip.
       clips: path and catalog row of each.
+      contents: what `fingerprint.of` found in each one's file when the catalog was made.
     """
 
     column: Column
     file: Path
     first: int
     clips: tuple[tuple[Path, Row], ...]
+    contents: tuple[str, ...]
 
     @property
     def report_file(self) -> Path:
@@ -76,50 +72,6 @@ class Report:
     sha256: str = ''
 
 
-def make(jobs: Sequence[Job], label: str, workers: int, progress: bool) -> dict[Path, Report]:
-    """Makes the missing shards in a pool of spawned processes; at an error the running ones stop at their next clip.
-
-    Args:
-      jobs: all shards, made or not.
-      label: what the progress bar says.
-      workers: processes.
-      progress: whether there is a progress bar; it counts clips.
-
-    Returns:
-      The report of every shard by its file.
-
-    Raises:
-      UserError: where a shard cannot be written, or a process was killed.
-    """
-    reports = {job.file: report for job in jobs if (report := read_report(job)) is not None}
-    missing = [job for job in jobs if job.file not in reports]
-    before = sum(len(report.lengths) for report in reports.values())
-    context = multiprocessing.get_context('spawn')  # A fork of a process with TensorFlow's threads hangs.
-    clips, stop = context.Value('q', 0), context.Event()
-    pool = ProcessPoolExecutor(min(workers, max(1, len(missing))), mp_context=context, initializer=_begin,
-                               initargs=(clips, stop))
-    bar = tqdm(total=sum(len(job.clips) for job in jobs), initial=before, desc=label, unit='clip',
-               disable=not progress, mininterval=0.5)
-    waiting, running = iter(missing), dict[Future[Report], Job]()
-    try:
-        while True:
-            while len(running) < workers * _JOBS_A_WORKER and (job := next(waiting, None)) is not None:
-                running[pool.submit(_make_shard, job)] = job
-            if not running:
-                return reports
-            finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in finished:
-                reports[running.pop(future).file] = future.result()
-            bar.update(before + clips.value - bar.n)
-    except BrokenProcessPool as error:
-        raise UserError(f'A process was killed while making the column {label} (out of memory?): the same command '
-                        f'goes on with what is missing; try fewer --workers.') from error
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        bar.close()
-
-
 def write(job: Job, done: Callable[[], None]) -> Report:
     """Makes a shard and then its report, each under a temporary name that is renamed at the end.
 
@@ -128,7 +80,8 @@ def write(job: Job, done: Callable[[], None]) -> Report:
       done: called after each clip; what it raises stops the shard.
 
     Raises:
-      UserError: where the shard cannot be written. Nothing of it is left then.
+      UserError: where the shard cannot be written, or a clip's file is no longer the one of the catalog. Nothing
+        of it is left then.
     """
     try:
         with atomic.replacing(job.file) as partial:
@@ -169,6 +122,7 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
     try:
         for i, (path, clip) in enumerate(job.clips):
             row = job.first + i
+            fingerprint.check(path, job.contents[i])
             try:
                 frames, size = _read(job.column, path, clip)
             except UserError as error:
@@ -187,24 +141,29 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
     finally:
         with _errors_of(temporary):
             writer.close()
-    digest = hashlib.sha256()
-    with open(temporary, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    report.bytes, report.sha256 = temporary.stat().st_size, digest.hexdigest()
+    report.bytes, report.sha256 = temporary.stat().st_size, sha256(temporary)
     return report
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a whole file, in hexadecimal digits."""
+    with open(file, 'rb') as opened:
+        return hashlib.file_digest(opened, 'sha256').hexdigest()
 
 
 def _read(column: Column, path: Path, clip: Row) -> tuple[list[bytes] | np.ndarray, tuple[int, int]]:
     """All frames of a clip as they are stored, and the size of its pictures."""
+    pieces = list(isolated(path, _pieces, column, path, clip))
     if column.kind == 'array':
-        return np.concatenate([np.zeros((0, *column.shape), np.float32), *column.read(path, clip)]), (0, 0)
-    frames: list[bytes] = []
-    size = (0, 0)
+        return np.concatenate([np.zeros((0, *column.shape), np.float32), *(piece for piece, _ in pieces)]), (0, 0)
+    frames = [frame for piece, _ in pieces for frame in piece]
+    return frames, pieces[-1][1] if frames else (0, 0)
+
+
+def _pieces(column: Column, path: Path, clip: Row) -> Iterator[tuple[list[bytes] | np.ndarray, tuple[int, int]]]:
+    """In a process that a damaged file may hang or crash: pictures are encoded there, which makes them small."""
     for piece in column.read(path, clip):
-        frames += encode(column.kind, piece)
-        size = piece.shape[1:3]
-    return frames, size if frames else (0, 0)
+        yield (piece, (0, 0)) if column.kind == 'array' else (encode(column.kind, piece), piece.shape[1:3])
 
 
 @contextlib.contextmanager
@@ -214,25 +173,3 @@ def _errors_of(file: Path) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise OSError(str(error)) from error
-
-
-class _Stopped(Exception):
-    """Another process failed, or the user stopped the command."""
-
-
-_shared: dict[str, Any] = {}  # In a worker: the counter of clips and the event that stops it.
-
-
-def _begin(clips: Any, stop: Any) -> None:
-    begin_worker()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent gets it too, and says when to stop.
-    _shared.update(clips=clips, stop=stop)
-
-
-def _make_shard(job: Job) -> Report:
-    def done() -> None:
-        with _shared['clips'].get_lock():
-            _shared['clips'].value += 1
-        if _shared['stop'].is_set():
-            raise _Stopped
-    return write(job, done)

@@ -5,16 +5,18 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from array_record.python import array_record_data_source
 
-from vmmjax.data import catalog
+from vmmjax.data import catalog, remote
 from vmmjax.errors import UserError, did_you_mean
 
 FORMAT = 1
+_COPIES = 8  # Shards that a call copies from a remote path at a time.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Column:
       offsets: int64 (rows + 1,); records offsets[r] to offsets[r + 1] - 1 are clip r's.
       sizes: int32 (rows, 2), height and width of each clip's pictures; zeros for arrays.
       files: the shards in order.
+      counts: the records in each of them.
+      mirror: where the shards come from if they are not here.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Column:
     offsets: np.ndarray
     sizes: np.ndarray
     files: tuple[Path, ...]
+    counts: tuple[int, ...]
+    mirror: remote.Mirror | None = None
 
     @functools.cached_property
     def _source(self) -> array_record_data_source.ArrayRecordDataSource:
@@ -49,15 +55,37 @@ class Column:
 
     def records(self, indices: np.ndarray) -> list[bytes]:
         """Serialised `tf.train.Example`s by record number; safe to call from several threads."""
-        # The reader does not take an empty list.
-        return list(self._source.__getitems__(indices.tolist())) if len(indices) else []
+        if not len(indices):  # The reader does not take an empty list.
+            return []
+        mirror = self.mirror
+        if mirror is None:
+            return list(self._source.__getitems__(indices.tolist()))
+        ends = np.cumsum(self.counts)
+        shards = np.searchsorted(ends, indices, side='right')
+        found = [b''] * len(indices)
+
+        def read(shard: int) -> None:
+            places = np.flatnonzero(shards == shard)
+            first = ends[shard] - self.counts[shard]
+            records = mirror.records(self.files[shard], (indices[places] - first).tolist())
+            for place, record in zip(places, records, strict=True):
+                found[place] = record
+
+        with ThreadPoolExecutor(_COPIES) as pool:
+            list(pool.map(read, np.unique(shards)))
+        return found
+
+    def shard(self, record: int) -> Path:
+        """The shard that holds a record."""
+        return self.files[int(np.searchsorted(np.cumsum(self.counts), record, side='right'))]
 
 
 class Store:
-    """A folder written by `vmmjax prepare`.
+    """A folder written by `vmmjax prepare`, here or on a remote path.
 
     Attributes:
-      path: the folder.
+      name: its path as it was given, for messages.
+      path: the folder; for a remote path one with what was copied of it, see `remote`.
       splits: rows of each split.
       fingerprint: SHA-256 of the catalog and `store.json`; it does not depend on the columns there are.
       columns: the finished columns by name.
@@ -67,18 +95,23 @@ class Store:
     def __init__(self, path: str | Path):
         """Opens a store.
 
+        Args:
+          path: a folder, or a remote path such as gs://bucket/store.
+
         Raises:
           UserError: if it is none, or one of another format.
         """
-        self.path = Path(path)
+        self.name = str(path)
+        mirror = remote.Mirror(self.name) if remote.is_remote(path) else None
+        self.path = Path(path) if mirror is None else mirror.folder
         meta = _read_meta(self.path)
         self._catalog = catalog.read(self.path)
         self.splits: dict[str, range] = {name: range(*rows) for name, rows in meta['splits'].items()}
         self.fingerprint = hashlib.sha256(
             (self.path / 'catalog.csv').read_bytes() + (self.path / 'store.json').read_bytes()).hexdigest()
         self.durations = np.array(self._catalog.columns['duration'], np.float64)
-        self.columns: dict[str, Column] = {
-            file.parent.name: _read_column(file) for file in sorted(self.path.glob('*/column.json'))}
+        names = mirror.columns if mirror else [file.parent.name for file in sorted(self.path.glob('*/column.json'))]
+        self.columns: dict[str, Column] = {name: _read_column(self.path / name, mirror) for name in names}
 
     def __len__(self) -> int:
         """Clips of all splits."""
@@ -92,7 +125,7 @@ class Store:
         """
         columns: Mapping[str, list[str]] = self._catalog.columns
         if name not in columns:
-            raise UserError(f'The catalog of the store {self.path} has no column {name!r}: '
+            raise UserError(f'The catalog of the store {self.name} has no column {name!r}: '
                             f'{did_you_mean(name, columns)}. Name one of them, or add it to the manifest and '
                             f'prepare a new store.')
         return np.array(columns[name], dtype=np.str_)
@@ -108,8 +141,8 @@ class Store:
           UserError: if it was not prepared; it names the command that does.
         """
         if name not in self.columns:
-            raise UserError(f'The store {self.path} has no column {name!r}: {did_you_mean(name, self.columns)}. '
-                            f'Run `vmmjax prepare --source=... --store={self.path} --columns={name}` with the source '
+            raise UserError(f'The store {self.name} has no column {name!r}: {did_you_mean(name, self.columns)}. '
+                            f'Run `vmmjax prepare --source=... --store={self.name} --columns={name}` with the source '
                             f'the store was made from.')
         return self.columns[name]
 
@@ -120,7 +153,7 @@ class Store:
           UserError: if there is no such split.
         """
         if split not in self.splits:
-            raise UserError(f'The store {self.path} has no split {split!r}: {did_you_mean(split, self.splits)}.')
+            raise UserError(f'The store {self.name} has no split {split!r}: {did_you_mean(split, self.splits)}.')
         return self.splits[split]
 
 
@@ -140,14 +173,15 @@ def _read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def _read_column(file: Path) -> Column:
-    folder = file.parent
-    meta = json.loads(file.read_text())
-    files = tuple(folder / shard['file'] for shards in meta['splits'].values() for shard in shards)
+def _read_column(folder: Path, mirror: remote.Mirror | None) -> Column:
+    meta = json.loads((folder / 'column.json').read_text())
+    listed = [shard for shards in meta['splits'].values() for shard in shards]
+    files = tuple(folder / shard['file'] for shard in listed)
     for shard in files:
-        if not shard.is_file():
-            raise UserError(f'{shard} is missing from the store; delete the folder {folder} and run '
-                            f'`vmmjax prepare` again.')
+        if mirror is None and not shard.is_file():
+            raise UserError(f'{shard} is missing from the store; run the `vmmjax prepare` that it was made with again: '
+                            f'it makes that shard.')
     return Column(name=folder.name, kind=meta['kind'], rate=meta['rate'], chunk=meta['chunk'],
                   shape=tuple(meta['shape']), lengths=np.load(folder / 'lengths.npy'),
-                  offsets=np.load(folder / 'offsets.npy'), sizes=np.load(folder / 'sizes.npy'), files=files)
+                  offsets=np.load(folder / 'offsets.npy'), sizes=np.load(folder / 'sizes.npy'), files=files,
+                  counts=tuple(shard['records'] for shard in listed), mirror=mirror)
