@@ -17,6 +17,7 @@ COMMANDS = {
     'convert': 'a published checkpoint to vmmjax, and back',
     'train': 'a store and a config to a trained model',
     'evaluate': 'a trained model to tables and a report',
+    'inspect': 'what is in a store, or in the folder of a run',
 }
 
 _FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
