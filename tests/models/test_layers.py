@@ -6,30 +6,11 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from vmmjax.errors import UserError
+from tests.models.test_convolution import both_forms
 from vmmjax.models import layers
-from vmmjax.models.layers import BatchNorm, conv3d, max_pool3d
+from vmmjax.models.layers import BatchNorm, max_pool3d
 
 RNG = np.random.default_rng(0)
-
-
-def both_forms(function: Any, *arguments: jax.Array) -> list[Any]:
-    """Value, and gradients of a weighted sum, in both forms."""
-    weights = jnp.asarray(RNG.normal(size=function(*arguments, form='native').shape), jnp.float32)
-    return [(function(*arguments, form=form),
-             jax.grad(lambda args, form=form: (function(*args, form=form) * weights).sum())(arguments))
-            for form in layers.FORMS]
-
-
-@pytest.mark.parametrize(('size', 'window', 'strides'), [
-    ((8, 12, 13), (7, 7, 7), (2, 2, 2)), ((1, 3, 3), (3, 3, 3), (1, 1, 1)), ((2, 2, 5), (3, 3, 3), (1, 1, 1)),
-    ((5, 4, 4), (3, 3, 3), (2, 2, 2)), ((1, 5, 5), (7, 7, 7), (2, 2, 2)), ((4, 3, 2), (1, 1, 1), (1, 1, 1)),
-    ((9, 2, 2), (2, 1, 1), (3, 1, 1)), ((4, 4, 4), (1, 3, 3), (1, 2, 2))])
-def test_forms_of_a_convolution_agree(size: tuple[int, ...], window: tuple[int, ...], strides: Any) -> None:
-    x = jnp.asarray(RNG.normal(size=(2, *size, 3)), jnp.float32)
-    kernel = jnp.asarray(RNG.normal(size=(*window, 3, 4)), jnp.float32)
-    native, stacked = both_forms(lambda x, k, form: conv3d(x, k, strides, form), x, kernel)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), native, stacked)
 
 
 @pytest.mark.parametrize(('size', 'window', 'strides'), [
@@ -45,20 +26,6 @@ def test_forms_of_pooling_agree_bit_for_bit_with_ties(size: Any, window: Any, st
 def test_pooling_keeps_nan() -> None:
     x = jnp.zeros((1, 3, 3, 3, 1)).at[0, 1, 1, 1, 0].set(jnp.nan)
     assert jnp.isnan(max_pool3d(x, (3, 3, 3), (1, 1, 1), 'stacked')).all()
-
-
-def test_padding_is_tensorflows() -> None:
-    # The end gets the odd element, and an input that the stride divides less than one that it does not.
-    assert layers.same_padding(8, 7, 2) == (2, 3)
-    assert layers.same_padding(9, 7, 2) == (3, 3)
-    assert layers.same_padding(1, 2, 2) == (0, 1)
-    assert layers.same_padding(4, 1, 2) == (0, 0)
-
-
-def test_the_form_is_chosen_by_platform_or_by_name() -> None:
-    assert layers.resolve_form(None) == ('stacked' if jax.default_backend() == 'cpu' else 'native')
-    with pytest.raises(UserError, match="did you mean 'stacked'"):
-        layers.resolve_form('staked')
 
 
 @pytest.mark.parametrize('train', [True, False])

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vmmjax.models.convolution import Shape3, conv3d
 from vmmjax.models.frames import FROZEN, check_choice
-from vmmjax.models.layers import BatchNorm, Shape3, conv3d, max_pool3d, unit_init
+from vmmjax.models.layers import BatchNorm, max_pool3d, unit_init
 from vmmjax.models.tokens import Tokens
 
 # Channels of Branch_0, Branch_1 (1x1, 3x3), Branch_2 (1x1, 3x3), Branch_3 (after the pool).

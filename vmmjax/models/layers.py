@@ -1,8 +1,7 @@
-"""Convolution and pooling in space, in space and time, and BatchNorm that sees only what is there.
+"""Layers with a convolution, pooling in space and in time, and BatchNorm that sees only what is there.
 
-Arrays are channels last: (B, H, W, C), (B, T, H, W, C). A form says how the same sums are written: 'native' with
-XLA's own operations, 'stacked' with matrix products, 2-D convolutions and separable maxima, several times faster on
-the CPU (forward and backward). None takes the platform's. Values agree to rounding, those of pooling bit for bit.
+Arrays are channels last: (B, H, W, C), (B, T, H, W, C). A form says how the same sums are written, see `convolution`;
+'stacked' writes pooling as separable maxima, several times faster on the CPU, and equal bit for bit.
 """
 
 import math
@@ -14,30 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from vmmjax.errors import UserError, did_you_mean
-
-Shape2 = tuple[int, int]
-Shape3 = tuple[int, int, int]
-FORMS = ('native', 'stacked')
-
-
-def resolve_form(form: str | None) -> str:
-    """The form to use: the one named, or for None the one that is fast where JAX computes by default.
-
-    Raises:
-      UserError: for an unknown form.
-    """
-    if form is None:
-        return 'stacked' if jax.default_backend() == 'cpu' else 'native'
-    if form not in FORMS:
-        raise UserError(f'There is no form {form!r} of a convolution: {did_you_mean(form, FORMS)}.')
-    return form
-
-
-def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's SAME: ceil(size / stride) outputs, the odd element of padding at the end."""
-    total = max((-(-size // stride) - 1) * stride + window - size, 0)
-    return total // 2, total - total // 2
+from vmmjax.models.convolution import Shape2, Shape3, conv2d, resolve_form, same_padding
 
 
 def fan_out_init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
@@ -48,60 +24,6 @@ def fan_out_init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32)
 def unit_init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
     """Normal of deviation 1/sqrt(fan-in), cut at two deviations: Sonnet's default, which I3D uses."""
     return jax.random.truncated_normal(key, -2, 2, shape, dtype) / math.sqrt(math.prod(shape[:-1]))
-
-
-@jax.custom_vjp
-def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The product of x (..., C) and a kernel (C, O)."""
-    return x @ kernel
-
-
-def _product_backward(kept: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, kernel = kept
-    # The compiler transposes the left factor, so it is to be the smaller one, and not computed on the way.
-    dy = lax.optimization_barrier(dy)
-    rows, gradient = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-    wide = kernel.shape[0] > kernel.shape[1]
-    return dy @ kernel.T, (gradient.T @ rows).T if wide else rows.T @ gradient
-
-
-_product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_backward)
-
-
-def conv3d(x: jax.Array, kernel: jax.Array, strides: Shape3 = (1, 1, 1), form: str | None = None) -> jax.Array:
-    """SAME convolution.
-
-    Args:
-      x: (B, T, H, W, C).
-      kernel: (kt, kh, kw, C, O).
-      strides: in time, height, width.
-      form: see the module.
-
-    Returns:
-      (B, ceil(T / st), ceil(H / sh), ceil(W / sw), O).
-    """
-    if resolve_form(form) == 'native':
-        return lax.conv_general_dilated(x, kernel, strides, 'SAME', dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'))
-    if kernel.shape[:3] == (1, 1, 1) and strides == (1, 1, 1):
-        return _product(x, kernel[0, 0, 0])
-    (batch, size), (taps, stride) = x.shape[:2], (kernel.shape[0], strides[0])
-    length = -(-size // stride)
-    # A few output channels leave most of a vector unit idle, so that neighbouring output steps are computed
-    # together where there are few: a group reaches over more frames than a kernel, with zeros between.
-    group = max(g for g in range(1, length + 1) if length % g == 0 and (g == 1 or g * kernel.shape[-1] <= 32))
-    count, hop, reach = length // group, group * stride, taps + (group - 1) * stride
-    before, _ = same_padding(size, taps, stride)
-    # Frames that are padding for every group are left out: for a single frame, all but the middle tap.
-    first, last = max(0, before - (count - 1) * hop), min(reach, size + before)
-    padded = jnp.pad(x, ((0, 0), (before, reach), (0, 0), (0, 0), (0, 0)))
-    frames = [padded[:, frame:frame + (count - 1) * hop + 1:hop] for frame in range(first, last)]
-    stacked = jnp.concatenate(frames, -1).reshape(batch * count, *x.shape[2:4], -1)
-    spread = jnp.concatenate([jnp.pad(kernel, ((step * stride, reach - taps - step * stride), *[(0, 0)] * 4))
-                              for step in range(group)], -1)[first:last]
-    flat = jnp.moveaxis(spread, 0, 2).reshape(*kernel.shape[1:3], -1, group * kernel.shape[-1])
-    y = lax.conv_general_dilated(stacked, flat, strides[1:], 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-    y = jnp.moveaxis(y.reshape(batch, count, *y.shape[1:3], group, -1), 4, 2)
-    return y.reshape(batch, length, *y.shape[3:])
 
 
 @jax.custom_jvp
@@ -139,27 +61,6 @@ def _separable_max(x: jax.Array, window: Sequence[int], strides: Sequence[int],
         for other in slices[1:]:
             x = _maximum(x, other)
     return x
-
-
-def conv2d(x: jax.Array, kernel: jax.Array, strides: Shape2 = (1, 1), padding: Shape2 = (0, 0), groups: int = 1,
-           form: str | None = None) -> jax.Array:
-    """Convolution with as much padding on one side as on the other, as PyTorch has it.
-
-    Args:
-      x: (B, H, W, C).
-      kernel: (kh, kw, C / groups, O).
-      strides: in height, width.
-      padding: zeros on each side, in height, width.
-      groups: of channels that do not see each other.
-      form: see the module.
-
-    Returns:
-      (B, floor((H + 2 ph - kh) / sh) + 1, floor((W + 2 pw - kw) / sw) + 1, O).
-    """
-    if resolve_form(form) == 'stacked' and kernel.shape[:2] == (1, 1) and padding == (0, 0) and groups == 1:
-        return _product(x[:, ::strides[0], ::strides[1]], kernel[0, 0])
-    return lax.conv_general_dilated(x, kernel, strides, [(size, size) for size in padding],
-                                    dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups)
 
 
 def max_pool2d(x: jax.Array, window: Shape2, strides: Shape2, padding: Shape2 = (0, 0),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
-from vmmjax.models.layers import Shape3
+from vmmjax.models.convolution import Shape3
 from vmmjax.models.tokens import Tokens
 from vmmjax.models.transformer import Encoder, Positions, heads, layer_norm, published_init
 

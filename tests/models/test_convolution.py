@@ -1,0 +1,100 @@
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from vmmjax.errors import UserError
+from vmmjax.models import convolution
+from vmmjax.models.convolution import conv2d, conv3d
+from vmmjax.training import make_mesh
+
+RNG = np.random.default_rng(0)
+
+
+def both_forms(function: Any, *arguments: jax.Array) -> list[Any]:
+    """Value, and gradients of a weighted sum, in both forms."""
+    weights = jnp.asarray(RNG.normal(size=function(*arguments, form='native').shape), jnp.float32)
+    return [(function(*arguments, form=form),
+             jax.grad(lambda args, form=form: (function(*args, form=form) * weights).sum())(arguments))
+            for form in convolution.FORMS]
+
+
+@pytest.mark.parametrize(('size', 'window', 'strides'), [
+    ((8, 12, 13), (7, 7, 7), (2, 2, 2)), ((1, 3, 3), (3, 3, 3), (1, 1, 1)), ((2, 2, 5), (3, 3, 3), (1, 1, 1)),
+    ((5, 4, 4), (3, 3, 3), (2, 2, 2)), ((1, 5, 5), (7, 7, 7), (2, 2, 2)), ((4, 3, 2), (1, 1, 1), (1, 1, 1)),
+    ((9, 2, 2), (2, 1, 1), (3, 1, 1)), ((4, 4, 4), (1, 3, 3), (1, 2, 2))])
+def test_forms_of_a_convolution_agree(size: tuple[int, ...], window: tuple[int, ...], strides: Any) -> None:
+    x = jnp.asarray(RNG.normal(size=(2, *size, 3)), jnp.float32)
+    kernel = jnp.asarray(RNG.normal(size=(*window, 3, 4)), jnp.float32)
+    native, stacked = both_forms(lambda x, k, form: conv3d(x, k, strides, form), x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), native, stacked)
+
+
+@pytest.mark.parametrize('strides', [(1, 1), (2, 1)])
+@pytest.mark.parametrize(('size', 'window', 'padding'), [
+    ((2, 13, 40, 3, 2), (3, 3), (1, 1)), ((1, 8, 64, 2, 130), (3, 3), (1, 1)), ((2, 1, 33, 2, 3), (1, 5), (0, 2)),
+    ((1, 10, 50, 3, 2), (2, 4), (0, 3)), ((3, 5, 5, 2, 4), (3, 3), (2, 0)), ((1, 13, 36, 2, 3), (7, 3), (3, 1)),
+    ((2, 15, 32, 2, 2), (1, 1), (1, 1))])
+@pytest.mark.parametrize('band', [1, 2 ** 20])
+def test_a_picture_in_bands_is_convolved_as_the_whole(size: Any, window: Any, padding: Any, strides: Any, band: int,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, 'BAND', band)
+    batch, height, width, channels, features = size
+    x = jnp.asarray(RNG.normal(size=(batch, height, width, channels)), jnp.float32)
+    kernel = jnp.asarray(RNG.normal(size=(*window, channels, features)), jnp.float32)
+    native, stacked = both_forms(lambda x, k, form: conv2d(x, k, strides, padding, form=form), x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), native, stacked)
+
+
+@pytest.mark.parametrize('dtype', [jnp.bfloat16, jnp.float64])
+def test_bands_keep_the_precision(dtype: Any) -> None:
+    with jax.enable_x64(dtype == jnp.float64):
+        x, kernel = jnp.ones((1, 12, 40, 2), dtype), jnp.ones((3, 3, 2, 2), dtype)
+        y, gradients = jax.value_and_grad(lambda x, k: conv2d(x, k, padding=(1, 1), form='stacked').sum(), (0, 1))(
+            x, kernel)
+        assert [y.dtype, *(each.dtype for each in gradients)] == [dtype] * 3
+
+
+def test_bands_of_a_vmapped_convolution() -> None:
+    x = jnp.asarray(RNG.normal(size=(3, 1, 12, 40, 2)), jnp.float32)
+    kernels = jnp.asarray(RNG.normal(size=(3, 3, 3, 2, 4)), jnp.float32)
+
+    def gradient(x: jax.Array, kernel: jax.Array, form: str) -> jax.Array:
+        return jax.grad(lambda k: jnp.square(conv2d(x, k, padding=(1, 1), form=form)).sum())(kernel)
+
+    many = jax.vmap(lambda x, k: gradient(x, k, 'stacked'))(x, kernels)
+    each = [gradient(*pair, 'native') for pair in zip(x, kernels, strict=True)]
+    np.testing.assert_allclose(many, jnp.stack(each), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize('size', [(8, 12, 56, 4), (8, 80, 56, 256)])
+def test_a_batch_on_several_devices_stays_there(size: Any) -> None:
+    # The second has so many gradients that a device's share of them is cut into bands as well.
+    mesh = make_mesh(dict(data=8))
+    rows, everywhere = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
+
+    def gradients(x: jax.Array, kernel: jax.Array) -> Any:
+        return jax.grad(lambda x, k: jnp.square(conv2d(x, k, padding=(1, 1), form='stacked')).sum(), (0, 1))(x, kernel)
+
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (size, (3, 3, size[-1], size[-1]))]
+    program = jax.jit(gradients, in_shardings=(rows, everywhere), out_shardings=(rows, everywhere))
+    text = program.lower(*shapes).compile(compiler_options={'xla_backend_optimization_level': 0}).as_text()
+    assert 'all-reduce' in text
+    assert not any(word in text for word in ('all-gather', 'all-to-all', 'collective-permute'))
+
+
+def test_padding_is_tensorflows() -> None:
+    # The end gets the odd element, and an input that the stride divides less than one that it does not.
+    assert convolution.same_padding(8, 7, 2) == (2, 3)
+    assert convolution.same_padding(9, 7, 2) == (3, 3)
+    assert convolution.same_padding(1, 2, 2) == (0, 1)
+    assert convolution.same_padding(4, 1, 2) == (0, 0)
+
+
+def test_the_form_is_chosen_by_platform_or_by_name() -> None:
+    assert convolution.resolve_form(None) == ('stacked' if jax.default_backend() == 'cpu' else 'native')
+    with pytest.raises(UserError, match="did you mean 'stacked'"):
+        convolution.resolve_form('staked')
