@@ -39,10 +39,13 @@ def defaults() -> ConfigDict:
             store='',  # Folder written by `vmmjax prepare`.
             target='label',  # Catalog column.
             parts=(),  # Catalog columns that name parts of the target, for evaluation.
-            window=dict(seconds=2.0, start=placeholder(tuple)),
+            window=dict(seconds=2.0, start=placeholder(tuple)),  # 0 seconds: the whole clip.
             streams=dict(),
-            augment=dict(crop=True, color=0.0, flip=0.0, flip_pairs=()),
+            augment=dict(crop='random', color=0.0, flip=0.0, flip_pairs=(), rand_augment=(0, 0.0), erase=0.0,
+                         mixup=0.0, cutmix=0.0, time_shift=0.0, spec_augment=(0, 0, 0, 0)),
             dropout=dict(),  # Modality dropout: rate a stream.
+            views=dict(clips=1, crops=1),  # Test views of a clip, whose logits are averaged.
+            on_damage='stop',  # Or skip the clips of damaged records.
         ),
         model=dict(
             preprocess=dict(),

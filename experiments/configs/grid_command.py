@@ -40,7 +40,7 @@ def get_config(arg: str = '') -> ConfigDict:
         rgb=dict(modality='rgb', frames=32, size=48, region=(0.54, 0.32, 0.86, 0.70)),
         audio=dict(modality='audio'))
     # From 500 clips the network does not learn where the lips are: crops that wander kept it at chance.
-    config.data.augment.update(dict(crop=False, color=0.1))
+    config.data.augment.update(dict(crop='centre', color=0.1))
     # Sound is learned ten times faster; where it is always there, the pictures learn nothing.
     config.data.dropout = dict(rgb=0.2, audio=0.5)
     config.model.preprocess = dict(rgb='signed', audio='none')

@@ -1,12 +1,16 @@
 import copy
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from vmmjax.data import pictures, sources
 from vmmjax.data.pipeline import Pipeline
+from vmmjax.data.prepare import prepare
+from vmmjax.data.sound import Waveform
 from vmmjax.data.store import Store
 from vmmjax.errors import UserError
 
@@ -18,12 +22,21 @@ def store(store_path: Path) -> Store:
     return Store(store_path)
 
 
+@pytest.fixture(scope='module')
+def sounds(manifest: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The store with waveforms."""
+    path = tmp_path_factory.mktemp('sounds') / 'tiny'
+    shutil.copytree(store_path, path)
+    prepare(sources.read(str(manifest)), path, [Waveform(audio_rate=8000)], origin='tiny', processes=2, progress=False)
+    return Store(path)
+
+
 def _config(**changes: Any) -> dict[str, Any]:
     config: dict[str, Any] = {
         'target': 'label', 'window': {'seconds': 1.0, 'start': None},
         'streams': {'ramp': {'modality': 'ramp'}},
-        'augment': {'crop': True, 'color': 0.0, 'flip': 0.0, 'flip_pairs': ()},
-        'dropout': {},
+        'augment': {'crop': 'random', 'color': 0.0, 'flip': 0.0, 'flip_pairs': ()},
+        'dropout': {}, 'views': {'clips': 1, 'crops': 1}, 'on_damage': 'stop',
     }
     return config | changes
 
@@ -33,7 +46,7 @@ ALL = {'rgb': {'modality': 'rgb', 'frames': 4, 'size': 16, 'sampling': 'segments
        'slow': {'modality': 'rgb', 'frames': 2, 'size': 20},
        'audio': {'modality': 'audio'}}
 BUSY = _config(streams=ALL, dropout={'rgb': 0.3, 'audio': 0.3},
-               augment={'crop': True, 'color': 0.3, 'flip': 0.5, 'flip_pairs': (('left', 'right'),)})
+               augment={'crop': 'random', 'color': 0.3, 'flip': 0.5, 'flip_pairs': (('left', 'right'),)})
 
 
 def _pipeline(store: Store, config: dict[str, Any], *, split: str = 'train', batch: int = 16, train: bool = True,
@@ -259,6 +272,14 @@ def _changed(part: str, **options: Any) -> dict[str, Any]:
     (_config(streams={}), 'no streams'),
     (_changed('augment', colour=0.1), "did you mean 'color'"),
     (_changed('augment', flip_pairs=(('left', 'rigth'),)), "did you mean 'right'"),
+    (_changed('augment', crop='multiscale'), "did you mean 'multi_scale'"),
+    (_changed('augment', erase=2.0), 'probability'),
+    (_changed('window', seconds=0), 'set data.streams.audio.frames'),
+    (_config(window={'seconds': 0, 'start': (0.0, 1.0)}), 'leave data.window.start out'),
+    (_config(streams={'ramp': {'modality': 'ramp', 'frames': 4, 'rate': 5}}), 'set one of them'),
+    (_config(streams={'ramp': {'modality': 'ramp', 'rate': 50}}), 'at most the 10 frames'),
+    (_config(streams={'ramp': {'modality': 'ramp', 'noise': 'white'}}), 'has shape'),
+    (_config(streams={'ramp': {'modality': 'ramp', 'noise': 'babbel'}}), "did you mean 'babble'"),
     (_changed('dropout', adio=0.1), "did you mean 'audio'"),
 ])
 def test_misnamed_configs(store: Store, config: dict[str, Any], said: str) -> None:
@@ -271,6 +292,154 @@ def test_a_split_that_is_not_there(store: Store) -> None:
         _pipeline(store, _config(), split='trian')
 
 
+@pytest.mark.parametrize('threads', [1, 2, 7])
+def test_batches_do_not_depend_on_threads(store: Store, threads: int) -> None:
+    few = Pipeline(store, BUSY, split='train', batch_size=16, train=True, seed=0, threads=threads)
+    for one, other in zip(_take(few, 4), _take(_pipeline(store, BUSY), 4), strict=True):
+        _assert_equal(one, other)
+
+
+def test_windows_of_whole_clips(store: Store) -> None:
+    config = _config(window={'seconds': 0, 'start': None}, views={'clips': 2, 'crops': 1}, streams={
+        'ramp': {'modality': 'ramp', 'frames': 4, 'sampling': 'segments'}})
+    batch, = _pipeline(store, config, batch=140, train=False).batches()
+    lengths = store.columns['ramp'].lengths[:70]
+    np.testing.assert_array_equal(batch['id'], np.repeat(np.arange(70), 2))
+    np.testing.assert_array_equal(batch['view'], np.tile([0, 1], 70))
+    np.testing.assert_array_equal(batch['ramp'][::2, :, 1], np.floor((np.arange(4) + 0.5) / 4 * lengths[:, None]))
+    np.testing.assert_array_equal(batch['ramp'][1::2, :, 1], np.floor(np.arange(4) / 4 * lengths[:, None]))
+    assert batch['valid/ramp'].all()
+
+
+def test_a_stream_has_the_rate_it_asks_for(store: Store) -> None:
+    config = _config(window={'seconds': 0.8, 'start': (0.0, 0.0)}, streams={'ramp': {'modality': 'ramp', 'rate': 5}})
+    batch, = _pipeline(store, config, batch=70, train=False).batches()
+    np.testing.assert_array_equal(batch['ramp'][..., 1], np.tile([1, 3, 5, 7], (70, 1)))
+
+
+def test_stacked_motion_is_that_of_the_frames_that_follow(store: Store) -> None:
+    window = {'seconds': 0.6, 'start': (0.1, 0.1)}
+    stacked = _config(window=window, streams={
+        'flow': {'modality': 'flow', 'frames': 2, 'stack': 3, 'size': 16, 'sampling': 'strided'}})
+    single = _config(window=window, streams={'flow': {'modality': 'flow', 'frames': 6, 'size': 16}})
+    for one, other in zip(_pipeline(store, stacked, train=False).batches(),
+                          _pipeline(store, single, train=False).batches(), strict=True):
+        # Stacks begin at places 0 and 2 of the window's 6: the last of them ends with the window.
+        expected = np.stack([other['flow'][:, i:i + 3] for i in (0, 2)], axis=1)
+        np.testing.assert_array_equal(one['flow'], np.moveaxis(expected, 2, 4).reshape(one['flow'].shape))
+        np.testing.assert_array_equal(one['valid/flow'], other['valid/flow'][:, [2, 4]])
+
+
+def test_a_batch_of_views_is_that_of_each_window_and_crop(store: Store) -> None:
+    streams = {'gradient': {'modality': 'gradient', 'frames': 2, 'size': 20}}
+    config = _config(window={'seconds': 0.4, 'start': None}, streams=streams, views={'clips': 3, 'crops': 3})
+    pipeline = _pipeline(store, config, split='test', batch=7, train=False)
+    assert pipeline.steps == 7
+    batches = list(pipeline.batches())
+    found = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+    np.testing.assert_array_equal(found['id'], [*np.repeat(np.arange(79, 84), 9), *[-1] * 4])
+    np.testing.assert_array_equal(found['view'][:45], np.tile(np.arange(9), 5))
+    corners = np.round(found['gradient'][:45, 0, 0, 0] / 5.0).reshape(5, 3, 3, 3)
+    # 40 x 48 pixels, to what JPEG keeps: all three are in the middle of the short side.
+    assert (abs(corners[..., 1] - 10) <= 1).all()
+    np.testing.assert_allclose(corners[..., 0], np.tile([0, 28, 14], (5, 3, 1)), atol=1)
+    for clip, row in enumerate(range(79, 84)):
+        first = np.array([0, (store.durations[row] - 0.4) / 2, store.durations[row] - 0.4]) + 0.1
+        np.testing.assert_allclose(corners[clip, :, 0, 2], np.floor(first * 10 + 1e-6), atol=1)
+
+
+def test_crops_that_are_resized_are_the_same_for_pictures_and_motion(store: Store) -> None:
+    streams = {'gradient': {'modality': 'gradient', 'frames': 1, 'size': 20},
+               'drift': {'modality': 'drift', 'frames': 1, 'size': 20}}
+    config = _config(streams=streams)
+    for crop in ('multi_scale', 'resized'):
+        config['augment'] = {'crop': crop}
+        scales = []
+        for batch in _take(_pipeline(store, config), 4):
+            # The gradient's slope is the side of the box over that of the crop; motion of code 3 * column, scaled.
+            place = batch['gradient'][:, 0].astype(float)
+            slope = (place[:, 0, 19, 0] - place[:, 0, 0, 0]) / 5 / 19
+            column = place[:, 10, 10, 0] / 5
+            expected = (3 * column - 127.5) / slope + 127.5
+            np.testing.assert_allclose(batch['drift'][:, 0, 10, 10, 0], np.clip(expected, 0, 255), atol=9)
+            scales += slope.round(1).tolist()
+        assert len(set(scales)) > 3
+
+
+def test_noise_is_a_clips_own_in_evaluation_and_fresh_in_training(sounds: Store) -> None:
+    def config(**noise: Any) -> dict[str, Any]:
+        return _config(window={'seconds': 1.0, 'start': (0.0, 0.0)}, streams={
+            'waveform': {'modality': 'waveform', 'snr': (3.0, 3.0), **noise}})
+
+    for kind in ('white', 'babble'):
+        clean, = _pipeline(sounds, config(), batch=70, train=False).batches()
+        noisy, = _pipeline(sounds, config(noise=kind), batch=70, train=False).batches()
+        again = np.concatenate([batch['waveform'] for batch in
+                                _pipeline(sounds, config(noise=kind), batch=14, train=False).batches()])
+        np.testing.assert_array_equal(noisy['waveform'], again)
+        valid = clean['valid/waveform']
+        audible = np.where(valid, clean['waveform'], 0).any(axis=1)
+        assert audible.sum() > 50
+        power = [np.square(x, dtype=np.float64).sum(axis=1)[audible] for x in (
+            clean['waveform'], noisy['waveform'] - clean['waveform'])]
+        np.testing.assert_allclose(10 * np.log10(power[0] / power[1]), 3, atol=0.01)
+        assert not noisy['waveform'][~valid].any()
+        epochs = _take(_pipeline(sounds, config(noise=kind), batch=70), 2)
+        first, second = (batch['waveform'][np.argsort(batch['id'])] for batch in epochs)
+        assert (abs(first - second).max(axis=1) > 0)[audible].all()
+
+
+def test_texts_are_streams_of_the_catalog(store: Store) -> None:
+    streams = {'audio': {'modality': 'audio'}, 'words': {'modality': 'text:label', 'length': 4}}
+    config = _config(streams=streams)
+    pipeline = _pipeline(store, config, batch=70, train=False)
+    batch, = pipeline.batches()
+    assert {key: (value.shape, value.dtype) for key, value in batch.items()} == pipeline.spec
+    vocabulary = pipeline.texts['words'].vocabulary
+    for word, mask, label in zip(batch['words'], batch['words_mask'], store.values('label')[:70], strict=True):
+        assert [vocabulary[i] for i in word[mask]] == ([label] if label else [])
+    np.testing.assert_array_equal(batch['present/words'], store.values('label')[:70] != '')
+    dropped = _take(_pipeline(store, config | {'dropout': {'words': 0.5}}), 6)
+    gone = np.concatenate([~batch['present/words'] & (batch['target/label'] >= 0) for batch in dropped])
+    assert 0.3 < gone.mean() < 0.6
+    for batch in dropped:
+        assert not batch['words'][~batch['present/words']].any()
+        assert not batch['words_mask'][~batch['present/words']].any()
+
+
+def test_everything_at_once_does_not_depend_on_the_batch(sounds: Store) -> None:
+    config = copy.deepcopy(BUSY)
+    config['streams'] |= {'waveform': {'modality': 'waveform', 'noise': 'babble', 'snr': (0.0, 10.0)}}
+    config['augment'] = {'crop': 'resized', 'color': 0.2, 'flip': 0.5, 'rand_augment': (2, 5.0), 'erase': 0.5,
+                         'mixup': 0.3, 'cutmix': 1.0, 'time_shift': 0.1, 'spec_augment': (1, 10, 1, 4)}
+    whole = _take(_pipeline(sounds, config), 4)
+    for name in ALL:
+        assert not any(batch[name][~batch[f'valid/{name}']].any() for batch in whole)
+    for step, batch in enumerate(whole):
+        _assert_equal(_take(_pipeline(sounds, config), 1, start_step=step)[0], batch)
+    parts = [_take(_pipeline(sounds, config), 4, rows=slice(i * 4, i * 4 + 4)) for i in range(4)]
+    small = _take(_pipeline(sounds, config, batch=4), 16)
+    for step, batch in enumerate(whole):
+        _assert_equal({key: np.concatenate([part[step][key] for part in parts]) for key in batch}, batch)
+        _assert_equal({key: np.concatenate([part[key] for part in small[4 * step:4 * step + 4]]) for key in batch},
+                      batch)
+
+
 def test_summary_names_the_stages(store: Store) -> None:
     lines = _pipeline(store, BUSY).summary().splitlines()
-    assert [line.split()[0] for line in lines] == ['rows', 'window', *['stream'] * 4, 'augment', 'dropout', 'target']
+    assert [line.split()[0] for line in lines] == [
+        'rows', 'window', *['stream'] * 4, 'augment', 'dropout', 'target', 'damage']
+
+
+def test_views_are_checked(store: Store) -> None:
+    for views, said in (({'clips': 0}, 'at least 1'), ({'crops': 4}, 'choose one of 1, 3, 5, 10'),
+                        ({'crop': 3}, "did you mean 'crops'"), ({'crops': 10}, 'flip_pairs')):
+        with pytest.raises(UserError, match=said):
+            _pipeline(store, BUSY | {'views': views}, train=False)
+
+
+def test_both_decoders_give_the_same_pixels(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('simplejpeg')
+    fast = _take(_pipeline(store, BUSY), 1)[0]
+    monkeypatch.setattr(pictures, 'decode_jpeg', None)
+    _assert_equal(_take(_pipeline(store, BUSY), 1)[0], fast)

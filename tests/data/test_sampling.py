@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmmjax.data import sampling
+from vmmjax.data.views import ViewsConfig
 
+MIDDLE = np.full(1, 0.5)
 rows_strategy = st.one_of(st.integers(1, 63), st.integers(64, 3000))
 
 
@@ -54,7 +56,7 @@ def test_windows_lie_inside_the_clip() -> None:
 
 
 def test_dense_takes_the_frame_on_at_the_centre_of_each_part() -> None:
-    places = sampling.dense(np.zeros((1, 4)), True)
+    places = sampling.dense(np.zeros((1, 4)), True, MIDDLE)
     np.testing.assert_allclose(places, [[0.125, 0.375, 0.625, 0.875]])
     # 2 s at 25 a second from 1 s on: instants 1.25, 1.75, 2.25, 2.75.
     np.testing.assert_array_equal(sampling.sampled_frames(np.ones(1), 2.0, places, 25.0), [[31, 43, 56, 68]])
@@ -64,7 +66,7 @@ def test_dense_takes_the_frame_on_at_the_centre_of_each_part() -> None:
        frames=st.integers(1, 64))
 def test_as_many_frames_as_the_window_has_are_each_taken_once(rate: float, start: int, frames: int) -> None:
     starts = np.array([start / rate])
-    places = sampling.dense(np.zeros((1, frames)), True)
+    places = sampling.dense(np.zeros((1, frames)), True, MIDDLE)
     taken = sampling.sampled_frames(starts, frames / rate, places, rate)
     np.testing.assert_array_equal(taken[0], start + np.arange(frames))
     np.testing.assert_array_equal(sampling.all_frames(starts, frames / rate, rate), taken)
@@ -73,14 +75,59 @@ def test_as_many_frames_as_the_window_has_are_each_taken_once(rate: float, start
 @given(st.integers(1, 32), st.integers(0, 10**6))
 def test_segments_take_one_instant_in_each_part(frames: int, position: int) -> None:
     draws = sampling.uniform(0, np.array([position]), 'frames', frames)
-    parts = np.floor(sampling.segments(draws, True) * frames + 1e-9)
+    parts = np.floor(sampling.segments(draws, True, MIDDLE) * frames + 1e-9)
     np.testing.assert_array_equal(parts[0], np.arange(frames))
-    np.testing.assert_array_equal(sampling.segments(draws, False), sampling.dense(draws, False))
+    np.testing.assert_array_equal(sampling.segments(draws, False, MIDDLE), sampling.dense(draws, False, MIDDLE))
 
 
 def test_shuffled_takes_the_same_instants_in_another_order() -> None:
     draws = sampling.uniform(0, np.arange(200), 'frames', 8)
-    places, dense = sampling.shuffled(draws, False), sampling.dense(draws, False)
+    places, dense = (kind(draws, False, np.full(200, 0.5)) for kind in (sampling.shuffled, sampling.dense))
     np.testing.assert_array_equal(np.sort(places, axis=1), dense)
     # Any instant is as likely in any place.
     np.testing.assert_allclose(places.mean(axis=0), 0.5, atol=0.09)
+
+
+def _test_frames(frames: int, samples: int, *, kind: str = 'segments', window: int = 0, clips: int = 1,
+                 fps: float = 25.0) -> list[list[int]]:
+    """The frames of each test clip of a video, as the pipeline asks for them."""
+    views = ViewsConfig(clips=clips)
+    number = np.arange(clips)
+    durations = np.full(clips, frames / fps)
+    seconds = np.full(clips, window / fps) if window else durations
+    starts = sampling.window_starts(views.windows(number), durations, seconds, None)
+    within = np.full(clips, 0.5) if window else views.within(number)
+    places = sampling.SAMPLINGS[kind](np.zeros((clips, samples)), False, within)
+    return sampling.sampled_frames(starts, seconds, places, fps).tolist()
+
+
+@pytest.mark.parametrize('fps', [25.0, 29.97, 12.5])
+def test_segments_of_a_whole_clip_are_the_published_ones(fps: float) -> None:
+    # TSN's and TSM's test frames of 100 (they count from 1), and those of the twice-sample.
+    uniform, shifted = [6, 18, 31, 43, 56, 68, 81, 93], [0, 12, 25, 37, 50, 62, 75, 87]
+    assert _test_frames(100, 8, fps=fps) == [uniform]
+    assert _test_frames(100, 8, clips=2, fps=fps) == [uniform, shifted]
+
+
+def test_dense_windows_are_the_published_ones() -> None:
+    # 32 frames, every second, from the middle of 300.
+    assert _test_frames(300, 32, kind='strided', window=64) == [list(range(118, 181, 2))]
+    # Ten clips from the first to the last that fits (TSM, non-local networks): linspace(0, 236, 10), cut off.
+    ten = _test_frames(300, 32, kind='strided', window=64, clips=10)
+    assert [clip[0] for clip in ten] == [0, 26, 52, 78, 104, 131, 157, 183, 209, 236]
+    assert [clip[1] - clip[0] for clip in ten] == [2] * 10
+    # TSM's dense sampling: 8 frames, every eighth of 64.
+    tsm = _test_frames(300, 8, kind='strided', window=64, clips=10)
+    assert tsm[1] == list(range(26, 90, 8))
+    # A clip of 40 frames: published code begins again from its start, here what is past the end is masked.
+    assert _test_frames(40, 32, kind='strided', window=64) == [list(range(0, 64, 2))]
+
+
+def test_random_instants_are_in_order_and_anywhere() -> None:
+    draws = sampling.uniform(0, np.arange(500), 'frames', 4)
+    places = sampling.independent(draws, True, np.full(500, 0.5))
+    assert (np.diff(places, axis=1) >= 0).all()
+    assert places.min() < 0.01
+    assert places.max() > 0.99
+    np.testing.assert_array_equal(sampling.independent(draws, False, np.full(500, 0.5))[0],
+                                  sampling.dense(draws[:1], False, MIDDLE)[0])

@@ -49,6 +49,31 @@ def measured(batches):
 
 
 @settings(max_examples=30, deadline=None)
+@given(order=st.permutations(list(range(21))), size=st.integers(1, 12), again=st.lists(st.integers(0, 20), max_size=5))
+def test_the_logits_of_a_clips_views_are_averaged(order, size, again):
+    # Seven clips, three views each; some rows come twice, the last batch is padded.
+    seen = np.array([*order, *again])
+    strength = np.linspace(0.1, 1.7, 21)
+
+    def batch_at(first):
+        part = seen[first:first + size]
+        batch = batch_of(part // 3, size)
+        scale = np.zeros(size)
+        scale[:len(part)] = strength[part]
+        view = np.zeros(size, np.int32)
+        view[:len(part)] = part % 3
+        return batch | {'view': view, 'rgb': (batch['rgb'] * scale).astype(np.float32),
+                        'audio': (batch['audio'] * scale).astype(np.float32)}
+
+    batches = [batch_at(first) for first in range(0, len(seen), size)]
+    found = evaluate.predict(model, jnp.float32(2), {}, batches, STREAMS, put=jax.device_put, target='label')
+    np.testing.assert_array_equal(found.id, np.arange(7))
+    np.testing.assert_array_equal(found.target, np.arange(7) % 4)
+    expected = np.asarray(model(2., {}, batch_of(np.arange(7)))) * strength.reshape(7, 3).mean(axis=1)[:, None]
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
 @given(rows=st.permutations(list(range(11))), size=st.integers(1, 12),
        again=st.lists(st.integers(0, 10), max_size=5))
 def test_every_clip_counts_once_whatever_the_batches(rows, size, again):

@@ -42,6 +42,20 @@ def test_the_mean_over_labelled_rows_that_are_no_padding(mask, target, smoothing
     np.testing.assert_allclose(objectives.mean_of(loss.metrics['accuracy']), hits.mean(), rtol=1e-6)
 
 
+def test_mixed_clips_are_to_be_both():
+    objective = objectives.create(dict(name='classification', label_smoothing=0.1), 'label')
+    target, other, share = np.array([0, 1, 2, 1]), np.array([1, 0, 0, -1]), np.array([0.3, 0.5, 1.0, 0.0], np.float32)
+
+    def apply(variables, batch, **_):
+        return SimpleNamespace(logits=variables['params'] * batch['logits']), {}
+
+    batch = {'logits': LOGITS, 'target/label': jnp.asarray(target), 'mask': jnp.ones(4),
+             'mix/target': jnp.asarray(other), 'mix/weight': jnp.asarray(share)}
+    loss = objective(apply, jnp.ones(()), {}, batch, jax.random.key(0))
+    expected = (1 - share) * reference(LOGITS, target, 0.1) + share * reference(LOGITS, other, 0.1)
+    np.testing.assert_allclose(objectives.total(loss), expected.mean(), rtol=1e-5)
+
+
 def test_nothing_to_learn_from_gives_zero_and_zero_gradients():
     loss = evaluate(objectives.create(dict(name='classification'), 'label'), [0, 0, 0, 0], [0, 1, 2, 0])
     value, gradient = jax.value_and_grad(lambda scale: objectives.total(loss(scale)))(jnp.ones(()))

@@ -5,33 +5,8 @@ Draws are NumPy arrays of uniform numbers, see `sampling.uniform`.
 
 import cv2
 import numpy as np
-import tensorflow as tf
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601.
-
-
-def crop_corners(places: np.ndarray, sizes: np.ndarray, size: int,
-                 region: tuple[float, float, float, float]) -> np.ndarray:
-    """Upper left corners of square crops that lie inside a region of the picture.
-
-    Args:
-      places: float64 (B, 2) in [0, 1), down and across: shared by all picture streams of a clip; 0.5 is the centre.
-      sizes: int64 (B, 2), heights and widths of the stored pictures.
-      size: side of the crop in pixels.
-      region: top, left, bottom, right as fractions of the picture.
-
-    Returns:
-      int64 (B, 2), top and left in pixels.
-    """
-    low, high = region_bounds(sizes, region)
-    return low + np.floor(places * (high - low - size + 1)).astype(np.int64)
-
-
-def region_bounds(sizes: np.ndarray, region: tuple[float, float, float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """First pixels and ends, int64 (B, 2) each, of a region; see `crop_corners`."""
-    bounds = np.asarray(region, np.float64)
-    return (np.ceil(bounds[:2] * sizes - 1e-6).astype(np.int64),
-            np.floor(bounds[2:] * sizes + 1e-6).astype(np.int64))
 
 
 def colour_matrices(draws: np.ndarray, strength: float) -> np.ndarray:
@@ -51,39 +26,32 @@ def colour_matrices(draws: np.ndarray, strength: float) -> np.ndarray:
     return np.concatenate([linear, shift], axis=1).astype(np.float32)
 
 
-def colour(pictures: np.ndarray, clips: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-    """Applies each clip's colour map to its pictures, to the nearest level or one beside it.
+def colour(picture: np.ndarray, matrix: np.ndarray) -> None:
+    """Applies a colour map to a picture in its place, to the nearest level or one beside it.
 
     Args:
-      pictures: uint8 (V, H, W, 3).
-      clips: int64 (V,), ascending: whose picture each is.
-      matrices: float32 (B, 4, 3) of `colour_matrices`.
+      picture: uint8 (H, W, 3), contiguous; it is changed.
+      matrix: float32 (4, 3), one of `colour_matrices`.
+    """
+    cv2.transform(picture, matrix.T, dst=picture)
+
+
+def erased(draws: np.ndarray, probability: float, size: int) -> np.ndarray:
+    """Boxes of random erasing (Zhong et al. 2020): .02 to 1/3 of the area, 3:10 to 10:3, inside the picture.
+
+    Args:
+      draws: float64 (B, 5) in [0, 1).
+      probability: of a box that is not empty.
+      size: side of the picture in pixels.
 
     Returns:
-      uint8 (V, H, W, 3).
+      int64 (B, 4): top, left, height, width.
     """
-    out = np.empty_like(pictures)
-    ends = np.searchsorted(clips, np.arange(len(matrices) + 1))
-    for matrix, first, end in zip(matrices, ends, ends[1:], strict=False):
-        if first < end:
-            # OpenCV takes a tenth of the time of the same in TensorFlow.
-            flat = pictures[first:end].reshape(-1, pictures.shape[2], 3)
-            cv2.transform(flat, matrix.T, dst=out[first:end].reshape(flat.shape))
-    return out
-
-
-def flip(pictures: tf.Tensor, flips: tf.Tensor, *, flow: bool) -> tf.Tensor:
-    """Mirrors left and right.
-
-    Args:
-      pictures: uint8 (V, H, W, C).
-      flips: bool (V,).
-      flow: whether they are flow codes, whose horizontal part (channel 0) changes its sign: 255 - code.
-    """
-    mirrored = pictures[:, :, ::-1]
-    if flow:
-        mirrored = tf.concat([255 - mirrored[..., :1], mirrored[..., 1:]], axis=-1)
-    return tf.where(flips[:, None, None, None], mirrored, pictures)
+    area = size * size * (0.02 + draws[:, 1] * (1 / 3 - 0.02))
+    ratio = np.exp((2 * draws[:, 2] - 1) * np.log(10 / 3))
+    shape = np.rint(np.sqrt(np.stack([area * ratio, area / ratio], axis=1))).clip(1, size).astype(np.int64)
+    shape *= (draws[:, :1] < probability)
+    return np.concatenate([np.floor(draws[:, 3:] * (size - shape + 1)).astype(np.int64), shape], axis=1)
 
 
 def drop_streams(present: np.ndarray, rates: np.ndarray, draws: np.ndarray) -> np.ndarray:

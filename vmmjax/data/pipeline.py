@@ -1,57 +1,50 @@
 """A store to clip batches, with tf.data: each batch is a function of (store, config, seed, step)."""
 
-import dataclasses
+import logging
+import os
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from vmmjax.data import augment, sampling
+from vmmjax.data import augment, sampling, settings
+from vmmjax.data.changes import AugmentConfig
+from vmmjax.data.filling import Clips, Filler
+from vmmjax.data.labels import Labels
+from vmmjax.data.reading import DamagedRecord
 from vmmjax.data.store import Store
-from vmmjax.data.streams import Stream, StreamConfig
+from vmmjax.data.views import ViewsConfig
 from vmmjax.errors import UserError, did_you_mean
 
-# Enough to keep a step fed while most of the machine trains; memory is bounded by the batches in flight.
+# Two batches are made at a time, so that one is read while the other is decoded; memory is bounded by those in flight.
 _PARALLEL_BATCHES = 2
 _PREFETCH = 2
-_THREADS = 4
+_ON_DAMAGE = ('stop', 'skip')
 
-_Options = TypeVar('_Options')
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentConfig:
-    """`data.augment`; in training only.
-
-    Attributes:
-      crop: a random place of the crop (one for all picture streams of a clip) instead of the centre.
-      color: strength of the change of brightness, contrast and saturation.
-      flip: probability of mirroring left and right; 0 unless the labels allow it.
-      flip_pairs: pairs of target values that a flip swaps.
-    """
-
-    crop: bool = True
-    color: float = 0.0
-    flip: float = 0.0
-    flip_pairs: tuple[tuple[str, str], ...] = ()
+_LOG = logging.getLogger(__name__)
 
 
 class Pipeline:
     """Clip batches of one split.
 
-    A batch is a flat dict of NumPy arrays. Per stream s: `s` (uint8 (B, T, size, size, 3 or 2) or float32
-    (B, F, M)), `valid/s` bool (B, T), `present/s` bool (B,); zeros where absent or outside the clip. Then
-    `target/<name>` int32 (B,), -1 where the catalog has none; `mask` float32 (B,), 0 for padding; `id` int32
-    (B,), the catalog row, -1 for padding.
+    A batch is a flat dict of NumPy arrays. Per stream s: `s` (uint8 (B, T, size, size, channels), float32 (B, F, M) or
+    (B, S), int32 (B, L) of a text), `valid/s` bool (B, T) (`s_mask` bool (B, L) of a text), `present/s` bool (B,);
+    zeros where absent or outside the clip. Then `target/<name>` int32 (B,), -1 where the catalog has none; `mask`
+    float32 (B,), 0 for padding and damaged clips; `id` int32 (B,), the catalog row, -1 where the mask is 0. With mixup
+    or CutMix `mix/target` int32 (B,) and `mix/weight` float32 (B,), the other clip's target and share; in evaluation
+    with more than one view a clip `view` int32 (B,).
 
     Attributes:
       classes: sorted values of the target; a target is an index into it.
       steps: batches that cover the split once; in training whole ones, at least 1.
+      texts: the text streams by name; their `vocabulary` belongs to the model.
+      skipped: catalog rows that were left out, as a record of theirs is damaged.
     """
 
     def __init__(self, store: Store, config: Mapping[str, Any], *, split: str, batch_size: int, train: bool,
-                 seed: int):
+                 seed: int, threads: int | None = None):
         """Checks the config against the store; reads no record.
 
         Args:
@@ -61,53 +54,72 @@ class Pipeline:
           batch_size: clips a batch over all processes.
           train: endless, shuffled and augmented; otherwise once, in order, the last batch padded.
           seed: of order and augmentation.
+          threads: that decode; None for one a core. Batches do not depend on it.
 
         Raises:
           UserError: names what the store lacks or what the config misnames.
         """
         self._store, self._split, self._batch, self._train, self._seed = store, split, batch_size, train, seed
+        self._threads = threads or os.cpu_count() or 1
         self._rows = store.rows(split)
         self._seconds = float(config['window']['seconds'])
         self._start = config['window']['start']
-        self._augment = _options(AugmentConfig, config['augment'], 'data.augment')
+        if not self._seconds and self._start is not None:
+            raise UserError('data.window.seconds is 0, the whole clip, which has no other start; leave '
+                            'data.window.start out.')
+        self._augment = settings.read(AugmentConfig, config['augment'], 'data.augment')
+        self._views = ViewsConfig() if train else settings.read(ViewsConfig, config['views'], 'data.views')
+        if config['on_damage'] not in _ON_DAMAGE:
+            raise UserError(f'data.on_damage is {config["on_damage"]!r}: '
+                            f'{did_you_mean(str(config["on_damage"]), _ON_DAMAGE)}.')
+        self._skips = config['on_damage'] == 'skip'
+        self.skipped: set[int] = set()
         if not config['streams']:
             raise UserError('The config has no streams; add one, such as data.streams.audio = '
                             f'dict(modality={next(iter(store.columns), "audio")!r}).')
-        self._streams = [Stream(name, _options(StreamConfig, options, f'data.streams.{name}'), store, self._rows,
-                                self._seconds)
-                         for name, options in config['streams'].items()]
-        names = [stream.name for stream in self._streams]
+        self._streams, self.texts = settings.streams(config['streams'], store, self._rows, self._seconds)
+        # Streams in the order of the config, whatever they read.
+        self._names = list(config['streams'])
         for name in config['dropout']:
-            if name not in names:
-                raise UserError(f'data.dropout names {name!r}, which is no stream: {did_you_mean(name, names)}.')
-        self._rates = np.array([config['dropout'].get(name, 0.0) for name in names])
+            if name not in self._names:
+                raise UserError(f'data.dropout names {name!r}, which is no stream: {did_you_mean(name, self._names)}.')
+        self._rates = np.array([config['dropout'].get(name, 0.0) for name in self._names])
         self._target = config['target']
-        self.classes = store.classes(self._target)
-        codes = {value: code for code, value in enumerate(self.classes)} | {'': -1}
-        self._targets = np.array([codes[value] for value in store.values(self._target).tolist()])
-        self._mirrored = self._mirrored_targets()
-        self.steps = max(1, len(self._rows) // batch_size) if train else -(-len(self._rows) // batch_size)
+        self._labels = Labels(store, self._target, self._augment.flip_pairs)
+        self.classes = self._labels.classes
+        if self._augment.flip_pairs and self._views.crops == 10:
+            raise UserError('data.views.crops is 10, which mirrors, but data.augment.flip_pairs says that a mirror '
+                            'image has another label; choose 5.')
+        self._mixes = train and (self._augment.mixup > 0 or self._augment.cutmix > 0)
+        if self._mixes and (self.texts or batch_size % 2):
+            raise UserError('data.augment.mixup and cutmix mix pairs of clips: '
+                            + ('texts cannot be mixed.' if self.texts else f'the batch size {batch_size} is odd.'))
+        rows = len(self._rows) * len(self._views)
+        self.steps = max(1, rows // batch_size) if train else -(-rows // batch_size)
 
     @property
     def spec(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and dtype of every key of a whole batch, over all processes."""
-        return {key: (tuple(spec.shape), np.dtype(spec.dtype.as_numpy_dtype))
-                for key, spec in self._specs(self._batch).items()}
+        return self._specs(self._batch)
 
     def summary(self) -> str:
         """The stages, one a line."""
         order = f'shuffled every epoch from seed {self._seed}' if self._train else 'in order, the last one padded'
-        start = 'anywhere in the clip' if self._start is None else f'from {self._start[0]:g} to {self._start[1]:g} s'
+        where = 'anywhere in the clip' if self._start is None else f'from {self._start[0]:g} to {self._start[1]:g} s'
+        window = f'{self._seconds:g} s, starts {where}' if self._seconds else 'the whole clip'
+        if not self._train:
+            views = self._views
+            window += ' (the middle of it)' if self._seconds and views.clips == 1 else ''
+            window += f', {views.clips} windows x {views.crops} crops a clip' if len(views) > 1 else ''
         lines = [f'rows     {self._split}: {len(self._rows)} clips, batches of {self._batch}, {order}',
-                 f'window   {self._seconds:g} s, starts {start}' + ('' if self._train else ' (the middle of it)')]
-        lines += [f'stream   {stream}' for stream in self._streams]
+                 f'window   {window}']
+        lines += [f'stream   {stream}' for stream in (*self._streams, *self.texts.values())]
         if self._train:
-            change = self._augment
-            lines.append(f'augment  crop {"anywhere" if change.crop else "centre"}, colour {change.color:g}, '
-                         f'flip {change.flip:g}')
+            lines.append(f'augment  {self._augment}')
             lines.append('dropout  ' + ', '.join(
-                f'{stream.name} {rate:g}' for stream, rate in zip(self._streams, self._rates, strict=True)))
-        return '\n'.join([*lines, f'target   {self._target}: {len(self.classes)} classes'])
+                f'{name} {rate:g}' for name, rate in zip(self._names, self._rates, strict=True)))
+        lines.append(f'target   {self._target}: {len(self.classes)} classes')
+        return '\n'.join([*lines, f'damage   {"skip the clip" if self._skips else "stop"}'])
 
     def batches(self, start_step: int = 0, rows: slice | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Yields batches from a step on: endless in training, `steps` in all in evaluation.
@@ -115,102 +127,143 @@ class Pipeline:
         Args:
           start_step: number of the first batch.
           rows: rows of every batch that this process owns; None for all.
+
+        Raises:
+          UserError: for a damaged record, where the config says to stop; for rows that part a pair of mixup.
         """
         places = np.arange(self._batch)[slice(None) if rows is None else rows]
+        if self._mixes and (len(places) % 2 or (places[::2] % 2).any() or (np.diff(places)[::2] != 1).any()):
+            raise UserError(f'data.augment.mixup and cutmix mix the pairs (0, 1), (2, 3), ... of a batch, and the rows '
+                            f'{places[0]} to {places[-1]} of this process part one; choose a batch size that is a '
+                            f'multiple of twice the number of processes.')
         specs = self._specs(len(places))
-        # One operation looks a whole batch up: Python costs a batch what it would cost a clip.
-        example = self._plan(start_step, places)
-        types = [tf.string if value.dtype == object else tf.as_dtype(value.dtype) for value in example.values()]
+        stopped: dict[int, UserError] = {}
+        with ThreadPoolExecutor(self._threads) as pool:
+            filler = Filler(self._streams, self._rows, self._augment, self._views, pool)
 
-        def load(step: tf.Tensor) -> dict[str, tf.Tensor]:
-            values = tf.numpy_function(lambda step: list(self._plan(int(step), places).values()), [step], types)
-            plan = dict(zip(example, values, strict=True))
-            for key, value in plan.items():
-                value.set_shape((None, *example[key].shape[1:]))
-            batch = plan | {
-                stream.name: stream.place(stream.augment(stream.decode(plan), plan), plan, len(places))
-                for stream in self._streams}
-            return {key: tf.ensure_shape(batch[key], spec.shape) for key, spec in specs.items()}
+            def make(step: np.ndarray) -> list[np.ndarray]:
+                try:
+                    batch = self._make(int(step), places, filler)
+                except UserError as error:
+                    stopped[int(step)] = error
+                    raise
+                return [batch[key] for key in specs]
 
-        stop = np.iinfo(np.int64).max if self._train else self.steps
-        dataset = tf.data.Dataset.range(start_step, stop)
-        dataset = dataset.map(load, num_parallel_calls=_PARALLEL_BATCHES, deterministic=True).prefetch(_PREFETCH)
-        options = tf.data.Options()
-        options.deterministic = True
-        options.autotune.enabled = False
-        options.threading.private_threadpool_size = _THREADS
-        options.threading.max_intra_op_parallelism = 1
-        yield from dataset.with_options(options).as_numpy_iterator()
+            def load(step: tf.Tensor) -> dict[str, tf.Tensor]:
+                # One operation makes a whole batch: its arrays are handed over without a copy.
+                values = tf.numpy_function(make, [step], [tf.as_dtype(dtype) for _, dtype in specs.values()])
+                return {key: tf.ensure_shape(value, specs[key][0])
+                        for key, value in zip(specs, values, strict=True)}
 
-    def _specs(self, batch: int) -> dict[str, tf.TensorSpec]:
-        specs = {}
-        for stream in self._streams:
-            specs[stream.name] = tf.TensorSpec((batch, *stream.shape), stream.dtype)
-            specs[f'valid/{stream.name}'] = tf.TensorSpec((batch, stream.shape[0]), tf.bool)
-            specs[f'present/{stream.name}'] = tf.TensorSpec((batch,), tf.bool)
-        specs[f'target/{self._target}'] = tf.TensorSpec((batch,), tf.int32)
-        return specs | {'mask': tf.TensorSpec((batch,), tf.float32), 'id': tf.TensorSpec((batch,), tf.int32)}
+            stop = np.iinfo(np.int64).max if self._train else self.steps
+            dataset = tf.data.Dataset.range(start_step, stop)
+            dataset = dataset.map(load, num_parallel_calls=_PARALLEL_BATCHES, deterministic=True).prefetch(_PREFETCH)
+            how = tf.data.Options()
+            how.deterministic = True
+            how.autotune.enabled = False
+            how.threading.private_threadpool_size = _PARALLEL_BATCHES
+            how.threading.max_intra_op_parallelism = 1
+            try:
+                yield from dataset.with_options(how).as_numpy_iterator()
+            except tf.errors.OpError:
+                if stopped:
+                    raise stopped[min(stopped)] from None
+                raise
 
-    def _plan(self, step: int, places: np.ndarray) -> dict[str, np.ndarray]:
-        """All that a batch needs before decoding: rows, windows, records, crops, targets."""
+    def _specs(self, batch: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        specs: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+        flags, codes, floats = np.dtype(bool), np.dtype(np.int32), np.dtype(np.float32)
+        streams = {stream.name: stream for stream in self._streams}
+        for name in self._names:
+            if name in self.texts:
+                length = self.texts[name].length
+                specs |= {name: ((batch, length), codes), f'{name}_mask': ((batch, length), flags)}
+            else:
+                stream = streams[name]
+                specs |= {name: ((batch, *stream.shape), stream.dtype),
+                          f'valid/{name}': ((batch, stream.shape[0]), flags)}
+            specs[f'present/{name}'] = ((batch,), flags)
+        specs[f'target/{self._target}'] = ((batch,), codes)
+        if self._mixes:
+            specs |= {'mix/target': ((batch,), codes), 'mix/weight': ((batch,), floats)}
+        if len(self._views) > 1:
+            specs['view'] = ((batch,), codes)
+        return specs | {'mask': ((batch,), floats), 'id': ((batch,), codes)}
+
+    def _make(self, step: int, places: np.ndarray, filler: Filler) -> dict[str, np.ndarray]:
+        """A batch."""
         positions = step * self._batch + places
-        if self._train:
-            real = np.ones(len(places), bool)
-            rows = self._rows.start + sampling.shuffled_rows(positions, len(self._rows), self._seed)
-        else:
-            real = positions < len(self._rows)
-            rows = self._rows.start + np.where(real, positions, 0)
+        clips = self._clips(positions)
+        rows, real = clips.rows, clips.real
+        frames = [stream.frames(rows, clips.starts, clips.within, clips.draw, self._train)
+                  for stream in self._streams]
+        valid = {stream.name: real[:, None] & stream.valid(rows, wanted)
+                 for stream, wanted in zip(self._streams, frames, strict=True)}
+        texts = {name: text.tokens(rows, clips.draw, self._train) for name, text in self.texts.items()}
+        inside = valid | {name: real[:, None] & mask for name, (_, mask) in texts.items()}
+        present = np.stack([inside[name].any(axis=1) for name in self._names], axis=1)
+        if self._train and self._rates.any():
+            present = augment.drop_streams(present, self._rates, clips.draw('dropout', len(self._rates) + 1))
+        there = dict(zip(self._names, present.T, strict=True))
+        for name in inside:
+            inside[name] &= there[name][:, None]
 
+        batch: dict[str, np.ndarray] = {}
+        for name, (ids, _) in texts.items():
+            batch |= {name: np.where(inside[name].any(axis=1, keepdims=True), ids, 0).astype(np.int32),
+                      f'{name}_mask': inside[name]}
+        mirrors = self._augment.mirrors(clips.draw) if self._train else np.zeros(len(rows), bool)
+        damaged: dict[int, DamagedRecord] = {}
+        for stream, wanted in zip(self._streams, frames, strict=True):
+            made = filler.fill(stream, clips, wanted, inside[stream.name], mirrors, damaged)
+            batch[stream.name], batch[f'valid/{stream.name}'] = made
+        if damaged:
+            self._leave_out(damaged, clips, batch, there)
+        targets = self._labels.of(rows, mirrors)
+        batch |= {f'present/{name}': values for name, values in there.items()}
+        batch |= {f'target/{self._target}': np.where(clips.real, targets, -1).astype(np.int32),
+                  'view': clips.views.astype(np.int32),
+                  'mask': clips.real.astype(np.float32), 'id': np.where(clips.real, rows, -1).astype(np.int32)}
+        if self._mixes:
+            filler.mix(batch, f'target/{self._target}', clips)
+        return batch
+
+    def _clips(self, positions: np.ndarray) -> Clips:
+        """Which clips stand at the positions of a batch, and their windows."""
         def draw(name: str, numbers: int) -> np.ndarray:
             return sampling.uniform(self._seed, positions, name, numbers)
 
-        change, train = self._augment, self._train
-        middle = np.full((len(places), 2), 0.5)
-        starts = sampling.window_starts(draw('window', 1)[:, 0] if train else middle[:, 0],
-                                        self._store.durations[rows], self._seconds, self._start)
-        corners = draw('crop', 2) if train and change.crop else middle
-        frames = [stream.frames(starts, draw, train) for stream in self._streams]
-        valid = [real[:, None] & (wanted >= 0) & (wanted < stream.column.lengths[rows, None])
-                 for stream, wanted in zip(self._streams, frames, strict=True)]
-        present = np.stack([inside.any(axis=1) for inside in valid], axis=1)
-        if train and self._rates.any():
-            present = augment.drop_streams(present, self._rates, draw('dropout', len(self._rates) + 1))
-        targets = self._targets[rows]
+        views = np.zeros(len(positions), np.int64)
+        if self._train:
+            real = np.ones(len(positions), bool)
+            rows = self._rows.start + sampling.shuffled_rows(positions, len(self._rows), self._seed)
+        else:
+            real = positions < len(self._rows) * len(self._views)
+            rows, views = np.divmod(np.where(real, positions, 0), len(self._views))
+            rows = self._rows.start + rows
 
-        plan: dict[str, np.ndarray] = {}
-        for i, stream in enumerate(self._streams):
-            valid[i] &= present[:, i:i + 1]
-            plan |= {f'valid/{stream.name}': valid[i], f'present/{stream.name}': present[:, i]}
-            plan |= stream.lookup(rows, frames[i], valid[i], corners)
-        if train and change.color:
-            plan['colour'] = augment.colour_matrices(draw('colour', 3), change.color)
-        if train and change.flip:
-            plan['flip'] = draw('flip', 1)[:, 0] < change.flip
-            targets = np.where(plan['flip'], self._mirrored[targets], targets)
-        return plan | {f'target/{self._target}': np.where(real, targets, -1).astype(np.int32),
-                       'mask': real.astype(np.float32),
-                       'id': np.where(real, rows, -1).astype(np.int32)}
+        def starts(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+            seconds = self._seconds or self._store.durations[rows]
+            return sampling.window_starts(places, self._store.durations[rows], seconds, self._start)
 
-    def _mirrored_targets(self) -> np.ndarray:
-        """The target of each target's mirror image; the last entry is that of -1, no target."""
-        mirrored = np.append(np.arange(len(self.classes)), -1)
-        for left, right in self._augment.flip_pairs:
-            for name in (left, right):
-                if name not in self.classes:
-                    raise UserError(f'data.augment.flip_pairs names {name!r}, which is no value of {self._target!r}: '
-                                    f'{did_you_mean(name, self.classes)}.')
-            pair = [self.classes.index(left), self.classes.index(right)]
-            mirrored[pair] = pair[::-1]
-        return mirrored
+        # Noise in evaluation is a clip's own, whatever the batches; that of training is another each time.
+        noise_keys, noise_of = (positions, 'training') if self._train else (rows, self._split)
+        return Clips(
+            rows=rows, real=real, views=views, train=self._train, draw=draw, window=starts,
+            starts=starts(rows, draw('window', 1)[:, 0] if self._train else self._views.windows(views)),
+            within=np.full(len(rows), 0.5) if self._seconds else self._views.within(views),
+            draw_noise=lambda name, numbers: sampling.uniform(self._seed, noise_keys, f'{name} of {noise_of}', numbers))
 
-
-def _options(kind: type[_Options], given: Mapping[str, Any], where: str) -> _Options:
-    """An options dataclass from a part of the config, whose misspelt keys are errors."""
-    fields: Any = kind
-    known = [field.name for field in dataclasses.fields(fields)]
-    for key in given:
-        if key not in known:
-            raise UserError(f'The config has a key {where}.{key} that nothing reads: {did_you_mean(key, known)}.')
-    if kind is StreamConfig and 'modality' not in given:
-        raise UserError(f'{where} has no modality; set {where}.modality to a column of the store.')
-    return kind(**given)
+    def _leave_out(self, damaged: dict[int, DamagedRecord], clips: Clips, batch: dict[str, np.ndarray],
+                   there: dict[str, np.ndarray]) -> None:
+        """Makes padding of clips, by their place in the batch, with a damaged record, or stops."""
+        if not self._skips:
+            raise damaged[min(damaged)]
+        for place, error in damaged.items():
+            row = int(clips.rows[place])
+            if row not in self.skipped:
+                self.skipped.add(row)
+                _LOG.warning('%s Skipped, %d clips so far.', error, len(self.skipped))
+            clips.real[place] = False
+            for values in (*batch.values(), *there.values()):
+                values[place] = 0

@@ -12,8 +12,10 @@ import tensorflow as tf
 _SMALL = 64  # `index_shuffle` mixes fewer rows than this poorly.
 _NUDGE = 1e-6  # Of a frame; a sample that falls on a frame's first instant up to rounding belongs to it.
 
-# Places in the window, as fractions, of `frames` samples: (draws (B, frames) in [0, 1), train) -> (B, frames).
-Sampling = Callable[[np.ndarray, bool], np.ndarray]
+# Places in the window, as fractions, of the samples: (draws (B, frames) in [0, 1), train, within (B,)) -> (B, frames).
+# `within` says for evaluation where in its part of the window each sample lies: 0.5, the centre, but for test views
+# that differ in nothing else, see `views`.
+Sampling = Callable[[np.ndarray, bool, np.ndarray], np.ndarray]
 
 
 def uniform(seed: int, positions: np.ndarray, name: str, count: int) -> np.ndarray:
@@ -63,14 +65,14 @@ def shuffled_rows(positions: np.ndarray, rows: int, seed: int) -> np.ndarray:
     return out
 
 
-def window_starts(draws: np.ndarray, durations: np.ndarray, seconds: float,
+def window_starts(draws: np.ndarray, durations: np.ndarray, seconds: np.ndarray | float,
                   start: tuple[float, float] | None) -> np.ndarray:
     """Where the windows begin.
 
     Args:
       draws: float64 (B,) in [0, 1]; 0.5 is the middle, for evaluation.
       durations: float64 (B,), seconds of each clip.
-      seconds: length of the window.
+      seconds: float64 (B,) or a number, length of the window.
       start: earliest and latest start in seconds, or None for wherever the window lies inside the clip;
         a clip shorter than the window starts at 0.
 
@@ -82,39 +84,53 @@ def window_starts(draws: np.ndarray, durations: np.ndarray, seconds: float,
     return start[0] + draws * (start[1] - start[0])
 
 
-def dense(draws: np.ndarray, train: bool) -> np.ndarray:
+def dense(draws: np.ndarray, train: bool, within: np.ndarray) -> np.ndarray:
     """The centres of equal parts of the window."""
-    del train
-    frames = draws.shape[1]
-    return np.broadcast_to((np.arange(frames) + 0.5) / frames, draws.shape)
+    return (np.arange(draws.shape[1]) + (0.5 if train else within[:, None])) / draws.shape[1] + np.zeros(draws.shape)
 
 
-def segments(draws: np.ndarray, train: bool) -> np.ndarray:
-    """A random place inside each of equal parts in training, the centre otherwise (Wang et al. 2016, TSN)."""
-    return (np.arange(draws.shape[1]) + draws) / draws.shape[1] if train else dense(draws, train)
+def strided(draws: np.ndarray, train: bool, within: np.ndarray) -> np.ndarray:
+    """The beginnings of equal parts of the window: the published dense sampling, every n-th frame from its first."""
+    del train, within
+    return np.broadcast_to(np.arange(draws.shape[1]) / draws.shape[1], draws.shape)
 
 
-def shuffled(draws: np.ndarray, train: bool) -> np.ndarray:
+def segments(draws: np.ndarray, train: bool, within: np.ndarray) -> np.ndarray:
+    """A random place inside each of equal parts in training (stratified), the centre otherwise.
+
+    Wang et al. 2016, TSN; Lin et al. 2019, TSM.
+    """
+    return (np.arange(draws.shape[1]) + draws) / draws.shape[1] if train else dense(draws, train, within)
+
+
+def independent(draws: np.ndarray, train: bool, within: np.ndarray) -> np.ndarray:
+    """Random places anywhere in the window, in order of time, in training; as `dense` otherwise."""
+    return np.sort(draws, axis=1) if train else dense(draws, train, within)
+
+
+def shuffled(draws: np.ndarray, train: bool, within: np.ndarray) -> np.ndarray:
     """As `dense`, but in a random order: an ablation that takes the order of time away."""
-    return np.take_along_axis(dense(draws, train), np.argsort(draws, axis=1), axis=1)
+    return np.take_along_axis(dense(draws, train, within), np.argsort(draws, axis=1), axis=1)
 
 
-SAMPLINGS: Mapping[str, Sampling] = {'dense': dense, 'segments': segments, 'shuffled': shuffled}
+SAMPLINGS: Mapping[str, Sampling] = {
+    'dense': dense, 'strided': strided, 'segments': segments, 'random': independent, 'shuffled': shuffled}
 
 
-def sampled_frames(starts: np.ndarray, seconds: float, places: np.ndarray, rate: float) -> np.ndarray:
+def sampled_frames(starts: np.ndarray, seconds: np.ndarray | float, places: np.ndarray, rate: float) -> np.ndarray:
     """Frames of a column that are on at given places of the window.
 
     Args:
       starts: float64 (B,), seconds.
-      seconds: length of the window.
+      seconds: float64 (B,) or a number, length of the window.
       places: float64 (B, T), fractions of the window.
       rate: the column's frames a second.
 
     Returns:
       int64 (B, T); frame i lasts from i / rate to (i + 1) / rate.
     """
-    return np.floor((starts[:, None] + places * seconds) * rate + _NUDGE).astype(np.int64)
+    lengths = np.broadcast_to(seconds, starts.shape)[:, None]
+    return np.floor((starts[:, None] + places * lengths) * rate + _NUDGE).astype(np.int64)
 
 
 def all_frames(starts: np.ndarray, seconds: float, rate: float) -> np.ndarray:

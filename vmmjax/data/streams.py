@@ -1,22 +1,18 @@
-"""One stream of a clip batch: which records and frames it needs, and their decoding inside tf.data."""
+"""One stream of a clip batch: which frames of its column it needs, and how they come into the batch."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 
 from vmmjax import registry
-from vmmjax.data import augment, sampling
-from vmmjax.data.store import Store
+from vmmjax.data import crops, pictures, records, sampling
+from vmmjax.data.store import Column, Store
 from vmmjax.errors import UserError
 
 CHANNELS = {'picture': 3, 'flow': 2}  # Of the kinds of columns that are pictures.
-_PARALLEL_FRAMES = 8
 
 Draw = Callable[[str, int], np.ndarray]  # (name, numbers) -> float64 (B, numbers), see `sampling.uniform`.
-Plan = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,16 +22,26 @@ class StreamConfig:
     Attributes:
       modality: column of the store.
       frames: sampled frames over the window; None takes every frame in it.
-      sampling: `dense`, `segments`, `shuffled` or `package.module:Name`, see `sampling.Sampling`.
-      size: side of the square crop in pixels, for pictures and flow.
+      rate: in place of `frames`: that many a second.
+      sampling: `dense`, `strided`, `segments`, `random`, `shuffled` or `package.module:Name`, see `sampling.Sampling`.
+      stack: frames that follow each other and become the channels of one: 5 of motion make 10 (x, y, x, y, ...).
+      size: side of the square that pictures and motion are cut or resized to, in pixels.
       region: top, left, bottom, right as fractions of the picture; the crop lies inside.
+      noise: `white` or `babble` (other clips of the split), added to a waveform in training and evaluation.
+      snr: lowest and highest ratio of sound to noise, in decibels.
+      snr_of_speech: whether the ratio is that of the stretches where somebody speaks.
     """
 
     modality: str
     frames: int | None = None
+    rate: float | None = None
     sampling: str = 'dense'
+    stack: int = 1
     size: int | None = None
-    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    region: crops.Region = (0.0, 0.0, 1.0, 1.0)
+    noise: str = ''
+    snr: tuple[float, float] = (0.0, 0.0)
+    snr_of_speech: bool = False
 
 
 class Stream:
@@ -43,8 +49,9 @@ class Stream:
 
     Attributes:
       name: of the stream, the batch's key.
+      config: its options.
       column: the store's column it reads.
-      shape: of a clip: (T, size, size, 3 or 2) or (F, M).
+      shape: of a clip: (T, size, size, channels), (F, M) or (S,).
       dtype: uint8 for pictures and flow, float32 for arrays.
     """
 
@@ -56,22 +63,24 @@ class Stream:
           config: its options.
           store: where its column is.
           rows: the split's.
-          seconds: length of the window.
+          seconds: length of the window; 0 is the whole clip.
 
         Raises:
-          UserError: names the column that is not there, the sampling nobody knows, or the clip too small to crop.
+          UserError: names the column that is not there, the sampling nobody knows, options that do not fit each
+            other, or the clip too small to crop.
         """
         self.name, self.config = name, config
-        self.column = store.column(config.modality)
+        self.column: Column = store.column(config.modality)
         self._seconds = seconds
-        self._sampling = registry.find(config.sampling, sampling.SAMPLINGS, 'sampling')
-        frames = config.frames or sampling.all_frames(np.zeros(1), seconds, self.column.rate).shape[1]
+        self._sampling: sampling.Sampling = registry.find(config.sampling, sampling.SAMPLINGS, 'sampling')
+        self._sampled = self._checked_frames()
+        frames = self._sampled or sampling.all_frames(np.zeros(1), seconds, self.column.rate).shape[1]
         if self.is_pictures:
             size = self._checked_size(store, rows)
-            self.shape: tuple[int, ...] = (frames, size, size, CHANNELS[self.column.kind])
+            self.shape: tuple[int, ...] = (frames, size, size, CHANNELS[self.column.kind] * config.stack)
         else:
             self.shape = (frames, *self.column.shape)
-        self.dtype = tf.uint8 if self.is_pictures else tf.float32
+        self.dtype = np.dtype(np.uint8 if self.is_pictures else np.float32)
 
     @property
     def is_pictures(self) -> bool:
@@ -80,85 +89,116 @@ class Stream:
 
     def __str__(self) -> str:
         """One line for a summary."""
-        how = f'{self.config.frames} frames {self.config.sampling}' if self.config.frames else 'every frame'
+        how = f'{self._sampled} frames {self.config.sampling}' if self._sampled else 'every frame'
+        stack = f', {self.config.stack} stacked' if self.config.stack > 1 else ''
         crop = f', {self.config.size} pixels inside {tuple(self.config.region)}' if self.is_pictures else ''
-        return f'{self.name}: {self.column.name} at {self.column.rate:g}/s, {how}{crop} -> {self.shape}'
+        noise = ''
+        if self.config.noise:
+            of = 'speech to ' if self.config.snr_of_speech else ''
+            noise = f', {of}{self.config.noise} noise at {self.config.snr[0]:g} to {self.config.snr[1]:g} dB'
+        return f'{self.name}: {self.column.name} at {self.column.rate:g}/s, {how}{stack}{crop}{noise} -> {self.shape}'
 
-    def frames(self, starts: np.ndarray, draw: Draw, train: bool) -> np.ndarray:
-        """Wanted frames of each clip, int64 (B, T), whether or not they exist; `starts` in seconds."""
-        if self.config.frames is None:
-            return sampling.all_frames(starts, self._seconds, self.column.rate)
-        # Streams with as many frames share the draws, so that they see the same instants.
-        draws = draw('frames', self.config.frames) if self._sampling is not sampling.dense else (
-            np.zeros((len(starts), self.config.frames)))
-        return sampling.sampled_frames(starts, self._seconds, self._sampling(draws, train), self.column.rate)
-
-    def lookup(self, rows: np.ndarray, frames: np.ndarray, valid: np.ndarray, corners: np.ndarray) -> Plan:
-        """Reads the records of the wanted frames.
+    def frames(self, rows: np.ndarray, starts: np.ndarray, within: np.ndarray, draw: Draw, train: bool) -> np.ndarray:
+        """The frames that clips are to have, whether or not they exist.
 
         Args:
           rows: int64 (B,), catalog rows.
-          frames: int64 (B, T).
-          valid: bool (B, T); other frames are not read.
-          corners: float64 (B, 2) in [0, 1), the place of the crop.
+          starts: float64 (B,), seconds.
+          within: float64 (B,), see `sampling.Sampling`.
+          draw: random numbers.
+          train: whether the sampling is that of training.
 
         Returns:
-          `<stream>/records`: serialised examples; for each valid frame, in order, `<stream>/record`: the place
-          of its record there, `<stream>/within`: its place in the record, `<stream>/slot`: its place in
-          B * T, and for pictures `<stream>/corner`: the crop's upper left pixel.
+          int64 (B, T): the first frame of each stack; (B, 1), the first of all, where an array is read whole: a
+          waveform has many thousand.
         """
-        clip, _ = np.nonzero(valid)
-        frame = frames[valid]
-        wanted = self.column.offsets[rows[clip]] + frame // self.column.chunk
-        numbers, record = np.unique(wanted, return_inverse=True)
-        plan = {'records': np.array(self.column.records(numbers), object),
-                'record': record.astype(np.int64),
-                'within': frame % self.column.chunk,
-                'slot': np.flatnonzero(valid)}
-        if self.is_pictures:
-            plan['corner'] = augment.crop_corners(corners, self.column.sizes[rows].astype(np.int64), self.shape[1],
-                                                  self.config.region)[clip]
-        return {f'{self.name}/{key}': value for key, value in plan.items()}
+        if self._sampled is None:
+            frames = sampling.all_frames(starts, self._seconds, self.column.rate)
+            return frames[:, :1] if self._is_span else frames
+        # Streams with as many frames share the draws, so that they see the same instants.
+        fixed = self._sampling in (sampling.dense, sampling.strided)
+        draws = np.zeros((len(rows), self._sampled)) if fixed else draw('frames', self._sampled)
+        lengths = np.full(len(rows), self._seconds) if self._seconds else self.column.lengths[rows] / self.column.rate
+        lengths = np.maximum(lengths - (self.config.stack - 1) / self.column.rate, 0)
+        return sampling.sampled_frames(starts, lengths, self._sampling(draws, train, within), self.column.rate)
 
-    def decode(self, plan: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The V valid frames that `lookup` found, (V, *shape[1:])."""
-        parsed = tf.io.parse_example(plan[f'{self.name}/records'], {'frames': tf.io.RaggedFeature(
-            tf.string if self.is_pictures else tf.float32, row_splits_dtype=tf.int64)})['frames']
-        width = 1 if self.is_pictures else math.prod(self.shape[1:])
-        stored = parsed.flat_values if self.is_pictures else tf.reshape(parsed.flat_values, (-1, *self.shape[1:]))
-        firsts = parsed.row_starts() // width
-        frames = tf.gather(stored, tf.gather(firsts, plan[f'{self.name}/record']) + plan[f'{self.name}/within'])
-        if not self.is_pictures:
-            return frames
-        return tf.map_fn(lambda pair: self._decode_one(*pair), (frames, plan[f'{self.name}/corner']),
-                         fn_output_signature=tf.TensorSpec(self.shape[1:], tf.uint8),
-                         parallel_iterations=_PARALLEL_FRAMES)
+    def valid(self, rows: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """Which of the frames exist, bool (B, T); for rows int64 (B,) and what `frames` gives."""
+        lengths = self.column.lengths[rows, None]
+        if self._is_span:
+            places = np.arange(self.shape[0], dtype=np.int32)
+            return (places >= np.maximum(-frames, 0)) & (places < lengths - frames)
+        return (frames >= 0) & (frames + self.config.stack <= lengths)
 
-    def augment(self, frames: tf.Tensor, plan: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Changes the V valid frames as the plan says: `colour` (B, 4, 3), `flip` (B,), where it has them."""
-        clips = plan[f'{self.name}/slot'] // self.shape[0]
-        if 'colour' in plan and self.column.kind == 'picture':
-            frames = tf.numpy_function(augment.colour, [frames, clips, plan['colour']], tf.uint8)
-            frames.set_shape((None, *self.shape[1:]))
-        if 'flip' in plan and self.is_pictures:
-            frames = augment.flip(frames, tf.gather(plan['flip'], clips), flow=self.column.kind == 'flow')
-        return frames
+    def needs(self, row: int, frames: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """The numbers of the records, int64, in order, that hold the valid ones (T,) of a row's frames (T,) or (1,)."""
+        chunk, stack = self.column.chunk, self.config.stack
+        if not valid.any():
+            return np.zeros(0, np.int64)
+        if self._is_span:
+            begin, end = _ends(valid) + frames[0]
+            places = np.arange(begin // chunk, (end - 1) // chunk + 1)
+        else:
+            places = np.unique((frames[valid][:, None] + np.arange(stack)) // chunk)
+        return self.column.offsets[row] + places
 
-    def place(self, frames: tf.Tensor, plan: dict[str, tf.Tensor], batch: int) -> tf.Tensor:
-        """Puts the V valid frames into (batch, *shape); zeros elsewhere."""
-        shape = tf.constant((batch * self.shape[0], *self.shape[1:]), tf.int64)
-        return tf.reshape(tf.scatter_nd(plan[f'{self.name}/slot'][:, None], frames, shape), (batch, *self.shape))
+    def fill(self, out: np.ndarray, found: dict[int, bytes], row: int, frames: np.ndarray, valid: np.ndarray,
+             change: pictures.Change | None) -> None:
+        """Puts the existing frames of a clip into its place in the batch.
 
-    def _decode_one(self, encoded: tf.Tensor, corner: tf.Tensor) -> tf.Tensor:
-        size = self.shape[1]
-        top, left = corner[0], corner[1]
-        if self.column.kind == 'picture':
-            # Not decode_and_crop_jpeg: it saves little, and differs along the crop's edges.
-            picture = tf.io.decode_jpeg(encoded, channels=3, dct_method='INTEGER_ACCURATE')
-            return picture[top:top + size, left:left + size]
-        both = tf.io.decode_png(encoded, channels=1)[..., 0]
-        right = left + tf.cast(tf.shape(both)[1] // 2, tf.int64)
-        return tf.stack([both[top:top + size, left:left + size], both[top:top + size, right:right + size]], axis=-1)
+        Args:
+          out: zeros, of `shape` and `dtype`; it is written to.
+          found: the records by number.
+          row: the catalog row.
+          frames: int64 (T,) or (1,), as `frames` gave them.
+          valid: bool (T,), some of them True.
+          change: what is done to pictures; None for arrays.
+
+        Raises:
+          ValueError: for a damaged record.
+        """
+        first, chunk = int(self.column.offsets[row]), self.column.chunk
+        if change is None:
+            arrays = {number: records.numbers(record, self.column.shape) for number, record in found.items()}
+            if self._is_span:
+                low, high = _ends(valid).tolist()
+                begin = (int(frames[0]) + low) % chunk
+                out[low:high] = np.concatenate(list(arrays.values()))[begin:begin + high - low]
+                return
+            for place in np.flatnonzero(valid).tolist():
+                number, within = divmod(int(frames[place]), chunk)
+                out[place] = arrays[first + number][within]
+            return
+        encoded = {number: records.pictures(record) for number, record in found.items()}
+        height, width = self.column.sizes[row].tolist()
+        channels = CHANNELS[self.column.kind]
+        for place in np.flatnonzero(valid).tolist():
+            for i in range(self.config.stack):
+                number, within = divmod(int(frames[place]) + i, chunk)
+                pictures.frame(encoded[first + number][within], (height, width), change,
+                               out[place, :, :, channels * i:channels * (i + 1)])
+
+    @property
+    def _is_span(self) -> bool:
+        return self._sampled is None and not self.is_pictures
+
+    def _checked_frames(self) -> int | None:
+        """How many frames are sampled; None for every one."""
+        config, where = self.config, f'data.streams.{self.name}'
+        if config.frames is not None and config.rate is not None:
+            raise UserError(f'{where} has frames and a rate; set one of them.')
+        if config.stack < 1 or (config.stack > 1 and not (self.is_pictures and config.frames)):
+            raise UserError(f'{where}.stack is {config.stack}; 1 or more sampled frames of pictures or motion can be '
+                            f'stacked.')
+        if config.frames is None and not self._seconds:
+            raise UserError(f'data.window.seconds is 0, the whole clip, but {where} takes every frame of it; set '
+                            f'{where}.frames, as a batch needs clips of one length.')
+        if config.rate is None:
+            return config.frames
+        if not 0 < config.rate <= self.column.rate:
+            raise UserError(f'{where}.rate is {config.rate:g}; choose more than 0 and at most the '
+                            f'{self.column.rate:g} frames a second of the column {self.column.name}.')
+        return max(1, round(self._seconds * config.rate))
 
     def _checked_size(self, store: Store, rows: range) -> int:
         size = self.config.size
@@ -166,7 +206,7 @@ class Stream:
             raise UserError(f'The stream {self.name!r} reads pictures, so it needs a size: set '
                             f'data.streams.{self.name}.size to the side of the crop in pixels.')
         here = np.array(rows)[self.column.lengths[rows.start:rows.stop] > 0]
-        low, high = augment.region_bounds(self.column.sizes[here].astype(np.int64), self.config.region)
+        low, high = crops.region_bounds(self.column.sizes[here].astype(np.int64), self.config.region)
         room = (high - low).min(axis=1)
         if len(here) and room.min() < size:
             row = here[room.argmin()]
@@ -176,3 +216,9 @@ class Stream:
                 f'of the clip {store.values("id")[row]!r} ({height} x {width}) leaves {room.min()}; choose a smaller '
                 f'data.streams.{self.name}.size, a larger region, or prepare a store with a larger --short_side.')
         return size
+
+
+def _ends(valid: np.ndarray) -> np.ndarray:
+    """First place and end of a row's valid frames, which follow each other."""
+    first = int(valid.argmax())
+    return np.array([first, first + int(valid.sum())])

@@ -1,7 +1,7 @@
 """Exact evaluation: every clip of a split once, with all streams and with every subset of them.
 
 Exact means: padding rows (mask 0) and rows seen twice do not count, on any number of processes. Rows are
-gathered with their ids, never averaged batch by batch.
+gathered with their ids, never averaged batch by batch. The logits of a clip's test views are averaged.
 """
 
 import itertools
@@ -33,7 +33,7 @@ class Predictions(NamedTuple):
     Attributes:
       id: int32 (N,), catalog rows.
       target: int32 (N,).
-      scores: float32 (N, C), logits.
+      scores: float32 (N, C), logits, the mean of those of the clip's views.
       present: for every stream bool (N,), whether the clip has it.
     """
 
@@ -51,8 +51,8 @@ def predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch],
       step: the jitted evaluation step.
       params: the model's parameters, on the devices.
       model_state: its other collections, on the devices.
-      batches: this process's host batches, each with `id`, `mask`, `target/<target>` and `present/<stream>`;
-        every process must give the same number of them.
+      batches: this process's host batches, each with `id`, `mask`, `target/<target>` and `present/<stream>`, and
+        `view` where clips are seen several times; every process must give the same number of them.
       streams: the model's streams.
       put: places a dict of row arrays on the devices.
       target: the target's name.
@@ -179,7 +179,8 @@ def _predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch]
         absent = put({key: np.zeros_like(batch[key]) for key in presence})
         # Ids and targets are fetched from the devices like the scores: where the mesh orders the processes'
         # rows in its own way, they still belong together.
-        started: dict[str, Any] = {key: placed[key] for key in ('id', 'mask', f'target/{target}', *presence)}
+        views = ['view'] if 'view' in batch else []
+        started: dict[str, Any] = {key: placed[key] for key in ('id', 'mask', f'target/{target}', *presence, *views)}
         for name, chosen in kept.items():
             hidden = {key: absent[key] for key in presence if key.removeprefix('present/') not in chosen}
             started[f'scores/{name}'] = step(params, model_state, placed | hidden)
@@ -197,12 +198,20 @@ def _predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch]
     real = np.flatnonzero((rows['mask'] > 0) & (rows[f'target/{target}'] >= 0))
     if not len(real):
         raise UserError(f'There are no clips to evaluate: none of the split has a value of {target!r}.')
-    ids, first = np.unique(rows['id'][real], return_index=True)
-    order = real[first]
-    present = {stream: rows[f'present/{stream}'][order].astype(bool) for stream in streams}
-    targets = rows[f'target/{target}'][order].astype(np.int32)
-    scores = {name: rows[f'scores/{name}'][order].astype(np.float32) for name in kept}
-    return {name: Predictions(ids.astype(np.int32), targets, scores[name], present) for name in kept}
+    view = rows.get('view', np.zeros_like(rows['id']))
+    seen, first = np.unique(np.stack([rows['id'], view])[:, real], axis=1, return_index=True)
+    order = real[first]  # By id, then by view.
+    ids, starts, counts = np.unique(seen[0], return_index=True, return_counts=True)
+
+    def mean(scores: np.ndarray) -> np.ndarray:
+        sums = np.add.reduceat(scores[order].astype(np.float64), starts, axis=0)
+        return (sums / counts[:, None]).astype(np.float32)
+
+    # A stream may lie outside of some views.
+    present = {stream: np.logical_or.reduceat(rows[f'present/{stream}'][order].astype(bool), starts)
+               for stream in streams}
+    targets = rows[f'target/{target}'][order[starts]].astype(np.int32)
+    return {name: Predictions(ids.astype(np.int32), targets, mean(rows[f'scores/{name}']), present) for name in kept}
 
 
 def _fetch(rows: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from vmmjax.objectives.base import Apply, Batch, Loss
 class Classification:
     """Softmax cross-entropy of `outputs.logits` (B, C) with `batch['target/<target>']` int32 (B,).
 
-    Padding rows (`mask` 0) weigh nothing, neither do rows without a label (target -1).
+    Padding rows (`mask` 0) weigh nothing, neither do rows without a label (target -1). Where the batch has
+    `mix/target` int32 (B,) and `mix/weight` float32 (B,), as mixup and CutMix make them, that share of the target's
+    mass is the other clip's.
 
     Attributes:
       target: catalog column.
@@ -32,7 +34,11 @@ class Classification:
         logits = outputs.logits.astype(jnp.float32)
         target = batch[f'target/{self.target}']
         weight = batch['mask'] * (target >= 0)
-        smooth = optax.smooth_labels(jax.nn.one_hot(target, logits.shape[-1]), self.label_smoothing)
+        wanted = jax.nn.one_hot(target, logits.shape[-1])
+        if 'mix/weight' in batch:
+            share = batch['mix/weight'][:, None]
+            wanted = (1 - share) * wanted + share * jax.nn.one_hot(batch['mix/target'], logits.shape[-1])
+        smooth = optax.smooth_labels(wanted, self.label_smoothing)
         loss = optax.softmax_cross_entropy(logits, smooth)
         hit = (logits.argmax(-1) == target).astype(jnp.float32)
         count = weight.sum()
