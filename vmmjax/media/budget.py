@@ -44,9 +44,10 @@ def spent() -> Iterator[None]:
     if _left is None:
         yield
         return
-    allowed = max(min(_left, CALL_SECONDS), 1e-3)  # 0 would mean no limit.
+    if _left <= 0:  # In calls too short for the timer.
+        signal.raise_signal(SIGNAL)
     began = time.process_time()  # What the timer has left is rounded up.
-    signal.setitimer(signal.ITIMER_PROF, allowed)
+    signal.setitimer(signal.ITIMER_PROF, max(1e-3, min(_left, CALL_SECONDS)))
     try:
         yield
     finally:
