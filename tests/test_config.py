@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from vmmjax import config as configs
@@ -8,6 +10,18 @@ def test_json_round_trip_keeps_every_key():
     config = configs.lock(configs.defaults())
     again = configs.from_json(configs.to_json(config))
     assert configs.to_json(again) == configs.to_json(config)
+
+
+def test_an_older_text_gets_the_defaults_of_keys_that_are_newer():
+    config = configs.defaults()
+    config.data.streams = dict(rgb=dict(modality='rgb'))
+    text = json.loads(configs.to_json(configs.lock(config)))
+    del text['data']['views'], text['data']['augment']['mixup'], text['freeze']
+    again = configs.from_json(json.dumps(text))
+    assert configs.to_json(again) == configs.to_json(config)
+    text['data']['augment']['mixupp'] = 0.1
+    with pytest.raises(UserError, match='mixupp'):
+        configs.from_json(json.dumps(text))
 
 
 def test_unknown_key_is_named_with_the_nearest():

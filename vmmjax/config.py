@@ -91,8 +91,21 @@ def to_json(config: ConfigDict) -> str:
 
 
 def from_json(text: str) -> ConfigDict:
-    """The config from `to_json`; sequences are lists, which every reader takes like tuples."""
-    return lock(ConfigDict(json.loads(text)))
+    """The config from `to_json`; sequences are lists, which every reader takes like tuples.
+
+    A key that was not there yet when the text was written has its default, which leaves an older run as it was.
+    """
+    return lock(ConfigDict(_filled(json.loads(text), defaults().to_dict(), '')))
+
+
+def _filled(given: dict[str, Any], known: dict[str, Any], prefix: str) -> dict[str, Any]:
+    found = dict(given)
+    for key, value in known.items():
+        if isinstance(value, dict) and key in given and prefix + key not in _OPEN:
+            found[key] = _filled(given[key], value, f'{prefix}{key}.')
+        elif key not in given:
+            found[key] = value
+    return found
 
 
 def differences(a: dict[str, Any], b: dict[str, Any], prefix: str = '') -> dict[str, tuple[Any, Any]]:
