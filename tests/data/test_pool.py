@@ -5,6 +5,7 @@ import pytest
 
 from vmmjax.data.pool import ordered_map
 from vmmjax.errors import UserError
+from vmmjax.media.limits import isolated
 
 
 def square(number):
@@ -15,6 +16,15 @@ def square(number):
 
 def die(number):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def death(path):
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield path
+
+
+def read_and_die(path):
+    return list(isolated(path, death, path))
 
 
 @pytest.mark.parametrize('workers', [1, 2])
@@ -32,3 +42,8 @@ def test_what_the_function_raises_comes_through(workers):
 def test_a_killed_worker_is_one_sentence():
     with pytest.raises(UserError, match='killed while squaring'):
         list(ordered_map(die, [1, 2, 3], workers=2, label='squaring', progress=False))
+
+
+def test_a_reader_killed_under_a_single_process_is_the_same_sentence(tmp_path):
+    with pytest.raises(UserError, match='killed while reading'):
+        list(ordered_map(read_and_die, [tmp_path], workers=1, label='reading', progress=False))

@@ -31,18 +31,19 @@ def ordered_map(function: Callable[[Any], Any], items: Sequence[Any], *, workers
       UserError: where a process was killed. What the function raises is raised here.
     """
     bar = {'desc': label, 'total': len(items), 'disable': not progress, 'mininterval': 0.5}
-    if workers <= 1:
-        yield from tqdm(map(function, items), **bar)
-        return
-    context = multiprocessing.get_context('spawn')  # A fork of a process with TensorFlow's threads hangs.
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
+    pool: ProcessPoolExecutor | None = None
     try:
-        yield from tqdm(pool.map(function, items, chunksize=chunk), **bar)
+        if workers > 1:
+            context = multiprocessing.get_context('spawn')  # A fork of a process with TensorFlow's threads hangs.
+            pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
+        results = map(function, items) if pool is None else pool.map(function, items, chunksize=chunk)
+        yield from tqdm(results, **bar)
     except BrokenProcessPool as error:
         raise UserError(f'A process was killed while {label} (out of memory?): the same command again goes on '
-                        f'from here, perhaps with fewer workers.') from error
+                        f'from here, perhaps with fewer processes.') from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
 
 
 def read_all(function: Callable[[Any], Any], files: Sequence[Any], *, threads: int, label: str,
