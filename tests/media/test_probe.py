@@ -1,5 +1,6 @@
 import pickle
 
+import av
 import numpy as np
 import pytest
 
@@ -45,6 +46,25 @@ def test_sound_shorter_or_longer_than_the_pictures(tmp_path, suffix, sound):
     loud = np.abs(waveform) > 0.25
     assert loud[4000:6000].all()
     assert loud[8000:].mean() == (1.0 if sound > 2 else 0.0)
+
+
+@pytest.mark.parametrize('suffix', ['mp4', 'mkv'])
+def test_the_first_of_several_sound_tracks_is_read(tmp_path, suffix):
+    path = tmp_path / f'a.{suffix}'
+    with av.open(str(path), 'w') as container:
+        video = container.add_stream('libx264', rate=25)
+        video.width = video.height = 64
+        tracks = [container.add_stream('aac', rate=16000, layout='mono') for _ in range(2)]
+        for picture in counting_frames(25):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
+        container.mux(video.encode())
+        for track, level in zip(tracks, (0.5, 0.0), strict=True):
+            sound = av.AudioFrame.from_ndarray(np.full((1, 16000), level, np.float32), format='fltp', layout='mono')
+            sound.sample_rate = 16000
+            container.mux(track.encode(sound))
+            container.mux(track.encode())
+    assert probe(path).duration == pytest.approx(1, abs=0.05)
+    assert read_waveform(path, start=0, end=1, rate=16000)[4000:12000].mean() == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize('change', [{'width': 16000, 'height': 16}, {'width': 16, 'height': 16000}])
