@@ -34,8 +34,9 @@ class Side:
     def __init__(self, name: str, arguments: list[str]):
         """Starts it and lets it take its first turn of one batch, which is not counted."""
         self.name = name
+        # A group, not a session: one that stands still is ended by the system when whoever started it is killed.
         self._process = subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         text=True, start_new_session=True)
+                                         text=True, process_group=0)
         try:
             self._ask(1)
             self._signal(signal.SIGSTOP)
