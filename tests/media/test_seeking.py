@@ -74,15 +74,16 @@ def test_a_window_is_the_part_of_the_whole(name: str, folder: Path, first: int, 
     np.testing.assert_array_equal(part[:len(whole) - first], whole[first:first + length])
 
 
-@pytest.mark.parametrize('name', ['h264 open', 'h264 open ts', 'h265 open', 'mpeg2'])
+@pytest.mark.parametrize('name', ['h264 open', 'h264 open mkv', 'h264 open ts', 'h265 open', 'mpeg2', 'mpeg2 mpg'])
 def test_every_picture_by_itself(name: str, folder: Path) -> None:
     path, whole = _file(folder, name)
-    for first in range(50, 200, 2):
+    for first in range(51, 275, 2):
         part = read_frames(path, start=first / 50, end=(first + 1) / 50, fps=50, **SMALL)
         np.testing.assert_array_equal(part[0], whole[first], str(first))
 
 
-@pytest.mark.parametrize('name', [name for name in FILES if 'avi' not in name and 'refresh' not in name])
+# AVI has no times to seek by, refreshed pictures no key frames, and so small an MPG no second key frame with a time.
+@pytest.mark.parametrize('name', sorted(FILES.keys() - {'mpeg4 avi', 'h264 refresh', 'mpeg2 mpg'}))
 def test_a_late_window_is_not_decoded_from_the_start(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = _file(folder, name)
     decoded = []

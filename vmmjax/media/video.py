@@ -25,8 +25,8 @@ from vmmjax.media.container import (
     shown_size,
 )
 
-# Seconds: Matroska rounds times to a millisecond.
-_JITTER = 1e-3
+# Seconds: Matroska rounds times to a millisecond. Between half of one and one, so that no sum of milliseconds ties.
+_JITTER = 0.75e-3
 # Seconds before a window at which a key frame is looked for, one after another.
 _EARLIER = (0.0, 1.0, 5.0, 20.0)
 # swscale converts and shrinks in one pass: 1.5 to 9 times as fast as converting and then cv2.INTER_AREA, and
@@ -128,14 +128,17 @@ def _from_key_frame(container: InputContainer, stream: VideoStream, time: float)
     """The packets from a key frame on that is shown at or before `time`, seconds on the container's clock.
 
     A container seeks by the times of decoding, or about: it may lead to a key frame that is shown later, where
-    pictures before it cannot be decoded, or to no key frame at all.
+    pictures before it cannot be decoded, or to no key frame at all. A packet without a position was cut out of
+    a larger one (MPEG program streams put several pictures into one): after a seek its time is a guess.
     """
     for earlier in _EARLIER:
         if not seek(container, stream, time - earlier):
             break
         found = packets(container, stream)
         first = next((packet for packet in found if packet.is_keyframe), None)
-        if first is not None and first.pts is not None and seconds(first.pts, stream) <= time + _JITTER:
+        if first is None or first.pts is None or first.pos is None:
+            continue
+        if seconds(first.pts, stream) <= time + _JITTER:
             return itertools.chain([first], found)
     raise _LedPast
 
