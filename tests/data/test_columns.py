@@ -7,7 +7,7 @@ import pytest
 from vmmjax.data import catalog, columns, sources
 from vmmjax.data.catalog import Row
 from vmmjax.errors import UserError
-from vmmjax.media import flow, video
+from vmmjax.media import container, flow, video
 from vmmjax.media.writer import write_clip
 
 
@@ -40,11 +40,28 @@ def test_pieces_of_a_long_clip_are_the_whole(long_clip: tuple[Path, Row]) -> Non
     assert np.median(flow.decode(codes)[..., 0]) == pytest.approx(-1, abs=0.3)  # The texture goes left.
 
 
+@pytest.mark.parametrize('end', [16.0, 16.1, 16.2])
+def test_the_last_motion_repeats_the_one_before_wherever_pieces_end(long_clip: tuple[Path, Row], end: float) -> None:
+    path, _ = long_clip
+    codes = np.concatenate(list(columns.Flow(fps=10, short_side=24).read(path, _row(end))))
+    whole = video.read_frames(path, start=0, end=end, fps=10, short_side=24)
+    np.testing.assert_array_equal(codes, flow.encode(flow.motion(whole, flow.farneback)))
+    np.testing.assert_array_equal(codes[-1], codes[-2])
+
+
+def test_a_long_clip_is_decoded_once(long_clip: tuple[Path, Row], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, clip = long_clip
+    decoded = []
+    monkeypatch.setattr(video, 'decode', lambda packet: decoded.append(1) or container.decode(packet))
+    list(columns.Rgb(fps=10, short_side=24).read(path, clip))
+    assert len(decoded) < 240  # Packets; there are 234, and the empty one at the end.
+
+
 def test_flow_of_the_source_is_resized(long_clip: tuple[Path, Row]) -> None:
     path, clip = long_clip
     column = columns.Flow(fps=10, short_side=12, flow='dis', flow_on='source')
     pieces = list(column.read(path, clip))
-    assert [piece.shape for piece in pieces] == [(160, 12, 16, 2), (74, 12, 16, 2)]
+    assert [piece.shape for piece in pieces] == [(159, 12, 16, 2), (74, 12, 16, 2), (1, 12, 16, 2)]
     whole = video.read_frames(path, start=0, end=23.4, fps=10, short_side=24)
     expected = flow.encode(flow.resize(flow.motion(whole, flow.dis), width=16, height=12))
     np.testing.assert_array_equal(np.concatenate(pieces), expected)
@@ -60,7 +77,7 @@ def count_up(grey: np.ndarray) -> np.ndarray:
 def test_an_algorithm_may_be_ones_own(long_clip: tuple[Path, Row]) -> None:
     path, _ = long_clip
     column = columns.Flow(fps=10, short_side=24, flow='tests.data.test_columns:count_up')
-    codes, = column.read(path, _row(1.0))
+    codes = np.concatenate(list(column.read(path, _row(1.0))))
     np.testing.assert_array_equal(codes[:, 0, 0, 0], flow.encode(np.float32([*range(9), 8]) / 10))
 
 

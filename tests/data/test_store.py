@@ -34,7 +34,7 @@ def test_rows_are_ordered_by_split(store: Store) -> None:
 
 def test_columns_hold_every_clip(store: Store) -> None:
     rgb, audio, ramp = store.columns['rgb'], store.columns['audio'], store.columns['ramp']
-    assert (rgb.kind, rgb.rate, rgb.chunk) == ('picture', 10, 10)
+    assert (rgb.kind, rgb.rate, rgb.chunk) == ('picture', 10, 1)
     assert (audio.kind, audio.rate, audio.chunk, audio.shape) == ('array', 100, 100, (16,))
     durations = store.durations
     np.testing.assert_array_equal(rgb.lengths, np.round(durations * 10))

@@ -49,7 +49,7 @@ class Plan:
     def __init__(self, column: Column, store: Path, splits: Mapping[str, range], items: Sequence[Item]):
         self.column, self.target = column, store / column.name
         self.record: dict[str, Any] = json.loads(json.dumps({
-            'kind': column.kind, 'rate': column.rate, 'chunk': chunk_frames(column.rate), 'shape': column.shape,
+            'kind': column.kind, 'rate': column.rate, 'chunk': chunk_frames(column), 'shape': column.shape,
             'options': dataclasses.asdict(column),  # type: ignore[call-overload]
             'versions': {name: importlib.metadata.version(name) for name in _PACKAGES}}))
         self.groups = {split: self._jobs(split, rows, items) for split, rows in splits.items()}

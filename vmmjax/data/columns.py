@@ -9,6 +9,7 @@ takes one that is not here. Its arrays are stored by kind:
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -25,7 +26,7 @@ from vmmjax.media import video
 from vmmjax.registry import find
 
 JPEG_QUALITY = 95
-_PIECE_CHUNKS = 16  # Chunks (seconds, about) of a long clip that are decoded at a time.
+_PIECE = 16  # Seconds, about, of a long clip that lie in memory decoded.
 
 
 class Column(Protocol):
@@ -48,7 +49,7 @@ class Column(Protocol):
         """Shape of an `array` frame; empty for pictures, whose size is the clip's."""
 
     def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
-        """Yields the clip's frames in pieces, each but the last a whole number of chunks long.
+        """Yields the clip's frames in pieces, so that a long one need not lie in memory decoded.
 
         Yields nothing where the clip lacks the modality.
 
@@ -57,9 +58,9 @@ class Column(Protocol):
         """
 
 
-def chunk_frames(rate: float) -> int:
-    """Frames of a record: about one second."""
-    return max(1, round(rate))
+def chunk_frames(column: Column) -> int:
+    """Frames of a record: one picture, since samplings take single ones; about a second of anything else."""
+    return max(1, round(column.rate)) if column.kind == 'array' else 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +95,7 @@ class Rgb:
         """Yields uint8 (T, H, W, 3)."""
         if clip.fps is None:
             return
-        for start, end in _pieces(clip, self.fps):
-            yield video.read_frames(path, start=start, end=end, fps=self.fps, short_side=self.short_side)
+        yield from _pictures(path, clip, self.fps, self.short_side)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,23 +132,35 @@ class Flow(Rgb):
             return
         algorithm = find(self.flow, self.algorithms, 'flow')
         short_side = self.short_side if self.flow_on == 'resized' else min(clip.width, clip.height)
-        for start, end in _pieces(clip, self.fps):
-            more = end < clip.end  # One more picture, for the motion that leaves the piece.
-            frames = video.read_frames(path, start=start, end=end + more / self.fps, fps=self.fps,
-                                       short_side=short_side)
-            if not frames.shape[0]:
-                continue
-            motion = media_flow.motion(frames, algorithm)[:len(frames) - more]
-            if self.flow_on == 'source':
-                # Its size is that of the pictures in the column rgb, whatever their rounding.
-                like = video.read_frames(path, start=start, end=start + 1 / self.fps, fps=self.fps,
-                                         short_side=self.short_side)
-                motion = media_flow.resize(motion, width=like.shape[2], height=like.shape[1])
-            yield media_flow.encode(motion)
+        small = None
+        if self.flow_on == 'source':  # The size of the pictures in the column rgb, whatever their rounding.
+            small = next(video.each_frame(path, end=1 / self.fps, fps=self.fps, short_side=self.short_side)).shape
+        before = after = None
+        for pictures in _pictures(path, clip, self.fps, short_side):
+            # From the piece before, the picture whose motion leads into this one.
+            frames = pictures if before is None else np.concatenate([before, pictures])
+            motion = media_flow.motion(frames, algorithm)
+            if small is not None:
+                motion = media_flow.resize(motion, width=small[1], height=small[0])
+            codes = media_flow.encode(motion)
+            yield codes[:-1]
+            before, after = frames[-1:], codes[-1:]
+        if after is not None:
+            yield after
 
 
 COLUMNS: Mapping[str, type[Any]] = {
     'rgb': Rgb, 'flow': Flow, 'audio': Audio, 'mfcc': Mfcc, 'waveform': Waveform}
+
+
+def stored(column: Column, path: Path, clip: Row) -> Iterator[tuple[list[bytes] | np.ndarray, tuple[int, int]]]:
+    """Yields what `column.read` does as it is stored, for a process that a damaged file may hang or crash.
+
+    Yields:
+      Encoded pictures, or an array as it is, and the pictures' height and width, zeros for an array.
+    """
+    for piece in column.read(path, clip):
+        yield (piece, (0, 0)) if column.kind == 'array' else (encode(column.kind, piece), piece.shape[1:3])
 
 
 def encode(kind: str, frames: np.ndarray) -> list[bytes]:
@@ -163,7 +175,7 @@ def encode(kind: str, frames: np.ndarray) -> list[bytes]:
     """
     if kind == 'picture':
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        return [_imencode('.jpg', frame[..., ::-1], quality) for frame in frames]
+        return [_imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality) for frame in frames]
     return [_imencode('.png', np.concatenate([frame[..., 0], frame[..., 1]], axis=1), []) for frame in frames]
 
 
@@ -174,9 +186,10 @@ def _imencode(suffix: str, picture: np.ndarray, options: list[int]) -> bytes:
     return encoded.tobytes()
 
 
-def _pieces(clip: Row, fps: float) -> Iterator[tuple[float, float]]:
-    """Splits a clip's [start, end) into spans of whole chunks, so that a long one never lies in memory decoded."""
-    span = _PIECE_CHUNKS * chunk_frames(fps) / fps
-    count = max(1, int(np.ceil(clip.duration / span - 1e-9)))
-    for i in range(count):
-        yield clip.start + i * span, clip.end if i == count - 1 else clip.start + (i + 1) * span
+def _pictures(path: Path, clip: Row, fps: float, short_side: int) -> Iterator[np.ndarray]:
+    """The pictures of a clip, uint8 (T, H, W, 3), in pieces, so that a long one never lies in memory decoded."""
+    frames = itertools.islice(
+        video.each_frame(path, start=clip.start, end=clip.end, fps=fps, short_side=short_side),
+        round((clip.end - clip.start) * fps))
+    while piece := list(itertools.islice(frames, _PIECE * max(1, round(fps)))):
+        yield np.stack(piece)

@@ -18,7 +18,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from vmmjax import atomic
 from vmmjax.data import fingerprint
 from vmmjax.data.catalog import Row
-from vmmjax.data.columns import Column, chunk_frames, encode
+from vmmjax.data.columns import Column, chunk_frames, stored
 from vmmjax.errors import UserError
 from vmmjax.media.limits import isolated
 from vmmjax.media.probe import MediaError
@@ -129,7 +129,7 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
                 reason = error.reason if isinstance(error, MediaError) else str(error).replace(str(path), clip.path)
                 report.failures.append((row, f'{job.column.name}: {reason}'))
                 frames, size = [], (0, 0)
-            step = chunk_frames(job.column.rate)
+            step = chunk_frames(job.column)
             records = [frames[begin:begin + step] for begin in range(0, max(1, len(frames)), step)]
             with _errors_of(temporary):
                 for chunk, part in enumerate(records):
@@ -153,17 +153,11 @@ def sha256(file: Path) -> str:
 
 def _read(column: Column, path: Path, clip: Row) -> tuple[list[bytes] | np.ndarray, tuple[int, int]]:
     """All frames of a clip as they are stored, and the size of its pictures."""
-    pieces = list(isolated(path, _pieces, column, path, clip))
+    pieces = list(isolated(path, stored, column, path, clip))
     if column.kind == 'array':
         return np.concatenate([np.zeros((0, *column.shape), np.float32), *(piece for piece, _ in pieces)]), (0, 0)
     frames = [frame for piece, _ in pieces for frame in piece]
     return frames, pieces[-1][1] if frames else (0, 0)
-
-
-def _pieces(column: Column, path: Path, clip: Row) -> Iterator[tuple[list[bytes] | np.ndarray, tuple[int, int]]]:
-    """In a process that a damaged file may hang or crash: pictures are encoded there, which makes them small."""
-    for piece in column.read(path, clip):
-        yield (piece, (0, 0)) if column.kind == 'array' else (encode(column.kind, piece), piece.shape[1:3])
 
 
 @contextlib.contextmanager

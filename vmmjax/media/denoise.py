@@ -2,7 +2,6 @@
 
 import librosa
 import numpy as np
-from scipy import ndimage
 
 _SECONDS = 0.064  # Of the transform, about.
 _QUIET = 0.2  # Fraction of the frames, the quietest, that are taken for noise alone.
@@ -26,6 +25,9 @@ def gate(waveform: np.ndarray, *, rate: int, strength: float) -> np.ndarray:
     Returns:
       float32 (S,); a sound of which nothing is heard, or that is shorter than a frame (64 ms), unchanged.
     """
+    # Workers import this module: this takes them a fifth of a second.
+    from scipy import ndimage
+
     n_fft = 1 << round(np.log2(_SECONDS * rate))
     if len(waveform) < n_fft:
         return waveform
