@@ -19,7 +19,7 @@ from tests.data import fakes
 from vmmjax import atomic
 from vmmjax.data import locks, shards, sources
 from vmmjax.data.columns import Rgb
-from vmmjax.data.prepare import Summary, prepare
+from vmmjax.data.prepare import Summary, prepare, stages
 from vmmjax.data.store import Store
 from vmmjax.errors import UserError
 
@@ -56,6 +56,18 @@ def test_a_second_call_does_nothing_and_a_column_can_be_added(manifest: Path, tm
     assert {file: file.stat().st_mtime_ns for file in store.rglob('*')} == times
     assert _prepare(manifest, store, fakes.Ramp(), fakes.Gradient()) == Summary(84, ('gradient',), ('ramp',), 0)
     assert _contents(store).items() > before.items()
+
+
+def test_stages_say_what_is_made_and_make_nothing(manifest: Path, tmp_path: Path) -> None:
+    clips, columns = sources.read(str(manifest)), (Rgb(fps=10, short_side=24), fakes.Ramp())
+    text = stages(clips, tmp_path / 'store', columns, origin='tiny')
+    assert not (tmp_path / 'store').exists()
+    assert 'tiny: 84 clips, test 5, train 70, validation 9' in text
+    assert 'rgb: picture, 10 frames/s, 1 a record (fps=10, short_side=24) -> ' in text
+    _prepare(manifest, tmp_path / 'store', fakes.Ramp())
+    *_, rgb, ramp, _ = stages(clips, tmp_path / 'store', columns, origin='tiny').split('\n')
+    assert rgb.endswith('shards at most')
+    assert ramp.endswith('there already')
 
 
 def test_other_options_or_another_source(manifest: Path, tmp_path: Path) -> None:

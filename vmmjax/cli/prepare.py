@@ -21,6 +21,8 @@ So are read kinetics, something (Something-Something), ucf101, hmdb51, audioset,
 tfds:FOLDER, reads a data set of TensorFlow Datasets with a video, and dmvr:FILES TFRecord files of
 SequenceExamples, whose clips are written to files first, their pictures unchanged.
 
+See what a command would do, stage by stage, without doing it, by adding --summary.
+
 Look at a store: a page with a few clips, their frames, motion, sound and words in time:
 
   vmmjax prepare --store=stores/videos --preview
@@ -45,7 +47,7 @@ from vmmjax.cli.flow import Flow
 from vmmjax.data import columns, sources, synthetic, verify
 from vmmjax.data.beam import Beam
 from vmmjax.data.making import WHOLE, Share
-from vmmjax.data.prepare import Summary, prepare
+from vmmjax.data.prepare import Summary, prepare, stages
 from vmmjax.data.runners import Local, Runner
 from vmmjax.errors import UserError
 from vmmjax.evaluation import preview
@@ -101,6 +103,8 @@ FORCE = flags.DEFINE_bool('force', False, 'Make the columns again where they are
 VERIFY = flags.DEFINE_bool(
     'verify', False, 'Compare every shard with its checksum. Without --source it names those that are damaged; with '
     '--source it makes those of --columns again.')
+SUMMARY = flags.DEFINE_bool(
+    'summary', False, 'Print the stages of preparing, and prepare nothing.')
 PREVIEW = flags.DEFINE_bool(
     'preview', False, 'Write <store>/preview.html: a few clips with all their columns, in time. Without --source it is '
     'of what is there.')
@@ -127,6 +131,9 @@ def main() -> None:
     share, runner = _share(), _runner()
     chosen = [_column(name) for name in COLUMNS.value]
     clips, origin = _read_source(store)
+    if SUMMARY.value:
+        print(stages(clips, store, chosen, origin=origin))
+        return
     print(report(prepare(clips, store, chosen, origin=origin, processes=PROCESSES.value, runner=runner, share=share,
                          force=FORCE.value, check=VERIFY.value), store))
     if PREVIEW.value:

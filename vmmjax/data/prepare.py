@@ -1,5 +1,6 @@
 """The write side of a store: catalog, then one column after another, shard by shard."""
 
+import collections
 import csv
 import dataclasses
 import hashlib
@@ -10,8 +11,8 @@ from pathlib import Path
 
 from vmmjax import atomic
 from vmmjax.data import catalog, fingerprint, locks
-from vmmjax.data.assembly import Item
-from vmmjax.data.columns import Column
+from vmmjax.data.assembly import CLIPS_A_SHARD, Item
+from vmmjax.data.columns import Column, chunk_frames
 from vmmjax.data.making import WHOLE, Maker, Share
 from vmmjax.data.runners import Local, Runner
 from vmmjax.data.sources import Clip
@@ -82,6 +83,24 @@ def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[Column], *, o
     made, found, waiting = (tuple(column.name for column in columns if states[column.name] == state)
                             for state in ('made', 'found', 'waiting'))
     return Summary(len(items), made, found, rejected, maker.mended, waiting)
+
+
+def stages(clips: Sequence[Clip], folder: Path, columns: Sequence[Column], *, origin: str) -> str:
+    """What `prepare` would do with the same arguments, a stage a line; no file is opened, nothing is written."""
+    splits = collections.Counter(clip.split for clip in clips)
+    counts = ', '.join(f'{name} {count}' for name, count in splits.items())
+    shards = sum(-(-count // CLIPS_A_SHARD) for count in splits.values())
+    there = (folder / 'store.json').exists()
+    lines = [f'source   {origin}: {len(clips)} clips, {counts}',
+             f'catalog  {len({clip.path for clip in clips})} files {"were" if there else "are"} probed; '
+             f'what cannot be read goes to rejected.csv']
+    for column in columns:
+        options = ', '.join(f'{name}={value}' for name, value in
+                            dataclasses.asdict(column).items())  # type: ignore[call-overload]
+        state = 'there already' if (folder / column.name / 'column.json').exists() else f'{shards} shards at most'
+        lines.append(f'column   {column.name}: {column.kind}, {column.rate:g} frames/s, {chunk_frames(column)} a '
+                     f'record ({options}) -> {state}')
+    return '\n'.join([*lines, f'store    {folder}'])
 
 
 def _make_catalog(clips: Sequence[Clip], folder: Path, origin: str, processes: int, progress: bool) -> None:
