@@ -5,13 +5,9 @@ import threading
 
 import cv2
 import numpy as np
+from simplejpeg import decode_jpeg  # The same pixels in three quarters of OpenCV's time.
 
 from vmmjax.data import augment, crops, rand_augment
-
-try:
-    from simplejpeg import decode_jpeg  # The same pixels in three quarters of OpenCV's time.
-except ImportError:
-    decode_jpeg = None
 
 _GREY = 128  # Of what is erased; in the code of motion it is none.
 _scratch = threading.local()  # A picture that was decoded, until it is cut: fresh memory costs as much as copying.
@@ -66,12 +62,10 @@ def frame(encoded: memoryview, size: tuple[int, int], change: Change, out: np.nd
 
 def _decode(encoded: memoryview, size: tuple[int, int]) -> np.ndarray:
     height, width = size
-    if decode_jpeg is not None:
-        buffer = getattr(_scratch, 'buffer', None)
-        if buffer is None or buffer.size < height * width * 3:
-            buffer = _scratch.buffer = np.empty(height * width * 3, np.uint8)
-        return _checked(decode_jpeg(encoded, 'RGB', buffer=buffer[:height * width * 3]), (height, width, 3))
-    return _checked(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB), (height, width, 3))
+    buffer = getattr(_scratch, 'buffer', None)
+    if buffer is None or buffer.size < height * width * 3:
+        buffer = _scratch.buffer = np.empty(height * width * 3, np.uint8)
+    return _checked(decode_jpeg(encoded, 'RGB', buffer=buffer[:height * width * 3]), (height, width, 3))
 
 
 def _decode_grey(encoded: memoryview, size: tuple[int, int]) -> np.ndarray:
