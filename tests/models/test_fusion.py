@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from tests.models import formulas
@@ -70,12 +71,13 @@ def evaluated(case: str) -> tuple[Any, Fused, Any]:
     name, streams, options, _ = CASES[case]
     tokens, present = batch(streams)
     fusion = FUSIONS[name](streams=tuple(tokens), **options)
-    shapes = jax.eval_shape(fusion.init, jax.random.key(0), tokens, present).get('params', {})
+    shapes = jax.eval_shape(lambda: fusion.init(jax.random.key(0), tokens, present, False)).get('params', {})
     random = np.random.default_rng(1)
     params = jax.tree.map(lambda leaf: jnp.asarray(random.normal(0, 0.6, leaf.shape), jnp.float32), shapes)
 
     def run(params: Any, x: Any, row: Any) -> Any:
-        fused = fusion.apply({'params': params}, {name: Tokens(x[name], tokens[name].mask) for name in x}, present)
+        some = {name: Tokens(x[name], tokens[name].mask) for name in x}
+        fused = fusion.apply({'params': params}, some, present, False)
         parts = [part for part in (fused.features, fused.logits) if part is not None]
         loss = sum((part[row] * jnp.cos(1 + jnp.arange(part.shape[-1]))).sum() for part in parts)
         return loss, fused
@@ -87,7 +89,8 @@ def evaluated(case: str) -> tuple[Any, Fused, Any]:
 
 
 def test_every_kind_is_among_the_cases() -> None:
-    assert {name for name, *_ in CASES.values()} == {*FUSIONS}
+    with_others = {'hierarchical', 'over_time'}  # Each has tests of its own.
+    assert {name for name, *_ in CASES.values()} | with_others == {*FUSIONS}
 
 
 @pytest.mark.parametrize('case', CASES)
@@ -149,7 +152,7 @@ def test_mean_is_over_valid_tokens() -> None:
 
 def test_concat_of_one_stream_passes_its_tokens() -> None:
     tokens, present = batch(1)
-    fused = Concat(('a',)).apply({}, tokens, present)
+    fused = Concat(('a',)).apply({}, tokens, present, False)
     np.testing.assert_array_equal(fused.tokens.x, tokens['a'].x)
     np.testing.assert_array_equal(fused.features, tokens['a'].mean())
 
@@ -165,13 +168,45 @@ def test_consensus_averages_scores_of_valid_tokens() -> None:
     np.testing.assert_array_equal(logits[1], 0)
 
 
+@pytest.mark.parametrize(('name', 'rates'), [('transformer', (0.25, 0.25)), ('cross_attention', (0.25, 0.25)),
+                                             ('bottleneck', (0.0, 0.25))])
+def test_dropout_is_of_whole_units_or_whole_parts_of_a_row(name: str, rates: tuple[float, float]) -> None:
+    tokens = {stream: Tokens(jnp.ones((2000, 2, 3)), jnp.ones((2000, 2), bool)) for stream in ('a', 'b')}
+    present = {stream: jnp.ones(2000, bool) for stream in tokens}
+    fusion = FUSIONS[name](('a', 'b'), dropout=0.25, **SMALL)
+    variables = fusion.init(jax.random.key(0), tokens, present, False)
+    seen: dict[str, jax.Array] = {}
+
+    def look(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        result = call(*args, **kwargs)
+        if isinstance(context.module, nn.Dropout) and context.module.rate:
+            # Where nothing is lost, what was kept is enlarged.
+            seen['/'.join(context.module.path) + f'/{len(seen)}'] = result / args[0]
+        return result
+
+    with nn.intercept_methods(look):
+        apply = functools.partial(fusion.apply, variables, tokens, present)
+        trained = apply(True, rngs={'dropout': jax.random.key(1)}).features
+        with_dropout = dict(seen)
+        seen.clear()
+        evaluated = apply(False).features
+    assert all((scale == 1).all() for scale in seen.values())
+    assert not np.allclose(trained, evaluated, atol=1e-2)
+    assert {path.split('layer_')[1][0] for path in with_dropout} == {str(i) for i, rate in enumerate(rates) if rate}
+    for scale in with_dropout.values():
+        same = scale[:, :1, :1] if name == 'bottleneck' else scale[:, :1]
+        np.testing.assert_allclose(scale, jnp.broadcast_to(same, scale.shape), rtol=1e-5)
+        assert (scale == 0).mean() == pytest.approx(0.25, abs=0.05)
+        np.testing.assert_allclose(scale[scale != 0], 1 / 0.75, rtol=1e-5)
+
+
 @pytest.mark.parametrize('case', CASES)
 def test_types_are_as_asked(case: str) -> None:
     name, streams, options, _ = CASES[case]
     tokens, present = batch(streams)
     tokens = jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, tokens)
     fusion = FUSIONS[name](tuple(tokens), dtype=jnp.bfloat16, **options)
-    fused, variables = jax.eval_shape(fusion.init_with_output, jax.random.key(0), tokens, present)
+    fused, variables = jax.eval_shape(lambda: fusion.init_with_output(jax.random.key(0), tokens, present, False))
     assert fused.features.dtype == fused.tokens.x.dtype == jnp.bfloat16
     assert fused.logits is None or fused.logits.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype(jnp.float32)}
@@ -187,7 +222,7 @@ def test_scores_of_one_stream_are_the_consensus_head() -> None:
     params, fused = {'logits': {'kernel': jnp.ones((5, 3)), 'bias': jnp.arange(3.0)}}, {}
     for combine in ('sum', 'probability', 'weighted'):
         variables = {'params': {'head_a': params, 'scores': jnp.ones(1)}}
-        fused[combine] = Scores(('a',), combine=combine, num_classes=3).apply(variables, tokens, present).logits
+        fused[combine] = Scores(('a',), combine=combine, num_classes=3).apply(variables, tokens, present, False).logits
     expected = Consensus(3).apply({'params': params}, Fused(Tokens(jnp.nan_to_num(tokens['a'].x), tokens['a'].mask),
                                                             jnp.zeros((5, 5))), False)
     np.testing.assert_allclose(fused['sum'], expected, rtol=1e-5, atol=1e-6)
@@ -210,7 +245,7 @@ def test_scores_of_one_stream_are_the_consensus_head() -> None:
 def test_mistakes_are_named(name: str, streams: int, options: dict[str, Any], message: str) -> None:
     tokens, present = batch(streams)
     with pytest.raises(UserError, match=message):
-        jax.eval_shape(FUSIONS[name](tuple(tokens), **options).init, jax.random.key(0), tokens, present)
+        jax.eval_shape(lambda: FUSIONS[name](tuple(tokens), **options).init(jax.random.key(0), tokens, present, False))
 
 
 def test_the_zoo_gives_a_fusion_of_scores_its_classes() -> None:

@@ -13,6 +13,7 @@ from vmmjax.errors import UserError
 from vmmjax.models import MultimodalModel, Tokens, create
 from vmmjax.models.fusion import FUSIONS
 from vmmjax.models.layers import BatchNorm
+from vmmjax.models.stages import Stage, Stages
 
 
 class Small(nn.Module):
@@ -28,25 +29,50 @@ class Small(nn.Module):
         return Tokens(nn.Dropout(self.dropout, deterministic=not train)(x), valid), {}
 
 
+class Staged(nn.Module):
+    """The same twice, stopping after each."""
+
+    features: int = 4
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def layers(self) -> list[Small]:
+        return [Small(self.features, name=name) for name in ('first', 'second')]
+
+    @nn.nowrap
+    def stages(self, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
+        endpoints = {}
+        for layer in self.layers():
+            tokens, _ = layer(x, valid, train)
+            x = endpoints[layer.name] = yield Stage(layer.name, tokens.x, valid)
+        return Tokens(x, valid), endpoints
+
+
 SMALL = dict(name=f'{__name__}:Small')
+STAGED = dict(name=f'{__name__}:Staged')
 AUDIO = dict(name='conv2d_audio', widths=(4, 4), features=8, dropout=0.3)
 RGB = dict(name='i3d', width_multiplier=0.03, bn_momentum=0.9)
 CASES = {
     'concat': (dict(a=AUDIO, b=AUDIO), dict(name='concat')),
     'weighted_average': (dict(a=AUDIO, b=AUDIO), dict(name='weighted_average', features=6)),
-    'i3d': (dict(a=AUDIO, rgb=RGB), dict(name='concat')),
+    'i3d': (dict(a=AUDIO, rgb=RGB), dict(name='hierarchical', join=dict(name='concat'), endpoints=dict(
+        a=('stage_1', 'stage_2'), rgb=('Mixed_3b', 'Mixed_4f')))),
     'single': (dict(a=AUDIO), dict(name='concat')),
 }
-TOKENS = dict(features=4, num_attention_heads=2, num_hidden_layers=1)
+TOKENS = dict(features=4, num_attention_heads=2, num_hidden_layers=1, dropout=0.3)
 # Every other kind.
 KINDS = {
     'bottleneck': dict(TOKENS, num_hidden_layers=2), 'cross_attention': TOKENS, 'film': dict(features=4),
     'gated': dict(features=4), 'low_rank_tensor': dict(features=4, rank=2), 'multiplicative': dict(features=4),
-    'non_local': dict(features=4), 'scores': dict(combine='probability'), 'sum': dict(features=4),
+    'non_local': dict(features=4), 'scores': dict(combine='probability', dropout=0.3), 'sum': dict(features=4),
     'tanh_concat': dict(features=4), 'tensor': dict(features=2), 'transformer': TOKENS}
 for kind, options in KINDS.items():
     names = ('a', 'c', 'd') if kind in ('film', 'gated', 'low_rank_tensor', 'scores', 'tensor') else ('a', 'c')
     CASES[kind] = (dict.fromkeys(names, SMALL), dict(name=kind, **options))
+KINDS['hierarchical'] = dict(join=dict(name='concat'), endpoints=dict(a=('first', 'second'), d=('first', 'second')))
+CASES['hierarchical'] = (dict(a=STAGED, c=SMALL, d=STAGED), dict(name='hierarchical', **KINDS['hierarchical']))
+KINDS['over_time'] = dict(join=dict(name='transformer', **TOKENS), steps=3)
+CASES['over_time'] = (dict(a=SMALL, c=SMALL), dict(name='over_time', **KINDS['over_time']))
 SHAPES = {'a': (13, 8), 'b': (13, 8), 'c': (4, 3), 'd': (2, 5), 'rgb': (2, 12, 12, 3)}
 FAST = {'xla_backend_optimization_level': 0}
 ROWS = 5
@@ -56,7 +82,8 @@ ROWS = 5
 def built(case: str) -> tuple[MultimodalModel, Any, Any]:
     """The model, its variables, and the compiled (outputs, gradients, state) of a batch."""
     encoders, fusion = CASES[case]
-    model = create(dict(encoders=encoders, fusion=fusion, head=dict(name='consensus', dropout=0.4),
+    head = dict(name='consensus', dropout=0.4)
+    model = create(dict(encoders=encoders, fusion=fusion, head=head, stream_head=head if case == 'concat' else {},
                         preprocess=dict.fromkeys(encoders, 'none')), 3)
     variables = jax.jit(lambda key: model.init(key, full_batch(case), train=False),
                         compiler_options=FAST)(jax.random.key(0))
@@ -68,11 +95,13 @@ def built(case: str) -> tuple[MultimodalModel, Any, Any]:
             outputs, state = model.apply({**variables, 'params': params}, batch | streams, train=train,
                                          rngs={'dropout': jax.random.key(1)}, mutable=['batch_stats'])
             weights = jnp.cos(jnp.arange(outputs.logits.size)).reshape(outputs.logits.shape)
-            return (outputs.logits * weights).mean() + (outputs.features ** 2).mean(), (outputs, state)
+            each = sum(((logits * weights).mean() for logits in outputs.stream_logits.values()), start=jnp.zeros(()))
+            return (outputs.logits * weights).mean() + (outputs.features ** 2).mean() + each, (outputs, state)
 
         streams = {name: batch[name] for name in encoders if name in batch}
         (gradients, inputs), (outputs, state) = jax.grad(loss, (0, 1), has_aux=True)(variables['params'], streams)
-        return (outputs.logits, outputs.features), gradients, state, inputs
+        found = outputs.logits, outputs.features, outputs.stream_logits, outputs.present
+        return found, gradients, state, inputs
 
     return model, variables, jax.jit(run, static_argnums=2, compiler_options=FAST)
 
@@ -116,12 +145,17 @@ def test_what_an_absent_stream_holds_changes_nothing(case: str, train: bool) -> 
         for name, gradient in result[3].items():
             assert not gradient[absent[name] | (mask == 0)].any()
         assert not result[0][0][3:].any(), 'logits where nothing is present are constant'
+        for name, there in result[0][3].items():
+            np.testing.assert_array_equal(there, ~absent[name] & (mask > 0))
+            if name in result[0][2]:
+                np.testing.assert_array_equal(result[0][2][name].any(1), there)
 
 
 @pytest.mark.parametrize(('case', 'missing', 'train'), [
     ('concat', 'a', True), ('concat', 'b', False), ('weighted_average', 'a', True), ('weighted_average', 'b', False),
     ('i3d', 'rgb', True), ('i3d', 'a', True),
-    *((kind, 'a', True) for kind in KINDS), ('non_local', 'c', True), ('multiplicative', 'c', True)])
+    *((kind, 'a', True) for kind in KINDS), ('non_local', 'c', True), ('multiplicative', 'c', True),
+    ('hierarchical', 'c', True), ('hierarchical', 'd', True)])
 def test_a_missing_key_is_an_absent_stream(case: str, missing: str, train: bool) -> None:
     _, variables, run = built(case)
     batch = full_batch(case)

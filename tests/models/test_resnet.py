@@ -153,3 +153,12 @@ def test_a_misspelt_option_names_the_right_one(options: dict[str, Any], meant: s
 def test_a_picture_without_time_is_told_to_be_a_clip_of_one_frame() -> None:
     with pytest.raises(UserError, match='clip of one frame'):
         create_model('resnet18').init(jax.random.key(0), {'rgb': jnp.zeros((2, 32, 32, 3))}, train=False)
+
+
+def test_a_narrow_network_has_narrow_tokens() -> None:
+    model = create_model('resnet18', num_classes=3, width_multiplier=0.25)
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), {'rgb': jnp.zeros((1, 2, 32, 32, 3))},
+                                                  train=False))
+    params = variables['params']
+    assert params['encoders_rgb']['conv1']['kernel'].shape == (7, 7, 3, 16)
+    assert params['head']['logits']['kernel'].shape == (128, 3)

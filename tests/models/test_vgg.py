@@ -37,3 +37,12 @@ def test_adaptive_average_takes_every_cell_of_the_picture_that_a_cell_of_the_res
 def test_a_picture_that_is_too_small_is_refused() -> None:
     with pytest.raises(UserError, match='32 x 32'):
         create_model('vgg16').init(jax.random.key(0), {'rgb': jnp.zeros((1, 1, 31, 64, 3))}, train=False)
+
+
+def test_a_narrow_network_has_narrow_tokens() -> None:
+    model = create_model('vgg16', num_classes=3, width_multiplier=0.125)
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), {'rgb': jnp.zeros((1, 2, 32, 32, 3))},
+                                                  train=False))
+    encoder = variables['params']['encoders_rgb']
+    assert encoder['features_0']['kernel'].shape == (3, 3, 3, 8)
+    assert encoder['classifier_3']['kernel'].shape == (512, 512)

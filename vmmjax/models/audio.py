@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.models.layers import BatchNorm, max_pool3d
+from vmmjax.models.stages import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens
 
 
@@ -37,7 +38,22 @@ class Conv2DAudio(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[Tokens, dict[str, jax.Array]]:
+    def layers(self) -> dict[str, nn.Module]:
+        """Every layer, by name."""
+        dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+        norm = dict(momentum=self.bn_momentum, **dtypes)
+        layers: dict[str, nn.Module] = {
+            # Without an offset nothing before the first convolution is learned, and its input needs no gradient.
+            'input_norm': BatchNorm(use_bias=False, name='input_norm', **norm)}
+        for i, width in enumerate(self.widths, 1):
+            layers[f'conv_{i}'] = nn.Conv(width, (3, 3), use_bias=False, kernel_init=nn.initializers.he_normal(),
+                                          name=f'conv_{i}', **dtypes)
+            layers[f'norm_{i}'] = BatchNorm(use_scale=True, name=f'norm_{i}', **norm)
+        return layers | {'project': nn.Dense(self.features, use_bias=False, name='project', **dtypes),
+                         'project_norm': BatchNorm(use_scale=True, name='project_norm', **norm),
+                         'dropout': nn.Dropout(self.dropout)}
+
+    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoded:
         """Encodes a log-mel spectrogram.
 
         Args:
@@ -48,22 +64,22 @@ class Conv2DAudio(nn.Module):
         Returns:
           Tokens (B, ceil(F / 2**stages), features), and the endpoints `normalised`, `stage_1` and so on.
         """
-        options = dict(momentum=self.bn_momentum, dtype=self.dtype, param_dtype=self.param_dtype)
-        rows, mask = valid.any(1), valid
-        # Without an offset nothing before the first convolution is learned, and its input needs no gradient.
-        x = BatchNorm(use_bias=False, name='input_norm', **options)(x, valid, train)
-        x = jnp.where(valid[..., None], x, 0)
-        endpoints = {'normalised': x}
+        return run(self.stages(x, valid, train))
+
+    @nn.nowrap
+    def stages(self, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
+        """The same, stopping at every endpoint, see `vmmjax.models.stages`."""
+        layers, rows, mask = self.layers(), valid.any(1), valid
+        endpoints = {}
+        x = jnp.where(valid[..., None], layers['input_norm'](x, valid, train), 0)
+        x = endpoints['normalised'] = yield Stage('normalised', x, mask)
         x = x[..., None]
-        for i, width in enumerate(self.widths, 1):
-            x = nn.Conv(width, (3, 3), use_bias=False, dtype=self.dtype, param_dtype=self.param_dtype,
-                        kernel_init=nn.initializers.he_normal(), name=f'conv_{i}')(x)
-            x = nn.relu(BatchNorm(use_scale=True, name=f'norm_{i}', **options)(x, rows, train))
-            x = endpoints[f'stage_{i}'] = max_pool3d(x[:, None], (1, 2, 2), (1, 2, 2), self.form)[:, 0]
+        for i in range(1, len(self.widths) + 1):
+            x = nn.relu(layers[f'norm_{i}'](layers[f'conv_{i}'](x), rows, train))
+            x = max_pool3d(x[:, None], (1, 2, 2), (1, 2, 2), self.form)[:, 0]
             mask = jnp.pad(mask, ((0, 0), (0, mask.shape[1] % 2)))
             mask = mask[:, ::2] | mask[:, 1::2]
-        x = x.reshape(*x.shape[:2], -1)
-        x = nn.Dense(self.features, use_bias=False, dtype=self.dtype, param_dtype=self.param_dtype,
-                     name='project')(x)
-        x = nn.relu(BatchNorm(use_scale=True, name='project_norm', **options)(x, mask, train))
-        return Tokens(nn.Dropout(self.dropout, deterministic=not train)(x), mask), endpoints
+            x = endpoints[f'stage_{i}'] = yield Stage(f'stage_{i}', x, mask)
+        x = layers['project'](x.reshape(*x.shape[:2], -1))
+        x = nn.relu(layers['project_norm'](x, mask, train))
+        return Tokens(layers['dropout'](x, deterministic=not train), mask), endpoints

@@ -1,6 +1,6 @@
 """What networks of pictures have in common when they encode the frames of a clip."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.models.stages import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens
 
 FROZEN = ('all', 'all_but_first')
@@ -20,11 +21,20 @@ def check_choice(option: str, value: Any, known: Iterable[Any]) -> None:
         raise UserError(f'There is no {option} {value!r}: {did_you_mean(str(value), map(str, known))}.')
 
 
+def scaled(channels: int, multiplier: float) -> int:
+    """So many channels times a width multiplier, as a multiple of 8, at least 8."""
+    return max(8, 8 * round(channels * multiplier / 8))
+
+
+Encoding = Generator[Stage, jax.Array, tuple[jax.Array, jax.Array, dict[str, jax.Array]]]
+
+
 class FrameNetwork(nn.Module):
     """An encoder that takes a clip frame by frame: a token a frame.
 
     An image is a clip of one frame. Input channels may be any: 3 for RGB, 10 for five stacked frames of flow.
-    A subclass has `encode(x, valid, train)`, which gives (B, T, features), what is valid of that, and endpoints.
+    A subclass has `encode(x, valid, train)`, a generator as `stages` that returns (B, T, features), what is valid of
+    that, and endpoints.
 
     Attributes:
       frozen_bn: 'all' for BatchNorms that training leaves as they are, 'all_but_first' for TSM's partial one; None
@@ -67,7 +77,12 @@ class FrameNetwork(nn.Module):
         return dict(momentum=self.bn_momentum, epsilon=1e-5, use_scale=True, frozen=frozen, dtype=self.dtype,
                     param_dtype=self.param_dtype)
 
-    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[Tokens, dict[str, jax.Array]]:
+    @nn.nowrap
+    def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoding:
+        """See the class."""
+        raise NotImplementedError
+
+    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoded:
         """Encodes a clip.
 
         Args:
@@ -81,10 +96,15 @@ class FrameNetwork(nn.Module):
         Raises:
           UserError: for an input without the five axes.
         """
+        return run(self.stages(x, valid, train))
+
+    @nn.nowrap
+    def stages(self, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
+        """The same, stopping at every endpoint, see `vmmjax.models.stages`."""
         if x.ndim != 5:
             raise UserError(f'A network of frames was given an input of shape {x.shape}, where '
                             f'(rows, frames, height, width, channels) is meant; an image is a clip of one frame.')
-        features, valid, endpoints = self.encode(x.astype(self.dtype), valid, train)
+        features, valid, endpoints = yield from self.encode(x.astype(self.dtype), valid, train)
         return Tokens(features, valid), endpoints
 
 

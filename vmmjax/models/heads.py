@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vmmjax.errors import UserError
 from vmmjax.models.layers import unit_init
 from vmmjax.models.tokens import Fused, masked_mean
 
 
-class Consensus(nn.Module):
-    """Scores every token, then averages the scores over the valid ones: I3D over time, TSM over segments.
+class Head(nn.Module):
+    """What heads have in common: a linear layer on every token.
 
     Attributes:
       num_classes: C.
@@ -25,10 +26,34 @@ class Consensus(nn.Module):
     deviation: float | None = None
     dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, fused: Fused, train: bool) -> jax.Array:
-        """Logits float32 (B, C); 0, without gradient, for a row that has no valid token."""
+    def scores(self, fused: Fused, train: bool) -> jax.Array:
+        """Logits float32 (B, N, C) of every token; what one that stands for nothing holds has no influence."""
         x = nn.Dropout(self.dropout, deterministic=not train)(fused.tokens.clean().x)
         init = unit_init if self.deviation is None else nn.initializers.normal(self.deviation)
         logits = nn.Dense(self.num_classes, kernel_init=init, dtype=self.dtype, name='logits')(x)
-        return masked_mean(logits.astype(jnp.float32), fused.tokens.mask)
+        return logits.astype(jnp.float32)
+
+
+class Consensus(Head):
+    """Scores every token, then averages the scores over the valid ones: I3D over time, TSM over segments."""
+
+    @nn.compact
+    def __call__(self, fused: Fused, train: bool) -> jax.Array:
+        """Logits float32 (B, C); 0, without gradient, for a row that has no valid token."""
+        return masked_mean(self.scores(fused, train), fused.tokens.mask)
+
+
+class PerToken(Head):
+    """Scores every token and leaves it at that: for what begins and ends within a clip."""
+
+    @nn.compact
+    def __call__(self, fused: Fused, train: bool) -> jax.Array:
+        """Logits float32 (B, N, C); 0, without gradient, for a token that stands for nothing.
+
+        Raises:
+          UserError: where the tokens are not moments of the clip.
+        """
+        if not fused.timed:
+            raise UserError('A head per_token needs tokens that are moments of the clip: take the fusion over_time, or '
+                            'concat of a single stream; a stream_head is of whole clips.')
+        return jnp.where(fused.tokens.mask[..., None], self.scores(fused, train), 0)

@@ -14,6 +14,7 @@ from flax import linen as nn
 from vmmjax.models.convolution import Shape3, conv3d
 from vmmjax.models.frames import FROZEN, check_choice
 from vmmjax.models.layers import BatchNorm, max_pool3d, unit_init
+from vmmjax.models.stages import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens
 
 # Channels of Branch_0, Branch_1 (1x1, 3x3), Branch_2 (1x1, 3x3), Branch_3 (after the pool).
@@ -175,7 +176,20 @@ class I3D(nn.Module):
         return sum(self._scaled(size) for size in (b0, b1, b2, b3))
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[Tokens, dict[str, jax.Array]]:
+    def layers(self) -> dict[str, nn.Module]:
+        """The layers by their published names, in order, pools left out."""
+        options = dict(bn_momentum=self.bn_momentum, bn_scale=self.bn_scale, frozen=self.frozen_bn is not None,
+                       form=self.form, dtype=self.dtype, param_dtype=self.param_dtype)
+        first = options | dict(frozen=self.frozen_bn == 'all')
+        mixed = nn.remat(Mixed, static_argnums=(3,)) if self.remat else Mixed
+        layers: dict[str, nn.Module] = {
+            'Conv3d_1a_7x7': Unit3D(self._scaled(64), (7, 7, 7), (2, 2, 2), name='Conv3d_1a_7x7', **first),
+            'Conv3d_2b_1x1': Unit3D(self._scaled(64), name='Conv3d_2b_1x1', **options),
+            'Conv3d_2c_3x3': Unit3D(self._scaled(192), (3, 3, 3), name='Conv3d_2c_3x3', **options)}
+        return layers | {name: mixed([self._scaled(size) for size in sizes], name == 'Mixed_5b', options, name=name)
+                         for name, sizes in MIXED.items()}
+
+    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoded:
         """Encodes a clip.
 
         Args:
@@ -186,25 +200,19 @@ class I3D(nn.Module):
         Returns:
           Tokens (B, max(1, ceil(T / 8) - 1), features), and every endpoint up to Mixed_5c by its published name.
         """
-        options = dict(bn_momentum=self.bn_momentum, bn_scale=self.bn_scale, frozen=self.frozen_bn is not None,
-                       form=self.form, dtype=self.dtype, param_dtype=self.param_dtype)
-        first = options | dict(frozen=self.frozen_bn == 'all')
-        mixed = nn.remat(Mixed, static_argnums=(3,)) if self.remat else Mixed
-        rows = valid.any(1)
-        layers: dict[str, nn.Module] = {
-            'Conv3d_1a_7x7': Unit3D(self._scaled(64), (7, 7, 7), (2, 2, 2), name='Conv3d_1a_7x7', **first),
-            'Conv3d_2b_1x1': Unit3D(self._scaled(64), name='Conv3d_2b_1x1', **options),
-            'Conv3d_2c_3x3': Unit3D(self._scaled(192), (3, 3, 3), name='Conv3d_2c_3x3', **options)}
-        layers |= {name: mixed([self._scaled(size) for size in sizes], name == 'Mixed_5b', options, name=name)
-                   for name, sizes in MIXED.items()}
-        endpoints = {}
-        x = x.astype(self.dtype)
-        for name, layer in layers.items():
-            x = endpoints[name] = layer(x, rows, train)
+        return run(self.stages(x, valid, train))
+
+    @nn.nowrap
+    def stages(self, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
+        """The same, stopping at every endpoint, see `vmmjax.models.stages`."""
+        rows, x, endpoints, factor = valid.any(1), x.astype(self.dtype), {}, 2
+        for name, layer in self.layers().items():
+            x = endpoints[name] = yield Stage(name, layer(x, rows, train), _coarser(valid, factor))
             if name in POOLS:
                 pool, window, strides = POOLS[name]
-                x = endpoints[pool] = max_pool3d(x, window, strides, self.form)
-        x, mask = x.mean((2, 3)), _coarser(valid, 8)
+                x, factor = max_pool3d(x, window, strides, self.form), factor * strides[0]
+                x = endpoints[pool] = yield Stage(pool, x, _coarser(valid, factor))
+        x, mask = x.mean((2, 3)), _coarser(valid, factor)
         if x.shape[1] > 1:
             x, mask = (x[:, :-1] + x[:, 1:]) / 2, mask[:, :-1] | mask[:, 1:]
         return Tokens(x, mask), endpoints

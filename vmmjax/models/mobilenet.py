@@ -9,12 +9,15 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from vmmjax.models.frames import ShiftNetwork
+from vmmjax.models.frames import Encoding, ShiftNetwork
 from vmmjax.models.layers import BatchNorm, Conv2D
+from vmmjax.models.stages import Stage
 from vmmjax.models.temporal import TemporalShift
 
 # Expansion, channels, blocks, stride of the first.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+# The number of the last convolution, after all blocks.
+LAST = 18
 
 
 def rounded(channels: float) -> int:
@@ -81,23 +84,37 @@ class MobileNetV2(ShiftNetwork):
         return rounded(1280 * max(1.0, self.width_multiplier))
 
     @nn.compact
-    def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-        """See `FrameNetwork`; endpoints are `features_0` to `features_18`."""
-        clip, rows, options = x.shape[:2], valid.reshape(-1), self.convolution
+    def layers(self) -> dict[str, nn.Module]:
+        """Convolutions, BatchNorms and blocks, by name."""
+        options = self.convolution
         shift = dict(direction=self.shift, div=self.shift_div) if self.shift else None
         block = nn.remat(InvertedResidual, static_argnums=(3,)) if self.remat else InvertedResidual
-        x = Conv2D(rounded(32 * self.width_multiplier), (3, 3), (2, 2), name='features_0_0', **options)(
-            x.reshape(-1, *x.shape[2:]))
-        x = nn.relu6(BatchNorm(name='features_0_1', **self.norm(first=True))(x, rows, train))
-        x = x.reshape(*clip, *x.shape[1:])
-        endpoints = {'features_0': x}
+        first = rounded(32 * self.width_multiplier)
+        layers: dict[str, nn.Module] = {
+            'features_0_0': Conv2D(first, (3, 3), (2, 2), name='features_0_0', **options),
+            'features_0_1': BatchNorm(name='features_0_1', **self.norm(first=True))}
+        index = 1
         for expansion, channels, count, stride in STAGES:
             for i in range(count):
-                name = f'features_{len(endpoints)}'
-                x = block(expansion, rounded(channels * self.width_multiplier), stride if i == 0 else 1, shift,
-                          self.norm(), options, name=name)(x, valid, train)
-                endpoints[name] = x
-        x = Conv2D(self.features, name='features_18_0', **options)(x.reshape(-1, *x.shape[2:]))
-        x = nn.relu6(BatchNorm(name='features_18_1', **self.norm())(x, rows, train))
-        x = endpoints['features_18'] = x.reshape(*clip, *x.shape[1:])
+                name = f'features_{index}'
+                layers[name] = block(expansion, rounded(channels * self.width_multiplier), stride if i == 0 else 1,
+                                     shift, self.norm(), options, name=name)
+                index += 1
+        return layers | {f'features_{LAST}_0': Conv2D(self.features, name=f'features_{LAST}_0', **options),
+                         f'features_{LAST}_1': BatchNorm(name=f'features_{LAST}_1', **self.norm())}
+
+    @nn.nowrap
+    def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoding:
+        """See `FrameNetwork`; endpoints are `features_0` to `features_18`."""
+        clip, rows, layers = x.shape[:2], valid.reshape(-1), self.layers()
+        endpoints = {}
+        for i in range(LAST + 1):
+            name = f'features_{i}'
+            if i in (0, LAST):
+                x = layers[f'{name}_0'](x.reshape(-1, *x.shape[2:]))
+                x = nn.relu6(layers[f'{name}_1'](x, rows, train))
+                x = x.reshape(*clip, *x.shape[1:])
+            else:
+                x = layers[name](x, valid, train)
+            x = endpoints[name] = yield Stage(name, x, valid)
         return x.mean((2, 3)), valid, endpoints

@@ -1,6 +1,8 @@
 """The model: one encoder a stream, a fusion, a head."""
 
-from collections.abc import Mapping
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax
@@ -9,7 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
-from vmmjax.models.tokens import Outputs, Tokens
+from vmmjax.models.stages import Encoded, Stages
+from vmmjax.models.tokens import Fused, Outputs, Tokens
 from vmmjax.ops import FRONT_ENDS, LARGEST, preprocess, valid_frames
 
 Batch = Mapping[str, jax.Array]
@@ -25,17 +28,20 @@ class MultimodalModel(nn.Module):
     Attributes:
       encoders: stream -> `encoder(x, valid, train) -> (Tokens, endpoints)` with an attribute `features`, the length
         of its tokens.
-      fusion: `fusion(tokens, present) -> Fused`.
-      head: `head(fused, train) -> logits`, or None.
+      fusion: `fusion(tokens, present, train) -> Fused`. One that has a method `encode`, which takes every stream's
+        `stages` and gives what their encoders do, drives the encoders itself.
+      head: `head(fused, train) -> logits`, a dict target -> head for several targets, or None.
       normalisation: stream -> a name of `vmmjax.ops.preprocess`.
       debug: whether every batch is looked at for values that normalisation cannot give, which costs time.
+      stream_heads: stream -> a head, or heads by target, that sees that stream's tokens alone; empty for none.
     """
 
     encoders: Mapping[str, nn.Module]
     fusion: nn.Module
-    head: nn.Module | None
+    head: Any
     normalisation: Mapping[str, str]
     debug: bool = False
+    stream_heads: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @nn.nowrap
     def preprocess(self, batch: Batch) -> dict[str, jax.Array]:
@@ -66,7 +72,8 @@ class MultimodalModel(nn.Module):
           train: training mode; needs a `dropout` key and `mutable=['batch_stats']`.
 
         Raises:
-          UserError: where no stream is there, one has integers, or one does not fit its encoder.
+          UserError: where no stream is there, one has integers, or one does not fit its encoder; for a fusion of
+            scores beside heads of streams.
         """
         there = [name for name in self.encoders if name in batch]
         if not there or (self.is_initializing() and len(there) < len(self.encoders)):
@@ -74,6 +81,7 @@ class MultimodalModel(nn.Module):
                             f'{"every" if there else "at least one"} stream of {", ".join(self.encoders)}.')
         rows = batch[there[0]].shape[0]
         mask = batch['mask'] > 0 if 'mask' in batch else jnp.ones(rows, bool)
+        encoded = self._encode({name: self._input(name, batch, mask) for name in there}, train)
         tokens: dict[str, Tokens] = {}
         present: dict[str, jax.Array] = {}
         endpoints: dict[str, jax.Array] = {}
@@ -82,31 +90,58 @@ class MultimodalModel(nn.Module):
                 tokens[name] = Tokens(jnp.zeros((rows, 1, encoder.features)), jnp.zeros((rows, 1), bool))
                 present[name] = jnp.zeros(rows, bool)
                 continue
-            x = batch[name]
-            self._check(name, x)
-            valid = jnp.broadcast_to(mask[:, None], x.shape[:2])
-            for key in (f'valid/{name}', f'{name}_mask'):
-                if key in batch:
-                    valid &= batch[key] > 0
-            if f'present/{name}' in batch:
-                valid &= batch[f'present/{name}'][:, None]
-            # The padding of a text keeps its words: a published network's states there are part of its output.
-            kept = valid.any(1, keepdims=True) if self.normalisation[name] == 'ids' else valid
-            x = jnp.where(kept.reshape(kept.shape + (1,) * (x.ndim - 2)), x, 0)
-            try:
-                tokens[name], found = encoder(x, valid, train)
-            except flax.errors.ScopeParamShapeError as error:
-                raise UserError(f'The stream {name!r} has shape {x.shape}, which the parameters do not fit: '
-                                f'{str(error).partition(" (http")[0]} Is the number of channels right?') from error
+            tokens[name], found = encoded[name]
             # A sound shorter than one of its encoder's patches is as good as absent.
             present[name] = tokens[name].mask.any(1)
             endpoints |= {f'{name}/{key}': value for key, value in found.items()}
             endpoints[f'{name}/tokens'] = tokens[name].x
-        fused = self.fusion(tokens, present)
+        fused = self.fusion(tokens, present, train)
         logits = fused.logits
         if logits is None and self.head is not None:
-            logits = self.head(fused, train)
-        return Outputs(logits, fused.features, endpoints)
+            logits = _scored(self.head, fused, train)
+        if fused.stream_logits and self.stream_heads:
+            raise UserError('A fusion of scores has a head of its own for every stream; leave stream_head empty.')
+        stream_logits = fused.stream_logits or {
+            name: _scored(head, Fused(tokens[name], tokens[name].mean()), train)
+            for name, head in self.stream_heads.items()}
+        each = any(leaf.ndim == 3 for leaf in jax.tree.leaves(logits))
+        return Outputs(logits, fused.features, endpoints, present, stream_logits, fused.tokens.mask if each else None)
+
+    @nn.nowrap
+    def _input(self, name: str, batch: Batch, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What the encoder of a stream sees, and what of it is valid (B, T)."""
+        x = batch[name]
+        self._check(name, x)
+        valid = jnp.broadcast_to(mask[:, None], x.shape[:2])
+        for key in (f'valid/{name}', f'{name}_mask'):
+            if key in batch:
+                valid &= batch[key] > 0
+        if f'present/{name}' in batch:
+            valid &= batch[f'present/{name}'][:, None]
+        # The padding of a text keeps its words: a published network's states there are part of its output.
+        kept = valid.any(1, keepdims=True) if self.normalisation[name] == 'ids' else valid
+        return jnp.where(kept.reshape(kept.shape + (1,) * (x.ndim - 2)), x, 0), valid
+
+    @nn.nowrap
+    def _encode(self, inputs: Mapping[str, tuple[jax.Array, jax.Array]], train: bool) -> dict[str, Encoded]:
+        """What the encoders make of the streams that are there."""
+        if hasattr(self.fusion, 'encode'):
+            encoded: dict[str, Encoded] = self.fusion.encode(
+                {name: self._stages(name, *given, train) for name, given in inputs.items()})
+            return encoded
+        encoded = {}
+        for name, (x, valid) in inputs.items():
+            with _fits(name, x):
+                encoded[name] = self.encoders[name](x, valid, train)
+        return encoded
+
+    @nn.nowrap
+    def _stages(self, name: str, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
+        encoder = self.encoders[name]
+        with _fits(name, x):
+            if hasattr(encoder, 'stages'):
+                return (yield from encoder.stages(x, valid, train))
+            return encoder(x, valid, train)
 
     @nn.nowrap
     def init_stream(self, batch: Batch | int) -> Any:
@@ -174,6 +209,22 @@ class MultimodalModel(nn.Module):
             raise UserError(f'The stream {name!r} has shape {x.shape}, without an axis for rows and one for time.')
         if self.debug and way in LARGEST:
             jax.debug.callback(_check_range, jnp.abs(x).max(), name=name, limit=1.5 * LARGEST[way])
+
+
+def _scored(head: Any, fused: Fused, train: bool) -> Any:
+    if isinstance(head, Mapping):
+        return {target: one(fused, train) for target, one in head.items()}
+    return head(fused, train)
+
+
+@contextlib.contextmanager
+def _fits(name: str, x: jax.Array) -> Iterator[None]:
+    """Says which stream it is whose channels are not those that the parameters were made for."""
+    try:
+        yield
+    except flax.errors.ScopeParamShapeError as error:
+        raise UserError(f'The stream {name!r} has shape {x.shape}, which the parameters do not fit: '
+                        f'{str(error).partition(" (http")[0]} Is the number of channels right?') from error
 
 
 def _check_range(largest: Any, name: str, limit: float) -> None:

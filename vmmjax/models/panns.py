@@ -5,7 +5,7 @@ authors' released code, under its names. A spectrogram is (B, F, M), decibels as
 makes them; SpecAugment, which the authors put after `bn0` in training, is left to the data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from flax import linen as nn
 from vmmjax.errors import UserError
 from vmmjax.models.frames import FROZEN, check_choice
 from vmmjax.models.layers import BatchNorm, Conv2D
+from vmmjax.models.stages import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens, masked_mean
 
 init = nn.initializers.xavier_uniform()
@@ -64,6 +65,9 @@ class ConvBlock(nn.Module):
         return x
 
 
+Body = Generator[Stage, jax.Array, tuple[jax.Array, jax.Array, dict[str, jax.Array]]]
+
+
 class PANN(nn.Module):
     """What all of them have in common: a BatchNorm a mel band, `body`, the mean over bands, the sum of mean and
     maximum over time, a layer.
@@ -101,8 +105,16 @@ class PANN(nn.Module):
         """How often time and frequency are halved."""
         raise NotImplementedError
 
-    def body(self, x: jax.Array, mask: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-        """(B, F, M, 1), `mask` (B, F) -> (B, F', M', C) of no negative values, (B, F'), endpoints."""
+    def blocks(self) -> dict[str, nn.Module]:
+        """What `body` needs, by name; called where modules are made."""
+        raise NotImplementedError
+
+    @nn.nowrap
+    def body(self, layers: dict[str, nn.Module], x: jax.Array, mask: jax.Array, train: bool) -> Body:
+        """(B, F, M, 1), `mask` (B, F) -> (B, F', M', C) of no negative values, (B, F'), endpoints.
+
+        A generator, as `stages`.
+        """
         raise NotImplementedError
 
     @property
@@ -122,7 +134,13 @@ class PANN(nn.Module):
         return block(features, size, depth, self.norm(), self.convolution, name=name)
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[Tokens, dict[str, jax.Array]]:
+    def layers(self) -> dict[str, nn.Module]:
+        """Every layer, by name."""
+        dense = nn.Dense(self.features, kernel_init=init, dtype=self.dtype, param_dtype=self.param_dtype, name='fc1')
+        return self.blocks() | {'bn0': BatchNorm(name='bn0', **self.norm(first=True)),
+                                'dropout': nn.Dropout(self.pool_dropout), 'fc1': dense}
+
+    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoded:
         """Encodes a log-mel spectrogram.
 
         Args:
@@ -138,17 +156,21 @@ class PANN(nn.Module):
         Raises:
           UserError: for a spectrogram of which halving leaves nothing.
         """
+        return run(self.stages(x, valid, train))
+
+    @nn.nowrap
+    def stages(self, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
+        """The same, stopping at every endpoint but the embedding, see `vmmjax.models.stages`."""
         least = 2 ** self.halvings
         if min(x.shape[1:]) < least:
             raise UserError(f'This network takes log-mels (B, F, M) of at least {least} frames and {least} bands, and '
                             f'was given {x.shape}; give longer sound.')
-        x = BatchNorm(name='bn0', **self.norm(first=True))(x, valid, train)
-        endpoints = {'bn0': x}
-        x, mask, found = self.body(x[..., None], valid, train)
+        layers, endpoints = self.layers(), {}
+        x = endpoints['bn0'] = yield Stage('bn0', layers['bn0'](x, valid, train), valid)
+        x, mask, found = yield from self.body(layers, x[..., None], valid, train)
         x = jnp.where(mask[..., None], x.mean(2), 0)
-        x = nn.Dropout(self.pool_dropout, deterministic=not train)(x.max(1) + masked_mean(x, mask))
-        x = nn.relu(nn.Dense(self.features, kernel_init=init, dtype=self.dtype, param_dtype=self.param_dtype,
-                             name='fc1')(x))
+        x = layers['dropout'](x.max(1) + masked_mean(x, mask), deterministic=not train)
+        x = nn.relu(layers['fc1'](x))
         return Tokens(x[:, None], mask.any(1, keepdims=True)), endpoints | found | {'embedding': x}
 
 
@@ -178,13 +200,23 @@ class CNN(PANN):
         """Five, or as many as there are blocks."""
         return min(5, len(self.widths))
 
-    def body(self, x: jax.Array, mask: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+    def blocks(self) -> dict[str, nn.Module]:
+        """See `PANN`."""
+        blocks: dict[str, nn.Module] = {}
+        for i, width in enumerate(self.widths, 1):
+            blocks[f'conv_block{i}'] = self.block(width, self.size, self.depth, f'conv_block{i}')
+            blocks[f'dropout{i}'] = nn.Dropout(self.block_dropout)
+        return blocks
+
+    @nn.nowrap
+    def body(self, layers: dict[str, nn.Module], x: jax.Array, mask: jax.Array, train: bool) -> Body:
         """See `PANN`."""
         endpoints = {}
-        for i, width in enumerate(self.widths, 1):
-            x = self.block(width, self.size, self.depth, f'conv_block{i}')(x, mask, train)
+        for i in range(1, len(self.widths) + 1):
+            name = f'conv_block{i}'
+            x = layers[name](x, mask, train)
             if i <= self.halvings:
                 x, mask = halve(x), halve_mask(mask)
-            endpoints[f'conv_block{i}'] = x
-            x = nn.Dropout(self.block_dropout, deterministic=not train)(x)
+            x = endpoints[name] = yield Stage(name, x, mask)
+            x = layers[f'dropout{i}'](x, deterministic=not train)
         return x, mask, endpoints

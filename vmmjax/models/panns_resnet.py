@@ -7,7 +7,8 @@ from flax import linen as nn
 
 from vmmjax.models.frames import check_choice
 from vmmjax.models.layers import BatchNorm, Conv2D
-from vmmjax.models.panns import PANN, halve, halve_mask, shown
+from vmmjax.models.panns import PANN, Body, halve, halve_mask, shown
+from vmmjax.models.stages import Stage
 
 # Depth -> blocks of layer1 to layer4, and whether a block is a bottleneck of three convolutions.
 RESNETS: dict[int, tuple[tuple[int, int, int, int], bool]] = {
@@ -113,14 +114,25 @@ class AudioResNet(PANN):
         """Five."""
         return 5
 
-    def body(self, x: jax.Array, mask: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+    def blocks(self) -> dict[str, nn.Module]:
         """See `PANN`."""
         counts, bottleneck = RESNETS[self.depth]
-        x, mask = halve(self.block(64, 3, 2, 'conv_block1')(x, mask, train)), halve_mask(mask)
-        endpoints = {'conv_block1': x}
-        x = nn.Dropout(self.block_dropout, deterministic=not train)(x)
-        x, mask, found = AudioLayers(counts, bottleneck, self.residual_dropout, self.remat, self.norm(),
-                                     self.convolution, name='resnet')(x, mask, train)
-        x, mask = nn.Dropout(self.block_dropout, deterministic=not train)(halve(x)), halve_mask(mask)
-        x = endpoints['conv_block_after1'] = self.block(2048, 3, 2, 'conv_block_after1')(x, mask, train)
-        return nn.Dropout(self.block_dropout, deterministic=not train)(x), mask, endpoints | found
+        return {'conv_block1': self.block(64, 3, 2, 'conv_block1'),
+                'resnet': AudioLayers(counts, bottleneck, self.residual_dropout, self.remat, self.norm(),
+                                      self.convolution, name='resnet'),
+                'conv_block_after1': self.block(2048, 3, 2, 'conv_block_after1'),
+                **{f'dropout{i}': nn.Dropout(self.block_dropout) for i in (1, 2, 3)}}
+
+    @nn.nowrap
+    def body(self, layers: dict[str, nn.Module], x: jax.Array, mask: jax.Array, train: bool) -> Body:
+        """See `PANN`; of the residual layers it stops after the last."""
+        x, mask = halve(layers['conv_block1'](x, mask, train)), halve_mask(mask)
+        endpoints = {}
+        x = endpoints['conv_block1'] = yield Stage('conv_block1', x, mask)
+        x = layers['dropout1'](x, deterministic=not train)
+        x, mask, found = layers['resnet'](x, mask, train)
+        x = found['layer4'] = yield Stage('layer4', x, mask)
+        x, mask = layers['dropout2'](halve(x), deterministic=not train), halve_mask(mask)
+        x = layers['conv_block_after1'](x, mask, train)
+        x = endpoints['conv_block_after1'] = yield Stage('conv_block_after1', x, mask)
+        return layers['dropout3'](x, deterministic=not train), mask, endpoints | found

@@ -10,8 +10,9 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from vmmjax.models.frames import ShiftNetwork, check_choice
+from vmmjax.models.frames import Encoding, ShiftNetwork, check_choice, scaled
 from vmmjax.models.layers import BatchNorm, Conv2D, max_pool2d
+from vmmjax.models.stages import Stage
 from vmmjax.models.temporal import NON_LOCAL_MODES, NonLocal, TemporalShift, temporal_pool
 
 # Depth -> blocks of layer1 to layer4, and whether a block is a bottleneck of three convolutions.
@@ -78,6 +79,7 @@ class ResNet(ShiftNetwork):
 
     Attributes:
       depth: 18, 34, 50 or 101.
+      width_multiplier: scales every channel count, rounded to a multiple of 8, at least 8; 1 is the published network.
       shift_place: 'blockres' shifts inside the residual branch (the paper's residual shift), 'block' before both
         branches (the paper's in-place shift). Inside the residual branch, a network with 23 or more blocks in
         layer3 shifts in every second block only.
@@ -89,6 +91,7 @@ class ResNet(ShiftNetwork):
     """
 
     depth: int = 50
+    width_multiplier: float = 1.0
     shift_place: str = 'blockres'
     temporal_pool: bool = False
     non_local: bool = False
@@ -104,8 +107,8 @@ class ResNet(ShiftNetwork):
 
     @property
     def features(self) -> int:
-        """Length of a token: 512, of a network of bottlenecks 2048."""
-        return 2048 if LAYERS[self.depth][1] else 512
+        """Length of a token: 512 at full width, of a network of bottlenecks 2048."""
+        return scaled(512, self.width_multiplier) * (4 if LAYERS[self.depth][1] else 1)
 
     @property
     def looks_ahead(self) -> str | None:
@@ -115,29 +118,45 @@ class ResNet(ShiftNetwork):
         return 'non_local=False' if self.non_local else super().looks_ahead
 
     @nn.compact
-    def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-        """See `FrameNetwork`; endpoints are `conv1` (with BatchNorm and ReLU), `maxpool`, every block as `layer1_0`
-        and every layer as `layer1`.
-        """
-        clip, options = x.shape[:2], self.convolution
+    def layers(self) -> dict[str, nn.Module]:
+        """The first convolution, its BatchNorm and every block, by name."""
+        options = self.convolution
         shift = dict(direction=self.shift, div=self.shift_div) if self.shift else None
         non_local = dict(mode=self.non_local_mode, bias=self.non_local_bias) if self.non_local else None
         counts, bottleneck = LAYERS[self.depth]
         every = 2 if counts[2] >= 23 and self.shift_place == 'blockres' else 1
         block = nn.remat(Block, static_argnums=(3,)) if self.remat else Block
-        x = Conv2D(64, (7, 7), (2, 2), name='conv1', **options)(x.reshape(-1, *x.shape[2:]))
-        x = nn.relu(BatchNorm(name='bn1', **self.norm(first=True))(x, valid.reshape(-1), train))
-        endpoints = {'conv1': x.reshape(*clip, *x.shape[1:])}
-        x = max_pool2d(x, (3, 3), (2, 2), (1, 1), self.form)
-        x = endpoints['maxpool'] = x.reshape(*clip, *x.shape[1:])
+        layers: dict[str, nn.Module] = {
+            'conv1': Conv2D(scaled(64, self.width_multiplier), (7, 7), (2, 2), name='conv1', **options),
+            'bn1': BatchNorm(name='bn1', **self.norm(first=True))}
         for layer, count in enumerate(counts, 1):
+            for i in range(count):
+                name = f'layer{layer}_{i}'
+                layers[name] = block(
+                    features=scaled(32 * 2 ** layer, self.width_multiplier), bottleneck=bottleneck,
+                    stride=2 if layer > 1 and i == 0 else 1,
+                    shift=shift if i % every == 0 else None, shift_place=self.shift_place,
+                    non_local=non_local if (layer, i) in NON_LOCAL else None, norm=self.norm(), options=options,
+                    name=name)
+        return layers
+
+    @nn.nowrap
+    def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoding:
+        """See `FrameNetwork`; endpoints are `conv1` (with BatchNorm and ReLU), `maxpool`, every block as `layer1_0`
+        and every layer as `layer1`.
+        """
+        clip, layers = x.shape[:2], self.layers()
+        x = layers['conv1'](x.reshape(-1, *x.shape[2:]))
+        x = nn.relu(layers['bn1'](x, valid.reshape(-1), train))
+        endpoints = {}
+        x = endpoints['conv1'] = yield Stage('conv1', x.reshape(*clip, *x.shape[1:]), valid)
+        x = max_pool2d(x.reshape(-1, *x.shape[2:]), (3, 3), (2, 2), (1, 1), self.form)
+        x = endpoints['maxpool'] = yield Stage('maxpool', x.reshape(*clip, *x.shape[1:]), valid)
+        for layer, count in enumerate(LAYERS[self.depth][0], 1):
             if layer == 2 and self.temporal_pool:
                 x, valid = temporal_pool(x, valid, self.form)
             for i in range(count):
-                x = block(features=32 * 2 ** layer, bottleneck=bottleneck, stride=2 if layer > 1 and i == 0 else 1,
-                          shift=shift if i % every == 0 else None, shift_place=self.shift_place,
-                          non_local=non_local if (layer, i) in NON_LOCAL else None, norm=self.norm(),
-                          options=options, name=f'layer{layer}_{i}')(x, valid, train)
-                endpoints[f'layer{layer}_{i}'] = x
-            endpoints[f'layer{layer}'] = x
+                name = f'layer{layer}_{i}'
+                x = endpoints[name] = yield Stage(name, layers[name](x, valid, train), valid)
+            x = endpoints[f'layer{layer}'] = yield Stage(f'layer{layer}', x, valid)
         return x.mean((2, 3)), valid, endpoints

@@ -1,5 +1,7 @@
 """What passes between the parts of a model."""
 
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
@@ -42,12 +44,16 @@ class Fused:
     Attributes:
       tokens: what a head classifies, one by one.
       features: float (B, D), one vector a clip; 0 for a row with nothing present.
-      logits: (B, C) from a fusion of scores, None from all others.
+      logits: (B, C) from a fusion of scores, of several targets a dict target -> (B, C); None from all others.
+      stream_logits: stream -> the logits that a fusion of scores has joined, as `logits`; empty from all others.
+      timed: whether the tokens are N equal parts of the clip's window, in order, which a head for each token needs.
     """
 
     tokens: Tokens
     features: jax.Array
-    logits: jax.Array | None = None
+    logits: Any = None
+    stream_logits: dict[str, Any] = flax.struct.field(default_factory=dict)
+    timed: bool = flax.struct.field(pytree_node=False, default=False)
 
 
 @flax.struct.dataclass
@@ -55,12 +61,21 @@ class Outputs:
     """What a model makes of a clip batch.
 
     Attributes:
-      logits: (B, C); None of a model without a head.
+      logits: (B, C); of a head for each token (B, N, C); of a model for several targets a dict target -> these; None
+        of a model without a head.
       features: (B, D), the clip's embedding before the head.
       endpoints: `<stream>/<endpoint>` -> every named intermediate of every encoder that ran, and its tokens
         (B, N, D) as `<stream>/tokens`.
+      present: stream -> bool (B,), where it has something to say: neither absent nor padding.
+      stream_logits: stream -> what a head of its own makes of that stream alone, as `logits`, zero where it is not
+        present; empty of a model without such heads.
+      mask: bool (B, N), which tokens of (B, N, C) logits stand for something; token i is the i-th of N equal parts of
+        the clip's window. None where logits are of the whole clip.
     """
 
-    logits: jax.Array | None
+    logits: Any
     features: jax.Array
     endpoints: dict[str, jax.Array]
+    present: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
+    stream_logits: dict[str, Any] = flax.struct.field(default_factory=dict)
+    mask: jax.Array | None = None

@@ -90,6 +90,9 @@ class Block(nn.Module):
       layer_norm_eps: added to the variance.
       hidden_act: a key of `ACTIVATIONS`.
       dropout: rate on the attention's weights and on what each part adds.
+      shared: axes of (B, N, D) along which the same is dropped of what a part adds, and the attention's weights are
+        left alone: with 1 all tokens of a row lose the same units; with 1 and 2 the row loses the part (stochastic
+        depth: Huang et al. 2016).
       dtype: computations; normalisation and softmax are float32 at least.
       param_dtype: parameters.
     """
@@ -100,6 +103,7 @@ class Block(nn.Module):
     layer_norm_eps: float = 1e-12
     hidden_act: str = 'gelu'
     dropout: float = 0.0
+    shared: Sequence[int] = ()
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -108,9 +112,10 @@ class Block(nn.Module):
         """(B, N, D) and the mask of `attend` -> (B, N, D)."""
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
         dense = dict(kernel_init=published_init, **dtypes)
-        dropout = nn.Dropout(self.dropout, deterministic=not train)
+        dropout = nn.Dropout(self.dropout, self.shared, deterministic=not train)
         activation = find(self.hidden_act, ACTIVATIONS, 'hidden_act')
-        attention = Attention(self.num_attention_heads, self.dropout, name='attention', **dtypes)
+        attention = Attention(self.num_attention_heads, 0.0 if self.shared else self.dropout, name='attention',
+                              **dtypes)
         intermediate = nn.Dense(self.intermediate_size, name='intermediate', **dense)
         output = nn.Dense(x.shape[-1], name='output', **dense)
         norms = [layer_norm(self.layer_norm_eps, name=name, **dtypes) for name in ('attention_norm', 'output_norm')]

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
-from vmmjax.models.frames import FrameNetwork
+from vmmjax.models.frames import Encoding, FrameNetwork, scaled
 from vmmjax.models.layers import BatchNorm, Conv2D, max_pool2d
+from vmmjax.models.stages import Stage
 
 # Channels of the 3x3 convolutions; a pool closes each stage.
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -29,20 +30,43 @@ class VGG16(FrameNetwork):
     224 x 224. Any size from 32 x 32 will do: positions are averaged to 7 x 7.
 
     Attributes:
+      width_multiplier: scales every channel count and the hidden layers, rounded to a multiple of 8, at least 8; 1 is
+        the published network.
       batch_norm: whether a BatchNorm follows every convolution.
       dropout: rate between the two hidden layers; torchvision has the same again before the head.
     """
 
+    width_multiplier: float = 1.0
     batch_norm: bool = False
     dropout: float = 0.5
 
     @property
     def features(self) -> int:
-        """Length of a token."""
-        return 4096
+        """Length of a token: 4096 at full width."""
+        return scaled(4096, self.width_multiplier)
 
     @nn.compact
-    def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+    def layers(self) -> tuple[list[list[list[nn.Module]]], list[nn.Dense], nn.Dropout]:
+        """Of every stage each convolution, with its BatchNorm where it has one; the hidden layers; the dropout."""
+        stages, index = [], 0
+        for widths in STAGES:
+            stage = []
+            for width in widths:
+                parts: list[nn.Module] = [
+                    Conv2D(scaled(width, self.width_multiplier), (3, 3), use_bias=True, name=f'features_{index}',
+                           **self.convolution)]
+                if self.batch_norm:
+                    parts.append(BatchNorm(name=f'features_{index + 1}', **self.norm(first=index == 0)))
+                stage.append(parts)
+                index += 3 if self.batch_norm else 2
+            stages.append(stage)
+            index += 1
+        dense = dict(kernel_init=nn.initializers.normal(0.01), dtype=self.dtype, param_dtype=self.param_dtype)
+        hidden = [nn.Dense(self.features, name=f'classifier_{i}', **dense) for i in (0, 3)]
+        return stages, hidden, nn.Dropout(self.dropout)
+
+    @nn.nowrap
+    def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoding:
         """See `FrameNetwork`; endpoints are `pool1` to `pool5` (B, T, H', W', C') and `classifier_0` (B, T, 4096).
 
         Raises:
@@ -52,21 +76,18 @@ class VGG16(FrameNetwork):
         if min(x.shape[2:4]) < 32:
             raise UserError(f'VGG16 halves a picture five times and was given {x.shape[2]} x {x.shape[3]}; '
                             f'give 32 x 32 or more.')
-        x, endpoints, index = x.reshape(-1, *x.shape[2:]), {}, 0
-        for stage, widths in enumerate(STAGES, 1):
-            for width in widths:
-                x = Conv2D(width, (3, 3), use_bias=True, name=f'features_{index}', **self.convolution)(x)
-                if self.batch_norm:
-                    x = BatchNorm(name=f'features_{index + 1}', **self.norm(first=index == 0))(
-                        x, valid.reshape(-1), train)
+        stages, (first, second), dropout = self.layers()
+        endpoints = {}
+        for i, stage in enumerate(stages, 1):
+            x = x.reshape(-1, *x.shape[2:])
+            for convolution, *norms in stage:
+                x = convolution(x)
+                for norm in norms:
+                    x = norm(x, valid.reshape(-1), train)
                 x = nn.relu(x)
-                index += 3 if self.batch_norm else 2
             x = max_pool2d(x, (2, 2), (2, 2), form=self.form)
-            endpoints[f'pool{stage}'] = x.reshape(*clip, *x.shape[1:])
-            index += 1
+            x = endpoints[f'pool{i}'] = yield Stage(f'pool{i}', x.reshape(*clip, *x.shape[1:]), valid)
         # Flattened channels first, as the published weights expect it.
-        x = jnp.moveaxis(adaptive_average(x, 7), -1, 1).reshape(*clip, -1)
-        dense = dict(kernel_init=nn.initializers.normal(0.01), dtype=self.dtype, param_dtype=self.param_dtype)
-        x = endpoints['classifier_0'] = nn.relu(nn.Dense(4096, name='classifier_0', **dense)(x))
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.relu(nn.Dense(4096, name='classifier_3', **dense)(x)), valid, endpoints
+        x = jnp.moveaxis(adaptive_average(x.reshape(-1, *x.shape[2:]), 7), -1, 1).reshape(*clip, -1)
+        x = endpoints['classifier_0'] = yield Stage('classifier_0', nn.relu(first(x)), valid)
+        return nn.relu(second(dropout(x, deterministic=not train))), valid, endpoints

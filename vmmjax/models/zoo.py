@@ -14,8 +14,8 @@ from vmmjax.errors import UserError, did_you_mean
 from vmmjax.models.ast import AST
 from vmmjax.models.audio import Conv2DAudio
 from vmmjax.models.bert import Bert
-from vmmjax.models.fusion import FUSIONS
-from vmmjax.models.heads import Consensus
+from vmmjax.models.fusion import FUSIONS, Hierarchical
+from vmmjax.models.heads import Consensus, PerToken
 from vmmjax.models.i3d import I3D
 from vmmjax.models.mobilenet import MobileNetV2
 from vmmjax.models.multimodal import MultimodalModel
@@ -91,25 +91,27 @@ MODELS: dict[str, Entry] = {
                          'rgb', {'rgb': 'signed'}, 400, 0.0),
 }
 ENCODERS: dict[str, Callable[..., nn.Module]] = {name: entry.encoder for name, entry in MODELS.items()}
-HEADS: dict[str, Any] = {'consensus': Consensus}
+HEADS: dict[str, Any] = {'consensus': Consensus, 'per_token': PerToken}
 
 
-def create(config: Mapping[str, Any], num_classes: int, dtype: Any = jnp.float32,
+def create(config: Mapping[str, Any], num_classes: int | Mapping[str, int], dtype: Any = jnp.float32,
            param_dtype: Any = jnp.float32) -> MultimodalModel:
     """The model of `config.model`.
 
     Args:
-      config: `encoders`: stream -> name and options; `fusion` and `head`: name and options; `preprocess`: stream ->
+      config: `encoders`: stream -> name and options; `fusion` and `head`: name and options, an empty head for none;
+        `stream_head`: of a head that every stream has of its own, empty or missing for none; `preprocess`: stream ->
         name; `debug`: see `MultimodalModel`. Streams are taken in alphabetical order, so that parameters do not
         depend on how a config is written.
-      num_classes: classes of the head, or of a fusion of scores in its place; 0 for none.
+      num_classes: classes of the head, or of a fusion of scores in its place; 0 for none. For several targets at
+        once the classes of each by its name: every one has a head of its own.
       dtype: in which everything is computed.
       param_dtype: of the encoders' parameters.
 
     Raises:
       UserError: for an unknown name or key (it names the nearest right one), or a stream without preprocessing.
     """
-    known = ('encoders', 'fusion', 'head', 'preprocess', 'debug')
+    known = ('encoders', 'fusion', 'head', 'stream_head', 'preprocess', 'debug')
     for key in config:
         if key not in known:
             raise UserError(f'config.model takes no key {key!r}: {did_you_mean(key, known)}.')
@@ -122,21 +124,45 @@ def create(config: Mapping[str, Any], num_classes: int, dtype: Any = jnp.float32
                         f'{name!r} is in one alone; ways to preprocess: {", ".join(sorted(PREPROCESS))}.')
     for name in normalisation.values():
         registry.find(name, PREPROCESS, 'preprocess')
-    head = registry.build(config['head'], HEADS, 'head', num_classes=num_classes, dtype=dtype) if num_classes else None
     # A user's own encoder need not know `param_dtype` as long as nobody asks for another.
     dtypes = dict(dtype=dtype) if param_dtype == jnp.float32 else dict(dtype=dtype, param_dtype=param_dtype)
-    return MultimodalModel(
-        encoders={name: registry.build(config['encoders'][name], ENCODERS, 'encoder', **dtypes) for name in streams},
-        fusion=_fusion(config['fusion'], num_classes, streams=tuple(streams), dtype=dtype),
-        head=head, normalisation=normalisation, debug=bool(config.get('debug')))
+    encoders = {name: registry.build(config['encoders'][name], ENCODERS, 'encoder', **dtypes) for name in streams}
+    fusion = _fusion(config['fusion'], num_classes, streams=tuple(streams), dtype=dtype)
+    for name in (fusion.endpoints or ()) if isinstance(fusion, Hierarchical) else ():
+        if name in encoders and not hasattr(encoders[name], 'stages'):
+            able = [each for each, entry in sorted(MODELS.items()) if hasattr(entry.encoder(), 'stages')]
+            raise UserError(f'The encoder {config["encoders"][name]["name"]!r} of the stream {name!r} cannot be '
+                            f'stopped at endpoints, and these can: {", ".join(able)}.')
+    heads = {name: _head(config.get('stream_head'), num_classes, dtype) for name in streams}
+    return MultimodalModel(encoders=encoders, fusion=fusion, head=_head(config['head'], num_classes, dtype),
+                           normalisation=normalisation, debug=bool(config.get('debug')),
+                           stream_heads={name: head for name, head in heads.items() if head is not None})
 
 
-def _fusion(config: Mapping[str, Any], num_classes: int, **given: Any) -> nn.Module:
-    # A fusion of scores has heads of its own, a user's too.
+def _head(config: Mapping[str, Any] | None, num_classes: int | Mapping[str, int], dtype: Any) -> Any:
+    if not config or not num_classes:
+        return None
+    if isinstance(num_classes, Mapping):
+        return {target: _head(config, count, dtype) for target, count in num_classes.items()}
+    return registry.build(config, HEADS, 'head', num_classes=num_classes, dtype=dtype)
+
+
+def _fusion(config: Mapping[str, Any], num_classes: int | Mapping[str, int], **given: Any) -> nn.Module:
+    options = dict(config)
     factory = registry.find(config['name'], FUSIONS, 'fusion') if 'name' in config else None
-    if factory is not None and 'num_classes' in inspect.signature(factory).parameters:
-        given['num_classes'] = num_classes
-    return registry.build(config, FUSIONS, 'fusion', **given)
+    accepted = inspect.signature(factory).parameters if factory is not None else {}
+    # Some fuse by another fusion, and one of scores has heads of its own; a user's may, too.
+    inner: dict[str, Any] = {}
+    if 'join' in accepted:
+        if 'join' not in config:
+            raise UserError(f"The fusion {config['name']!r} needs another one at its end: join=dict(name='concat').")
+        inner['join'] = _fusion(options.pop('join'), num_classes, **given)
+        if isinstance(inner['join'], Hierarchical):
+            raise UserError(f"The fusion 'hierarchical' drives the encoders and cannot be the join of "
+                            f'{config["name"]!r}; make it the outer one.')
+    if 'num_classes' in accepted:
+        inner['num_classes'] = num_classes
+    return registry.build(options, FUSIONS, 'fusion', **given, **inner)
 
 
 def create_model(name: str, *, num_classes: int | None = None, stream: str | None = None,

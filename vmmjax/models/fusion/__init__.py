@@ -1,9 +1,11 @@
-"""Several streams become one. A fusion is `(tokens, present) -> Fused`; its streams are fixed when it is built."""
+"""Several streams become one: `fusion(tokens, present, train) -> Fused`. Its streams are fixed when it is built."""
 
 from typing import Any
 
 from vmmjax.models.fusion.attention import CrossAttention, NonLocalGate
 from vmmjax.models.fusion.gates import FiLM, Gated
+from vmmjax.models.fusion.hierarchical import Hierarchical
+from vmmjax.models.fusion.moments import OverTime
 from vmmjax.models.fusion.scores import Scores
 from vmmjax.models.fusion.simple import Concat, Sum, TanhConcat, WeightedAverage
 from vmmjax.models.fusion.streams import Fusion
@@ -16,9 +18,11 @@ FUSIONS: dict[str, Any] = {
     'cross_attention': CrossAttention,
     'film': FiLM,
     'gated': Gated,
+    'hierarchical': Hierarchical,
     'low_rank_tensor': LowRankTensorFusion,
     'multiplicative': Multiplicative,
     'non_local': NonLocalGate,
+    'over_time': OverTime,
     'scores': Scores,
     'sum': Sum,
     'tanh_concat': TanhConcat,
@@ -27,6 +31,6 @@ FUSIONS: dict[str, Any] = {
     'weighted_average': WeightedAverage,
 }
 
-__all__ = ['FUSIONS', 'Bottleneck', 'Concat', 'CrossAttention', 'FiLM', 'Fusion', 'Gated', 'LowRankTensorFusion',
-           'Multiplicative', 'NonLocalGate', 'Scores', 'Sum', 'TanhConcat', 'TensorFusion', 'Transformer',
-           'WeightedAverage']
+__all__ = ['FUSIONS', 'Bottleneck', 'Concat', 'CrossAttention', 'FiLM', 'Fusion', 'Gated', 'Hierarchical',
+           'LowRankTensorFusion', 'Multiplicative', 'NonLocalGate', 'OverTime', 'Scores', 'Sum', 'TanhConcat',
+           'TensorFusion', 'Transformer', 'WeightedAverage']

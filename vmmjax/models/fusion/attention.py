@@ -15,6 +15,8 @@ from vmmjax.models.tokens import Fused, Tokens, masked_mean
 from vmmjax.models.transformer import attend, heads, layer_norm, published_init
 
 LAYER_NORM_EPS = 1e-6
+# Axes of (B, N, D) along which dropout drops the same: that of the tokens.
+SHARED = (1,)
 
 
 def time_code(count: int, features: int) -> np.ndarray:
@@ -40,11 +42,14 @@ class TokenFusion(Fusion):
       features: D, the length of a token in the fusion.
       num_hidden_layers: how many times tokens look at each other.
       num_attention_heads: heads, which share D.
+      dropout: rate on what each part of a layer adds. All tokens of a row lose the same units, so that what is drawn
+        does not depend on how many tokens an absent stream has.
     """
 
     features: int = 256
     num_hidden_layers: int = 2
     num_attention_heads: int = 4
+    dropout: float = 0.0
 
     def embed(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
         """`W_m x + b_m + time_code` of every token x of every stream m; b_m tells the streams apart.
@@ -74,10 +79,11 @@ class CrossAttention(TokenFusion):
     crossmodal block of Tsai et al. 2019 (MulT) with one attention over all other streams instead of one for each.
     At the end every stream is the normalised mean of its tokens; the head scores each and averages over those present.
     An absent stream is not looked at; a stream alone has nothing to look at and goes through the perceptrons only.
+    In training both sums add what `dropout` leaves (0.1 in that paper).
     """
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """Fuses tokens (B, N, D_m) of each stream; `present` (B,) bool says in which rows a stream is there.
 
         Raises:
@@ -94,8 +100,8 @@ class CrossAttention(TokenFusion):
                 others = [other for other in self.streams if other != name]
                 context = jnp.concatenate([normed[other] for other in others], 1)
                 mask = jnp.concatenate([streams[other].mask for other in others], 1)
-                layer = CrossLayer(self.num_attention_heads, self.dtype, name=f'layer_{i}_{name}')
-                updated[name] = Tokens(layer(streams[name].x, normed[name], context, mask), streams[name].mask)
+                layer = CrossLayer(self.num_attention_heads, self.dropout, self.dtype, name=f'layer_{i}_{name}')
+                updated[name] = Tokens(layer(streams[name].x, normed[name], context, mask, train), streams[name].mask)
             streams = updated
         means = [self._norm(f'norm_{name}')(streams[name].mean()) for name in self.streams]
         return self.per_stream(jnp.stack(means, 1), self.there(present))
@@ -109,25 +115,29 @@ class CrossLayer(nn.Module):
 
     Attributes:
       num_attention_heads: heads.
+      dropout: see `TokenFusion`.
       dtype: computations.
     """
 
     num_attention_heads: int
+    dropout: float
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, normed: jax.Array, context: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, normed: jax.Array, context: jax.Array, mask: jax.Array,
+                 train: bool) -> jax.Array:
         """Tokens (B, N, D), the same normalised, the others' (B, M, D) and which of those count (B, M) -> (B, N, D)."""
         features = x.shape[-1]
+        dropout = nn.Dropout(self.dropout, SHARED, deterministic=not train)
         dense = functools.partial(nn.Dense, kernel_init=published_init, dtype=self.dtype)
 
         def split(name: str, y: jax.Array) -> jax.Array:
             return dense(features, use_bias=False, name=name)(y).reshape(*y.shape[:2], self.num_attention_heads, -1)
 
         y = attend(split('query', normed), split('key', context), split('value', context), mask, kept)
-        x += dense(features, use_bias=False, name='output')(y.reshape(x.shape))
+        x += dropout(dense(features, use_bias=False, name='output')(y.reshape(x.shape)))
         y = dense(4 * features, name='intermediate')(layer_norm(LAYER_NORM_EPS, dtype=self.dtype, name='norm')(x))
-        return x + dense(features, name='perceptron')(nn.gelu(y, approximate=False))
+        return x + dropout(dense(features, name='perceptron')(nn.gelu(y, approximate=False)))
 
 
 class NonLocalGate(Fusion):
@@ -148,7 +158,7 @@ class NonLocalGate(Fusion):
     absent: str = 'learned'
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """See `CrossAttention`.
 
         Raises:

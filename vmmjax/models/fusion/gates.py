@@ -27,7 +27,7 @@ class Gated(Fusion):
     absent: str = 'learned'
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """Fuses tokens (B, N, D_m) of each stream; `present` (B,) bool says in which rows a stream is there."""
         def dense(name: str, x: jax.Array) -> jax.Array:
             return nn.Dense(self.features, use_bias=False, dtype=self.dtype, name=name)(x)
@@ -59,7 +59,7 @@ class FiLM(Fusion):
     features: int = 256
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """See `Gated`."""
         there = self.there(present)
         projected = project(self, tokens, self.features)

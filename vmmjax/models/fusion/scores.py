@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,18 +26,20 @@ class Scores(Fusion):
 
     Attributes:
       combine: `sum`, `probability` or `weighted`.
-      num_classes: C; 0 for no heads.
+      num_classes: C; 0 for no heads. For several targets the classes of each: every stream has a head for each.
+      dropout: rate on the tokens that a head sees.
     """
 
     combine: str = 'sum'
-    num_classes: int = 0
+    num_classes: int | Mapping[str, int] = 0
+    dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """Fuses tokens (B, N, D_m) of each stream; `present` (B,) bool says in which rows a stream is there.
 
         Returns:
-          `logits` float32 (B, C), zero for a row with nothing present.
+          `logits` float32 (B, C), zero for a row with nothing present, and those of every stream.
 
         Raises:
           UserError: for an unknown way to combine.
@@ -47,28 +50,34 @@ class Scores(Fusion):
         combine = find(self.combine, _COMBINE, 'way to combine scores')
         if not self.num_classes:
             return fused
-        logits = []
+        weights = self.average_weights(there, None) if self.combine == 'weighted' else there
+
+        def scores(name: str, classes: int, suffix: str = '') -> jax.Array:
+            head = Consensus(classes, self.dropout, dtype=self.dtype, name=f'head_{name}{suffix}')
+            return head(Fused(tokens[name], tokens[name].mean()), train)
+
+        def joined(*logits: jax.Array) -> jax.Array:
+            return jnp.where(anything[:, None], combine(jnp.stack(logits, 1), weights), 0)
+
+        each: dict[str, Any] = {}
         for name in self.streams:
-            head = Consensus(self.num_classes, dropout=0.0, dtype=self.dtype, name=f'head_{name}')
-            logits.append(head(Fused(tokens[name], tokens[name].mean()), False))
-        joined = combine(self, jnp.stack(logits, 1), there)
-        return dataclasses.replace(fused, logits=jnp.where(anything[:, None], joined, 0))
+            if isinstance(self.num_classes, Mapping):
+                each[name] = {target: scores(name, classes, f'_{target}')
+                              for target, classes in self.num_classes.items()}
+            else:
+                each[name] = scores(name, self.num_classes)
+        return dataclasses.replace(fused, logits=jax.tree.map(joined, *each.values()), stream_logits=each)
 
 
-def _sum(fusion: Fusion, logits: jax.Array, there: jax.Array) -> jax.Array:
-    return (logits * there[..., None]).sum(1)
+def _sum(logits: jax.Array, weights: jax.Array) -> jax.Array:
+    return (logits * weights[..., None]).sum(1)
 
 
-def _probability(fusion: Fusion, logits: jax.Array, there: jax.Array) -> jax.Array:
+def _probability(logits: jax.Array, there: jax.Array) -> jax.Array:
     counts = counted(there)[..., None]
     total = nn.logsumexp(nn.log_softmax(logits), axis=1, where=counts)
     return total - jnp.log(counts.sum(1))
 
 
-def _weighted(fusion: Fusion, logits: jax.Array, there: jax.Array) -> jax.Array:
-    weights = fusion.average_weights(there, None)
-    return (logits * weights[..., None]).sum(1)
-
-
-_COMBINE: dict[str, Callable[[Fusion, jax.Array, jax.Array], jax.Array]] = {
-    'sum': _sum, 'probability': _probability, 'weighted': _weighted}
+_COMBINE: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    'sum': _sum, 'probability': _probability, 'weighted': _sum}

@@ -22,11 +22,11 @@ class Concat(Fusion):
     absent: str = 'learned'
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """Fuses tokens (B, N, D_m) of each stream; `present` (B,) bool says in which rows a stream is there."""
         if len(self.streams) == 1:
             only = tokens[self.streams[0]]
-            return Fused(only, only.mean())
+            return Fused(only, only.mean(), timed=True)
         return single(jnp.concatenate(self.vectors(tokens, present, self.absent), -1), self.there(present).any(-1))
 
 
@@ -42,7 +42,7 @@ class TanhConcat(Fusion):
     absent: str = 'learned'
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """See `Concat`."""
         parts = [nn.tanh(nn.Dense(self.features, use_bias=False, dtype=self.dtype, name=f'project_{name}')(vector))
                  for name, vector in zip(self.streams, self.vectors(tokens, present, self.absent), strict=True)]
@@ -60,7 +60,7 @@ class Sum(Fusion):
     features: int = 256
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """See `Concat`."""
         there = self.there(present)
         return single((project(self, tokens, self.features) * there[..., None]).sum(1), there.any(-1))
@@ -78,7 +78,7 @@ class WeightedAverage(Fusion):
     weights: Mapping[str, float] | None = None
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """See `Concat`."""
         there = self.there(present)
         weights = self.average_weights(there, self.weights)

@@ -33,7 +33,9 @@ def counted(there: jax.Array) -> jax.Array:
 
 
 class Fusion(nn.Module):
-    """Several streams become one: `fusion(tokens, present) -> Fused`, and nothing depends on what an absent one holds.
+    """Several streams become one: `fusion(tokens, present, train) -> Fused`.
+
+    Nothing depends on what an absent stream holds, or on whether it is in the batch at all.
 
     In the formulas h_m is the mean of the valid tokens of stream m, p_m is 1 where it is present and 0 elsewhere.
 

@@ -29,7 +29,7 @@ class TensorFusion(Fusion):
     features: int = 16
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """Fuses tokens (B, N, D_m) of each stream; `present` (B,) bool says in which rows a stream is there."""
         there = self.there(present)
         projected = project(self, tokens, self.features) * there[..., None]
@@ -54,7 +54,7 @@ class LowRankTensorFusion(Fusion):
     rank: int = 4
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """See `TensorFusion`."""
         product = jnp.ones((1, self.rank, self.features), self.dtype)
         for name, vector in zip(self.streams, self.vectors(tokens, present, 'zero'), strict=True):
@@ -83,7 +83,7 @@ class Multiplicative(Fusion):
     absent: str = 'learned'
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """See `TensorFusion`.
 
         Raises:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vmmjax.models.fusion.attention import LAYER_NORM_EPS, TokenFusion
+from vmmjax.models.fusion.attention import LAYER_NORM_EPS, SHARED, TokenFusion
 from vmmjax.models.fusion.streams import counted, single
 from vmmjax.models.tokens import Fused, Tokens
 from vmmjax.models.transformer import Block, Encoder, layer_norm, published_init
@@ -22,14 +22,15 @@ class Transformer(TokenFusion):
     """
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """Fuses tokens (B, N, D_m) of each stream; `present` (B,) bool says in which rows a stream is there."""
         anything = self.there(present).any(-1)
         cls = Tokens(learned(self, 'cls', 1, len(anything)), anything[:, None])
         every = [cls, *self.embed(tokens).values()]
-        encoder = Encoder(self.num_hidden_layers, False, block_options(self), name='encoder')
+        options = block_options(self) | dict(dropout=self.dropout, shared=SHARED)
+        encoder = Encoder(self.num_hidden_layers, False, options, name='encoder')
         mask = jnp.concatenate([some.mask for some in every], 1)
-        x, _ = encoder(jnp.concatenate([some.x for some in every], 1), mask, False)
+        x, _ = encoder(jnp.concatenate([some.x for some in every], 1), mask, train)
         norm = layer_norm(LAYER_NORM_EPS, dtype=self.dtype, name='norm')
         return single(norm(x[:, 0]), anything)
 
@@ -43,6 +44,9 @@ class Bottleneck(TokenFusion):
     have made, so that what one stream knows reaches another one layer later. At the end every stream is the LayerNorm
     of its c_m; the head scores each and averages over those present.
 
+    In training a row's streams lose parts of blocks at random (stochastic depth): the last block's attention and
+    perceptron with the probability `dropout` (0.3 in the paper), the first's never, those between in proportion.
+
     Attributes:
       fusion_layer: the first layer with a bottleneck; 0 is the first of all, `num_hidden_layers` none.
       num_bottlenecks: tokens of z.
@@ -52,7 +56,7 @@ class Bottleneck(TokenFusion):
     num_bottlenecks: int = 4
 
     @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array]) -> Fused:
+    def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """See `Transformer`."""
         there = self.there(present)
         rows = len(there)
@@ -64,14 +68,15 @@ class Bottleneck(TokenFusion):
         for i in range(self.num_hidden_layers):
             if i == self.fusion_layer:
                 bottleneck = learned(self, 'bottleneck', self.num_bottlenecks, rows)
+            rate = self.dropout * i / max(1, self.num_hidden_layers - 1)
             copies = []
             for name in self.streams:
-                block = Block(name=f'layer_{i}_{name}', **block_options(self))
+                block = Block(name=f'layer_{i}_{name}', dropout=rate, shared=(1, 2), **block_options(self))
                 if i < self.fusion_layer:
-                    x[name] = block(x[name], mask[name], False)
+                    x[name] = block(x[name], mask[name], train)
                 else:
                     both = jnp.pad(mask[name], ((0, 0), (0, self.num_bottlenecks)), constant_values=True)
-                    y = block(jnp.concatenate([x[name], bottleneck], 1), both, False)
+                    y = block(jnp.concatenate([x[name], bottleneck], 1), both, train)
                     x[name], copy = jnp.split(y, [x[name].shape[1]], 1)
                     copies.append(copy)
             if copies:
