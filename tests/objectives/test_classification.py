@@ -63,7 +63,55 @@ def test_nothing_to_learn_from_gives_zero_and_zero_gradients():
     assert gradient == 0
 
 
+def test_rare_classes_weigh_more_where_asked_for():
+    codes = np.array([0, 0, 0, 1, 2, 2, -1])
+    objective = objectives.create(dict(name='classification', class_weights='balanced'), 'label', {'label': codes})
+    target = np.array([0, 1, 2, -1])
+    loss = evaluate(objective, [1, 1, 1, 1], target)(jnp.ones(()))
+    weights = 6 / (3 * np.array([3, 1, 2]))
+    each = reference(LOGITS[:3], target[:3], 0.0)
+    np.testing.assert_allclose(objectives.total(loss), (weights * each).sum() / weights.sum(), rtol=1e-5)
+    hits = LOGITS[:3].argmax(-1) == target[:3]
+    np.testing.assert_allclose(objectives.mean_of(loss.metrics['accuracy']), hits.mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize('gamma', [0.5, 2.0])
+def test_the_focal_loss_looks_away_from_what_is_told(gamma):
+    target = np.array([0, 2, 1, 1])
+    objective = objectives.create(dict(name='classification', gamma=gamma), 'label')
+    loss = evaluate(objective, [1] * 4, target)
+    p = np.exp(-reference(LOGITS, target, 0.0))
+    np.testing.assert_allclose(objectives.total(loss(jnp.ones(()))), (-(1 - p) ** gamma * np.log(p)).mean(), rtol=1e-5)
+    # Where a class is certain, too.
+    assert np.isfinite(jax.grad(lambda scale: objectives.total(loss(scale)))(jnp.float32(1e4)))
+
+
+def test_several_targets_add_their_losses():
+    target = {'word': np.array([0, 1, 2, -1]), 'digit': np.array([1, 0, 0, 1])}
+
+    def apply(variables, batch, **_):
+        return SimpleNamespace(logits={'word': jnp.asarray(LOGITS), 'digit': jnp.asarray(LOGITS[::-1])}), {}
+
+    batch = {'mask': jnp.asarray([1, 1, 1, 1.]), **{f'target/{name}': jnp.asarray(x) for name, x in target.items()}}
+    loss = objectives.create(dict(name='classification'), ('word', 'digit'))(apply, {}, {}, batch, jax.random.key(0))
+    word = reference(LOGITS[:3], target['word'][:3], 0.0).mean()
+    digit = reference(LOGITS[::-1], target['digit'], 0.0).mean()
+    np.testing.assert_allclose(objectives.total(loss), word + digit, rtol=1e-5)
+    np.testing.assert_allclose(objectives.mean_of(loss.terms['loss_word']), word, rtol=1e-5)
+    right = (LOGITS.argmax(1) == target['word']) & (LOGITS[::-1].argmax(1) == target['digit'])
+    np.testing.assert_allclose(objectives.mean_of(loss.metrics['all_right']), right[:3].mean(), rtol=1e-6)
+
+
+def test_weights_by_class_need_the_targets_of_training():
+    objective = objectives.create(dict(name='classification', class_weights='balanced'), 'label')
+    with pytest.raises(UserError, match='training split'):
+        evaluate(objective, [1] * 4, [0] * 4)(jnp.ones(()))
+
+
 @pytest.mark.parametrize(('task', 'message'), [
+    (dict(name='classification', class_weights='balance'), "did you mean 'balanced'"),
+    (dict(name='classification', gamma=-1.0), 'at least 0'),
+    (dict(name='classification', training=1), "no option 'training'"),
     (dict(name='clasification'), "no task 'clasification': did you mean 'classification'"),
     (dict(name='classification', smoothing=0.1), "no option 'smoothing': did you mean 'label_smoothing'"),
     (dict(label_smoothing=0.1), 'has no name'),

@@ -29,6 +29,11 @@ def test_a_converted_network_keeps_its_published_view(tmp_path):
     assert runs.read(tiny.save_run(tmp_path / 'run')) == (tiny.CLASSES, None)
 
 
+def test_what_names_no_class_is_refused(tmp_path):
+    with pytest.raises(UserError, match='has the task regression of label'):
+        runs.read(tiny.save_run(tmp_path / 'numbers', task='regression'))
+
+
 def test_what_cannot_be_repeated_on_a_file_is_refused(tmp_path):
     with pytest.raises(UserError, match='sees a region'):
         runs.read(tiny.save_run(tmp_path / 'region', frames=4, size=24, region=(0.0, 0.5, 1.0, 1.0)))

@@ -38,11 +38,11 @@ def network(**changes):
     return model, {'params': jax.tree.map(lambda leaf: 4 * leaf, variables['params'])}
 
 
-def save_run(folder, store='', **stream):
+def save_run(folder, store='', task='classification', **stream):
     """The folder of a run on pictures alone, as `vmmjax train` leaves it."""
     _, variables = network()
     config = configs.defaults()
-    config.model, config.data.store = CONFIG, str(store)
+    config.model, config.data.store, config.task = CONFIG, str(store), dict(name=task)
     config.data.window.seconds = 0.8
     config.data.streams = dict(rgb=dict(modality='rgb', **stream)) if stream else {}
     checkpoints = Checkpoints(folder)

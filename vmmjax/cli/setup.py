@@ -7,16 +7,17 @@ import jax.numpy as jnp
 
 from vmmjax import models
 from vmmjax.cli.cache import keep_compiled
+from vmmjax.data.folds import folded
 from vmmjax.data.pipeline import Pipeline
 from vmmjax.data.store import Store
-from vmmjax.evaluation import metrics
+from vmmjax.evaluation import tasks
 from vmmjax.training import sharding
 from vmmjax.training.state import TrainState
 from vmmjax.training.step import make_eval_step
 
 
 class Run:
-    """The parts of a run that follow from its config: store, class names, mesh, model."""
+    """The parts of a run that follow from its config: store, task, class names, mesh, model."""
 
     def __init__(self, config: Any) -> None:
         """Opens the store, makes the mesh and builds the model.
@@ -26,18 +27,19 @@ class Run:
         """
         keep_compiled()
         self.config = config
-        self.store = Store(config.data.store)
-        self.classes = self.store.classes(config.data.target)
+        self.store = folded(Store(config.data.store), config.data.fold)
+        self.task = tasks.create(config, self.store)
+        self.classes = self.task.classes
         self.mesh = sharding.make_mesh(config.mesh)
         self.batch_sharding = sharding.batch_sharding(self.mesh)
         self.rows = sharding.local_rows(self.batch_sharding, config.batch_size)
-        self.model = models.create(config.model, len(self.classes))
-        self._eval_step = make_eval_step(self.apply, self.mesh)
+        self.model = models.create(config.model, self.task.num_classes)
+        self._eval_step = make_eval_step(self.apply, self.mesh, self.task.read)
 
     def pipeline(self, split: str, *, train: bool) -> Pipeline:
         """Clip batches of a split."""
         return Pipeline(self.store, self.config.data, split=split, batch_size=self.config.batch_size,
-                        train=train, seed=self.config.seed)
+                        train=train, seed=self.config.seed, labels=self.task.labels)
 
     def init(self, key: jax.Array) -> Any:
         """The model's variables, for clips as the training split has them."""
@@ -51,14 +53,8 @@ class Run:
         return self.model.apply(variables, self.model.preprocess(batch), **options)
 
     def measure(self, predict: Any, state: TrainState, split: str) -> Any:
-        """What `predict` (`evaluate.predict` or `evaluate.subsets`) says of every clip of a split."""
+        """What `predict` (`evaluate.predict` or `Task.predictions`) says of every clip of a split."""
         return predict(self._eval_step, state.eval_params, state.model_state,
                        self.pipeline(split, train=False).batches(rows=self.rows),
-                       list(self.config.data.streams), target=self.config.data.target,
+                       list(self.config.data.streams), target=self.task.targets, each_view=self.task.each_view,
                        put=lambda batch: sharding.put(batch, self.batch_sharding))
-
-    def parts(self) -> dict[str, list[str]]:
-        """For every part of the label its value for each class."""
-        target = self.store.values(self.config.data.target)
-        return {part: metrics.part_classes(target, self.store.values(part), name=part)
-                for part in self.config.data.parts}

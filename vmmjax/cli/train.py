@@ -15,9 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from vmmjax import config as configs
-from vmmjax import objectives
 from vmmjax.cli.setup import Run
-from vmmjax.evaluation import metrics
 from vmmjax.evaluation.evaluate import predict
 from vmmjax.training import train, workdir
 from vmmjax.training.state import TrainState
@@ -35,17 +33,15 @@ def main() -> None:
     config, folder = configs.lock(CONFIG.value), Path(WORKDIR.value)
     with workdir.hold(folder):
         run = Run(config)
-        pipeline, parts = run.pipeline('train', train=True), run.parts()
+        pipeline = run.pipeline('train', train=True)
         print(pipeline.summary(), flush=True)
 
         def evaluate(state: TrainState) -> dict[str, float]:
-            found = run.measure(predict, state, 'validation')
-            values = metrics.summary(found.scores, found.target, parts)
-            values['loss'] = metrics.cross_entropy(found.scores, found.target)
+            values = run.task.summary(run.measure(predict, state, 'validation'))
             return {f'validation/{name}': value for name, value in values.items()}
 
         train(config, folder, mesh=run.mesh, apply=run.apply, init=run.init,
-              objective=objectives.create(config.task, config.data.target),
+              objective=run.task.objective,
               batches=lambda step: pipeline.batches(step, run.rows), evaluate=evaluate,
               identity={'config': configs.to_json(config), 'fingerprint': run.store.fingerprint,
                         'classes': run.classes},

@@ -16,6 +16,7 @@ from vmmjax.convert.report import Entry, Loaded, Report
 from vmmjax.errors import UserError
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.state import TrainState
+from vmmjax.training.workdir import num_classes
 
 
 def is_run(folder: Path) -> bool:
@@ -44,7 +45,7 @@ def read(folder: Path) -> Loaded:
               for name, value in restored.items()}
     report = Report(str(folder), 'vmmjax', f'step {step}', tuple(
         Entry('loaded', name, name, value.shape, value.shape) for name, value in values.items()))
-    model = models.create(config.model, len(meta['classes']))
+    model = models.create(config.model, num_classes(meta['classes']))
     return Loaded(model, unflatten_dict(values, sep='/'), report, config.model.to_dict())
 
 

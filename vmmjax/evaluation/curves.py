@@ -4,7 +4,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,10 +92,18 @@ def _panel(salt: str, metric: str, lines: dict[str, dict[float, float]], percent
         colour = usual[name] if name in usual else (2 + others.index(name)) % len(_LINES) if name else 0
         curves.append(Curve(name, colour, f'{values[-1]:.1f} %' if percent else f'{values[-1]:.3g}',
                             list(points), values))
-    return Panel(metric, '%' if percent else '', curves, _svg(salt, curves))
+    return Panel(metric, '%' if percent else '', curves, svg(salt, curves))
 
 
-def _svg(salt: str, curves: list[Curve]) -> str:
+def svg(salt: str, curves: list[Curve], *, label: str = 'step', ticks: Sequence[str] = ()) -> str:
+    """Draws curves as one SVG element in the page's own colours.
+
+    Args:
+      salt: begins the ids in the picture; another for every picture of a page.
+      curves: at least one.
+      label: of the horizontal axis.
+      ticks: names of the places 0, 1, ... on it, where it is no number.
+    """
     matplotlib = extra.load('matplotlib')
     figures = extra.load('matplotlib.figure')
     # Text stays text (any system font shows it), and the same log gives the same bytes.
@@ -116,7 +124,9 @@ def _svg(salt: str, curves: list[Curve]) -> str:
         axes.locator_params(axis='x', nbins=6)
         axes.yaxis.set_major_formatter('{x:g}')
         axes.xaxis.set_major_formatter('{x:g}')
-        axes.set_xlabel('step')
+        if ticks:
+            axes.set_xticks(range(len(ticks)), ticks)
+        axes.set_xlabel(label)
         out = io.StringIO()
         figure.savefig(out, format='svg', transparent=True,
                        metadata=dict.fromkeys(('Date', 'Creator', 'Format', 'Type')))

@@ -19,8 +19,8 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation import metrics
 
 Batch = Mapping[str, Any]
-# `step(params, model_state, batch)`: logits (B, C) of the global batch, jitted.
-Step = Callable[[Any, Any, dict[str, Any]], jax.Array]
+# `step(params, model_state, batch)`: logits (B, C), or what else a task reads, of the global batch, jitted.
+Step = Callable[[Any, Any, dict[str, Any]], Any]
 # Moves a dict of host arrays, all of them rows of this process, to the devices.
 Put = Callable[[Batch], dict[str, Any]]
 
@@ -32,19 +32,20 @@ class Predictions(NamedTuple):
 
     Attributes:
       id: int32 (N,), catalog rows.
-      target: int32 (N,).
-      scores: float32 (N, C), logits, the mean of those of the clip's views.
+      target: int32 (N,); of several targets, or of none, a dict by name, of arrays (N, ...).
+      scores: float32 (N, C), logits, the mean of those of the clip's views; or what else a task reads, a dict of such
+        arrays.
       present: for every stream bool (N,), whether the clip has it.
     """
 
     id: np.ndarray
-    target: np.ndarray
-    scores: np.ndarray
+    target: Any
+    scores: Any
     present: dict[str, np.ndarray]
 
 
 def predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch], streams: Sequence[str], *,
-            put: Put, target: str) -> Predictions:
+            put: Put, target: str | Sequence[str], each_view: bool = False) -> Predictions:
     """Predicts every clip once, with the streams it has.
 
     Args:
@@ -55,20 +56,21 @@ def predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch],
         `view` where clips are seen several times; every process must give the same number of them.
       streams: the model's streams.
       put: places a dict of row arrays on the devices.
-      target: the target's name.
+      target: the target's name, or the names of several, or none of them.
+      each_view: whether views stay as they are, one row each, and are not averaged.
 
     Returns:
-      The same on every process.
+      The same on every process. Clips without any target are left out.
 
     Raises:
       UserError: where no batch holds a clip.
     """
     kept = {'+'.join(streams): tuple(streams)}
-    return _predict(step, params, model_state, batches, streams, kept, put, target)['+'.join(streams)]
+    return _predict(step, params, model_state, batches, streams, kept, put, target, each_view)['+'.join(streams)]
 
 
 def subsets(step: Step, params: Any, model_state: Any, batches: Iterable[Batch], streams: Sequence[str], *,
-            put: Put, target: str) -> dict[str, Predictions]:
+            put: Put, target: str | Sequence[str], each_view: bool = False) -> dict[str, Predictions]:
     """Predicts every clip with every subset of the streams, in one pass over the data.
 
     The streams left out are marked absent (`present/<stream>` False); shapes stay, so that one compilation of
@@ -81,7 +83,7 @@ def subsets(step: Step, params: Any, model_state: Any, batches: Iterable[Batch],
     Raises:
       UserError: where no batch holds a clip.
     """
-    return _predict(step, params, model_state, batches, streams, subset_names(streams), put, target)
+    return _predict(step, params, model_state, batches, streams, subset_names(streams), put, target, each_view)
 
 
 def subset_names(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -110,7 +112,8 @@ def result(predictions: Mapping[str, Predictions], *, split: str, step: int, cla
       Plain JSON values: `split`, `step`, `examples`, `classes`, `metrics` (`accuracy`, `top5`, `loss` in nats
       and each part's accuracy; over all clips, each with the streams it has), `subsets` (the same without the
       loss, over the `examples` clips that have every stream of the subset; None where there are none),
-      `chance` (what the most frequent class and parts get), `per_class` and `confusion`.
+      `chance` (what the most frequent class and parts get), `per_class` and `confusion`; `task`, `chance_of`, `plain`
+      and `tables` as of every task, see `tasks.base.Task.result`.
 
     Raises:
       UserError: for scores that are not finite, targets out of range, or a part with the name of a metric.
@@ -122,11 +125,15 @@ def result(predictions: Mapping[str, Predictions], *, split: str, step: int, cla
     return {
         'split': split,
         'step': int(step),
+        'task': 'classification',
         'examples': figures['examples'],
         'metrics': {**metrics.summary(whole.scores, whole.target, parts),
                     'loss': metrics.cross_entropy(whole.scores, whole.target)},
         'subsets': {name: _subset(name, rows, parts) for name, rows in predictions.items()},
         'chance': metrics.chance(whole.target, parts),
+        'chance_of': 'most frequent class',
+        'plain': [],
+        'tables': [],
         'classes': [str(name) for name in classes],
         'per_class': figures['per_class'],
         'confusion': figures['confusion'],
@@ -170,8 +177,10 @@ def _subset(name: str, rows: Predictions, parts: Mapping[str, Sequence[str]]) ->
 
 
 def _predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch], streams: Sequence[str],
-             kept: Mapping[str, tuple[str, ...]], put: Put, target: str) -> dict[str, Predictions]:
+             kept: Mapping[str, tuple[str, ...]], put: Put, target: str | Sequence[str], each_view: bool
+             ) -> dict[str, Predictions]:
     presence = [f'present/{stream}' for stream in streams]
+    wanted = {name: f'target/{name}' for name in ([target] if isinstance(target, str) else target)}
     fetched: list[dict[str, Any]] = []
     running: dict[str, Any] | None = None
     for batch in batches:
@@ -180,7 +189,7 @@ def _predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch]
         # Ids and targets are fetched from the devices like the scores: where the mesh orders the processes'
         # rows in its own way, they still belong together.
         views = ['view'] if 'view' in batch else []
-        started: dict[str, Any] = {key: placed[key] for key in ('id', 'mask', f'target/{target}', *presence, *views)}
+        started: dict[str, Any] = {key: placed[key] for key in ('id', 'mask', *wanted.values(), *presence, *views)}
         for name, chosen in kept.items():
             hidden = {key: absent[key] for key in presence if key.removeprefix('present/') not in chosen}
             started[f'scores/{name}'] = step(params, model_state, placed | hidden)
@@ -193,25 +202,38 @@ def _predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch]
     if not fetched:
         raise UserError('There are no clips to evaluate: the split is empty.')
 
-    rows = {key: np.concatenate([part[key] for part in fetched]) for key in fetched[0]}
-    # Clips without a label (target -1) cannot be measured.
-    real = np.flatnonzero((rows['mask'] > 0) & (rows[f'target/{target}'] >= 0))
+    rows = {key: jax.tree.map(lambda *parts: np.concatenate(parts), *(part[key] for part in fetched))
+            for key in fetched[0]}
+    # Clips without a label cannot be measured.
+    labelled = [known(rows[key]) for key in wanted.values()]
+    real = np.flatnonzero((rows['mask'] > 0) & (np.logical_or.reduce(labelled) if labelled else True))
     if not len(real):
         raise UserError(f'There are no clips to evaluate: none of the split has a value of {target!r}.')
     view = rows.get('view', np.zeros_like(rows['id']))
     seen, first = np.unique(np.stack([rows['id'], view])[:, real], axis=1, return_index=True)
     order = real[first]  # By id, then by view.
     ids, starts, counts = np.unique(seen[0], return_index=True, return_counts=True)
+    if each_view:
+        ids, starts, counts = seen[0], np.arange(len(order)), np.ones(len(order), np.int64)
 
     def mean(scores: np.ndarray) -> np.ndarray:
         sums = np.add.reduceat(scores[order].astype(np.float64), starts, axis=0)
-        return (sums / counts[:, None]).astype(np.float32)
+        return (sums / counts.reshape(-1, *[1] * (scores.ndim - 1))).astype(np.float32)
 
     # A stream may lie outside of some views.
     present = {stream: np.logical_or.reduceat(rows[f'present/{stream}'][order].astype(bool), starts)
                for stream in streams}
-    targets = rows[f'target/{target}'][order[starts]].astype(np.int32)
-    return {name: Predictions(ids.astype(np.int32), targets, mean(rows[f'scores/{name}']), present) for name in kept}
+    targets: Any = {name: rows[key][order[starts]] for name, key in wanted.items()}
+    targets = targets[target] if isinstance(target, str) else targets
+    return {name: Predictions(ids.astype(np.int32), targets, jax.tree.map(mean, rows[f'scores/{name}']), present)
+            for name in kept}
+
+
+def known(target: np.ndarray) -> np.ndarray:
+    """Which clips have a target, bool (N,): integers (N,) of at least 0, numbers (N, ...) that are not NaN."""
+    if np.issubdtype(target.dtype, np.integer):
+        return target >= 0
+    return ~np.isnan(target).any(axis=tuple(range(1, target.ndim)))
 
 
 def _fetch(rows: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Metrics of classification: from scores and targets on the host to plain JSON values.
+"""Metrics of classification and regression: from scores and targets on the host to plain JSON values.
 
 What training needs at every validation (`summary`, `cross_entropy`) is NumPy only; the per-class table and
 the confusion matrix come from scikit-learn, of the extra `[evaluation]`.
@@ -147,15 +147,41 @@ def _top5(scores: np.ndarray, targets: np.ndarray) -> float:
     return float((best == targets[:, None]).any(axis=1).mean())
 
 
+def regression(said: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """How well numbers are told.
+
+    Args:
+      said: float64 (N,).
+      targets: float64 (N,).
+
+    Returns:
+      `mae`, mean absolute error, `mse`, mean squared error, `r2`, the share of the variance that is explained
+      (`1 - mse / variance`), and `pearson`, the correlation; the latter two are 0 where they are not defined, for
+      numbers that are all the same, and all are 0 of no clips.
+    """
+    if not len(targets):
+        return dict.fromkeys(('mae', 'mse', 'r2', 'pearson'), 0.0)
+    error = said - targets
+    varies, follows = targets.std() > 0, said.std() > 0
+    return {'mae': float(np.abs(error).mean()), 'mse': float((error ** 2).mean()),
+            'r2': float(1 - (error ** 2).mean() / targets.var()) if varies else 0.0,
+            'pearson': float(np.corrcoef(said, targets)[0, 1]) if varies and follows else 0.0}
+
+
+def check_finite(scores: np.ndarray) -> None:
+    """Raises a UserError where scores (N, ...) are NaN or infinite."""
+    broken = np.flatnonzero(~np.isfinite(scores).reshape(len(scores), -1).all(axis=1))
+    if len(broken):
+        raise UserError(f'The scores of {len(broken)} of {len(scores)} clips are NaN or infinite: the model '
+                        f'has diverged; evaluate an earlier checkpoint, or train with a lower learning rate.')
+
+
 def _check(scores: np.ndarray, targets: np.ndarray) -> None:
     if scores.ndim != 2 or targets.shape != scores.shape[:1]:
         raise UserError(f'Scores must be (N, C) and targets (N,), not {scores.shape} and {targets.shape}.')
     if not len(targets):
         raise UserError('There are no clips to measure: the split is empty.')
-    broken = np.flatnonzero(~np.isfinite(scores).all(axis=1))
-    if len(broken):
-        raise UserError(f'The scores of {len(broken)} of {len(scores)} clips are NaN or infinite: the model '
-                        f'has diverged; evaluate an earlier checkpoint, or train with a lower learning rate.')
+    check_finite(scores)
     if targets.min() < 0 or targets.max() >= scores.shape[1]:
         raise UserError(f'Targets must lie in 0..{scores.shape[1] - 1}, but they reach from {targets.min()} '
                         f'to {targets.max()}: were store and checkpoint made with the same classes?')

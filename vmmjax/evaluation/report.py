@@ -2,33 +2,47 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation import curves, extra
+from vmmjax.evaluation import curves, extra, noise
 from vmmjax.evaluation.evaluate import write_text
+from vmmjax.evaluation.tasks.base import COUNT, NUMBER, PERCENT, TEXT
 
 _WIDTH = 100  # Columns of the terminal.
 _MOST_CLASSES_SHOWN = 40  # Beyond it: the classes of lowest F1, and no matrix but its largest mistakes.
 
 
 def terminal_table(result: Mapping[str, Any]) -> str:
-    """The result as plain text of at most 100 columns: subsets by metrics in percent, then the classes.
+    """The result as plain text of at most 100 columns: subsets by metrics, then the classes or the first table.
 
     Args:
-      result: as `evaluate.result` gives it.
+      result: as `Task.result` gives it; fractions are shown in percent.
     """
     keys = _columns(result)
-    rows = [[name, str(row['examples']), *(_percent(row[key]) for key in keys)]
+    rows = [[name, str(row['examples']), *(_figure(result, key, row[key]) for key in keys)]
             for name, row in result['subsets'].items()]
-    rows.append(['most frequent class', str(result['examples']),
-                 *(_percent(result['chance'].get(key)) for key in keys)])
-    shown = _shown_classes(result)
+    rows.append([result['chance_of'], str(result['examples']),
+                 *(_figure(result, key, result['chance'].get(key)) for key in keys)])
+    first = keys[0]
+    unit = '' if first in result['plain'] else ' %'
     title = (f'{result["split"]} split, step {result["step"]}: {result["examples"]} clips, '
-             f'accuracy {_percent(result["metrics"]["accuracy"])} %, loss {result["metrics"]["loss"]:.4f}')
-    lines = [title, '', *_aligned(['streams', 'clips', *keys], rows), '']
+             f'{first} {_figure(result, first, result["metrics"][first])}{unit}, '
+             f'loss {result["metrics"]["loss"]:.4f}')
+    lines = [title]
+    # Many metrics are more than a terminal is wide: some at a time.
+    for some in _fitting(['streams', 'clips', *keys], rows):
+        lines += ['', *_aligned(some[0], some[1:])]
+    lines.append('')
+    for shown_table in result['tables'][:1]:
+        lines += [f'{shown_table["title"]}:', *_aligned(shown_table['columns'], _cells(shown_table))]
+        if len(shown_table['rows']) > _MOST_CLASSES_SHOWN:
+            lines.append(f'The first {_MOST_CLASSES_SHOWN} of {len(shown_table["rows"])}.')
+    if 'per_class' not in result:
+        return '\n'.join(lines) + '\n'
+    shown = _shown_classes(result)
     if len(shown) < len(result['classes']):
         lines += [f'The {len(shown)} of {len(result["classes"])} classes with the lowest F1:']
     lines += _aligned(['class', 'precision', 'recall', 'f1', 'clips'],
@@ -92,22 +106,25 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
     """
     jinja2 = extra.load('jinja2')
     workdir = Path(workdir)
-    results = {path.stem: _read(path) for path in sorted((workdir / 'eval').glob('*.json'))}
+    results = {path.stem: _read(path) for path in sorted((workdir / 'eval').glob('*.json'))
+               if not path.stem.endswith(noise.SUFFIX)}
     order = [split for split in splits if split in results]
     order += [split for split in results if split not in order]
     if order:
         results[order[0]] = beside(results[order[0]], others)
-    fractions = {key for result in results.values() for key in _columns(result)} | {'accuracy', 'top5'}
+    fractions = {key for result in results.values() for key in _columns(result) if key not in result['plain']}
+    fractions |= {'accuracy', 'top5'}
     log = workdir / 'log.jsonl'
     series, broken = curves.read_log(log) if log.exists() else ({}, 0)
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters['percent'] = _percent
+    environment.globals.update(figure=_figure, cells=_cells)
     page = environment.get_template('report.html').render(
         title=title or workdir.resolve().name, config=without_paths(config), command=without_paths(command),
         results=[_view(results[split]) for split in order],
         missing=[split for split in splits if split not in results],
-        panels=curves.panels(series, fractions), logged=log.exists(), broken=broken)
+        panels=curves.panels(series, fractions), logged=log.exists(), broken=broken, noises=noise.sections(workdir))
     path = workdir / 'report.html'
     write_text(path, page)
     return path
@@ -130,6 +147,8 @@ def without_paths(text: str) -> str:
 
 def _view(result: Mapping[str, Any]) -> dict[str, Any]:
     """Adds to a result what the page shows of it."""
+    if 'confusion' not in result:
+        return {**result, 'columns': _columns(result)}
     names, confusion = result['classes'], result['confusion']
     mistakes = sorted(((count, names[truth], names[prediction])
                        for truth, row in enumerate(confusion) for prediction, count in enumerate(row)
@@ -148,7 +167,7 @@ def _view(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _columns(result: Mapping[str, Any]) -> list[str]:
-    """The metrics given in percent: accuracy, top-5 where it says more, and the parts."""
+    """The metrics that are shown: top-5 only where it says more."""
     few = len(result['classes']) <= 5
     return [key for key in result['metrics'] if key != 'loss' and not (key == 'top5' and few)]
 
@@ -162,6 +181,38 @@ def _shown_classes(result: Mapping[str, Any]) -> list[Any]:
 
 def _percent(value: float | None) -> str:
     return '–' if value is None else f'{100 * value:.1f}'
+
+
+def _figure(result: Mapping[str, Any], key: str, value: float | None) -> str:
+    """A metric in percent, or as it is where it is no fraction."""
+    return _number(value) if key in result['plain'] else _percent(value)
+
+
+def _number(value: float | None) -> str:
+    return '–' if value is None else f'{value:.4g}'
+
+
+_WRITTEN: dict[str, Callable[[Any], str]] = {
+    TEXT: str, COUNT: str, PERCENT: _percent, NUMBER: _number}
+
+
+def _cells(shown: Mapping[str, Any]) -> list[list[str]]:
+    """The first rows of a task's table as texts."""
+    return [[_WRITTEN[form](value) for form, value in zip(shown['formats'], row, strict=True)]
+            for row in shown['rows'][:_MOST_CLASSES_SHOWN]]
+
+
+def _fitting(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[list[str]]]:
+    """The table as several, header first, each with the first two columns and as many others as have room."""
+    table = [list(header), *map(list, rows)]
+    widths = [2 + max(map(len, column)) for column in zip(*table, strict=True)]
+    room = _WIDTH - min(30, widths[0]) - widths[1]
+    groups: list[list[int]] = [[]]
+    for place in range(2, len(header)):
+        if groups[-1] and sum(widths[i] for i in groups[-1]) + widths[place] > room:
+            groups.append([])
+        groups[-1].append(place)
+    return [[[row[0], row[1], *(row[place] for place in group)] for row in table] for group in groups]
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -180,7 +231,9 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
+        # What was written when there was one task only has not these keys.
+        return {'task': 'classification', 'chance_of': 'most frequent class', 'plain': [], 'tables': [],
+                **json.loads(path.read_text(encoding='utf-8'))}
+    except (ValueError, TypeError) as error:
         raise UserError(f'{path} is no result of an evaluation ({error}): delete it and run '
                         f'vmmjax evaluate again.') from error

@@ -8,6 +8,8 @@ from vmmjax.errors import UserError
 from vmmjax.serving.predict import View
 from vmmjax.training.checkpoint import Checkpoints
 
+# Their outputs are no classes of which a video has one.
+_OTHER_TASKS = ('events', 'multi_label', 'regression', 'retrieval')
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -39,6 +41,9 @@ def read(folder: Path) -> Run:
         raise UserError(f'There is no finished checkpoint in {folder}.')
     meta = checkpoints.meta(step)
     config = configs.from_json(meta['config'])
+    if config.task.name in _OTHER_TASKS or not isinstance(meta['classes'], list):
+        raise UserError(f'The run in {folder} has the task {config.task.name} of {config.data.target}, and `vmmjax '
+                        f'predict` names the one class of a video; measure it with `vmmjax evaluate`.')
     streams = config.data.streams
     return Run(meta['classes'], _view(folder, config, streams['rgb']) if 'rgb' in streams else None)
 

@@ -58,9 +58,21 @@ def compile_train_step(step: TrainStep, mesh: jax.sharding.Mesh, shardings: Trai
                    out_shardings=(shardings, replicated(mesh)), donate_argnums=0)
 
 
-def make_eval_step(apply: Apply, mesh: jax.sharding.Mesh) -> Callable[[Any, Any, Any], jax.Array]:
-    """The compiled `(params, model_state, batch) -> logits float32 (B, C)`, replicated on all devices."""
-    def eval_step(params: Any, model_state: Any, batch: Any) -> jax.Array:
-        return apply({'params': params, **model_state}, batch, train=False).logits.astype(jnp.float32)
+def logits_of(outputs: Any) -> Any:
+    """Logits as float32, whatever tree of arrays they are."""
+    return jax.tree.map(lambda logits: logits.astype(jnp.float32), outputs.logits)
+
+
+def make_eval_step(apply: Apply, mesh: jax.sharding.Mesh, read: Callable[[Any], Any] = logits_of
+                   ) -> Callable[[Any, Any, Any], Any]:
+    """The compiled `(params, model_state, batch) -> scores`, a tree of arrays (B, ...), replicated on all devices.
+
+    Args:
+      apply: `apply(variables, batch, ...)` on a raw clip batch.
+      mesh: of the devices.
+      read: takes the scores from the model's outputs.
+    """
+    def eval_step(params: Any, model_state: Any, batch: Any) -> Any:
+        return read(apply({'params': params, **model_state}, batch, train=False))
 
     return jax.jit(eval_step, out_shardings=replicated(mesh))

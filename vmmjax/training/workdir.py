@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,3 +63,14 @@ def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any]
         if saved[key] != current[key]:
             raise UserError(f'The workdir {workdir} was trained on another store ({key} differs); '
                             f'name its own store with --config.data.store, or another --workdir.')
+
+
+def num_classes(classes: Sequence[str] | Mapping[str, Sequence[str]]) -> int | dict[str, int]:
+    """How many outputs a run's model has, as `models.create` takes them.
+
+    Args:
+      classes: of its identity, the names of the outputs; of several targets by target.
+    """
+    if isinstance(classes, Mapping):
+        return {target: len(names) for target, names in classes.items()}
+    return len(classes)

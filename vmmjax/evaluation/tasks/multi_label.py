@@ -1,0 +1,64 @@
+"""Any number of names a clip."""
+
+from typing import Any
+
+import numpy as np
+
+from vmmjax.data.labels import Labels, Names
+from vmmjax.data.store import Store
+from vmmjax.errors import UserError
+from vmmjax.evaluation import extra, metrics
+from vmmjax.evaluation.evaluate import Predictions
+from vmmjax.evaluation.tasks.base import COUNT, PERCENT, TEXT, Task, table
+
+
+class MultiLabel(Task):
+    """Mean average precision over the names that some clip has, as AudioSet is measured, and each name's own."""
+
+    name = 'multi_label'
+    chance_of = 'share of clips with the name'
+
+    def __init__(self, config: Any, store: Store) -> None:
+        """See `Task`."""
+        if not isinstance(config.data.target, str):
+            raise UserError('config.task.name is multi_label, which reads one column of names joined by semicolons; '
+                            'name one as data.target.')
+        self._sklearn = extra.load('sklearn.metrics')  # Before a training begins that needs it at its end.
+        super().__init__(config, store)
+
+    def read_labels(self, config: Any, store: Store) -> Labels:
+        """See `Task`."""
+        return Names(store, config.data.target)
+
+    def summary(self, rows: Predictions) -> dict[str, float]:
+        """See `Task`; `all_right` counts names of a probability above one half as told."""
+        target = self._target(rows)
+        scores = rows.scores.astype(np.float64)
+        precisions = [value for value in self._precisions(rows) if value is not None]
+        told = (scores > 0) == (target > 0)
+        loss = np.maximum(scores, 0) - scores * target + np.log1p(np.exp(-np.abs(scores)))
+        return {'mAP': float(np.mean(precisions)) if precisions else 0.0, 'all_right': float(told.all(axis=1).mean()),
+                'loss': float(loss.mean())}
+
+    def chance(self, rows: Predictions) -> dict[str, float]:
+        """The average precision of a random order is the share of clips with the name."""
+        shares = self._target(rows).mean(axis=0)
+        return {'mAP': float(shares[shares > 0].mean()) if shares.any() else 0.0}
+
+    def tables(self, rows: Predictions) -> list[dict[str, Any]]:
+        """Every name's average precision, the lowest first."""
+        target = self._target(rows)
+        found = [[name, value, float(share), int(count)] for name, value, share, count in zip(
+            self.classes, self._precisions(rows), target.mean(axis=0), target.sum(axis=0), strict=True)]
+        found.sort(key=lambda row: (row[1] is None, row[1]))
+        return [table('Names', 'Average precision, the lowest first; a name that no clip has cannot be measured.',
+                      {'name': TEXT, 'AP': PERCENT, 'chance': PERCENT, 'clips': COUNT}, found)]
+
+    def _target(self, rows: Predictions) -> np.ndarray:
+        (target,) = rows.target.values()
+        return target
+
+    def _precisions(self, rows: Predictions) -> list[float | None]:
+        metrics.check_finite(rows.scores)
+        return [float(self._sklearn.average_precision_score(target, scores)) if target.any() else None
+                for target, scores in zip(self._target(rows).T, rows.scores.T, strict=True)]
