@@ -1,9 +1,10 @@
 """Every key a command reads, with its default; loading and comparing configs."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 from vmmjax.errors import UserError, did_you_mean
@@ -37,7 +38,9 @@ def defaults() -> ConfigDict:
         task=dict(name='classification', label_smoothing=0.0),
         data=dict(
             store='',  # Folder written by `vmmjax prepare`.
-            target='label',  # Catalog column.
+            target=FieldReference('label', field_type=object),  # Catalog column, or a tuple of several.
+            # Cross-validation: this fold (catalog column `fold`) is tested, the next validates, the others train.
+            fold=placeholder(int),
             parts=(),  # Catalog columns that name parts of the target, for evaluation.
             window=dict(seconds=2.0, start=placeholder(tuple)),  # 0 seconds: the whole clip.
             streams=dict(),
@@ -52,9 +55,27 @@ def defaults() -> ConfigDict:
             encoders=dict(),
             fusion=dict(name='concat'),
             head=dict(name='consensus'),
+            stream_head=dict(),  # Such as dict(name='consensus'): a head of its own for every stream; empty for none.
             debug=False,  # Whether every batch is looked at for values that were not normalised.
         ),
     ))
+
+
+def choices(argument: str, known: Iterable[str], file: str) -> set[str]:
+    """The parts of a config file's argument, such as `full,concat` behind `path.py:`.
+
+    Args:
+      argument: what `get_config` was given.
+      known: the parts that the file takes.
+      file: its name, for the message.
+
+    Raises:
+      UserError: for a part that it does not take.
+    """
+    parts = {part for part in argument.split(',') if part}
+    for part in sorted(parts - set(known)):
+        raise UserError(f'{file} has no argument {part!r}: {did_you_mean(part, known)}.')
+    return parts
 
 
 def lock(config: ConfigDict) -> ConfigDict:
@@ -72,7 +93,7 @@ def lock(config: ConfigDict) -> ConfigDict:
 
 # Here a config names its own streams and the arguments of what it builds; their readers check the keys.
 _OPEN = ('data.streams', 'data.dropout', 'model.preprocess', 'model.encoders', 'model.fusion',
-         'model.head', 'optimizer.options', 'task')
+         'model.head', 'model.stream_head', 'optimizer.options', 'task')
 
 
 def _check_keys(given: dict[str, Any], known: dict[str, Any], prefix: str) -> None:

@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from tests.cli.conftest import refused, vmmjax
+from vmmjax.evaluation.statistics import read_scores
 
 
 def test_every_subset_is_measured_on_the_clips_that_have_it(trained):
@@ -50,3 +51,15 @@ def test_what_a_user_gets_wrong_is_one_sentence(trained, arguments, message):
 
 def test_a_workdir_without_checkpoint(tmp_path):
     assert 'no checkpoint' in refused('evaluate', f'--workdir={tmp_path}')
+
+
+def test_the_predictions_stand_in_a_file_clip_by_clip(trained):
+    assert vmmjax('evaluate', f'--workdir={trained}').returncode == 0
+    result = json.loads((trained / 'eval' / 'test.json').read_text())
+    scores = read_scores(trained / 'eval' / 'test.npz')
+    assert list(scores.scores) == list(result['subsets'])
+    assert len(set(scores.clip)) == 21
+    for subset, row in result['subsets'].items():
+        right = scores.right(subset)[scores.present[subset.split('+')[0]] & scores.present[subset.split('+')[-1]]]
+        assert len(right) == row['examples']
+        assert right.mean() == pytest.approx(row['accuracy'])

@@ -79,16 +79,26 @@ def test_white_noise_is_white_and_normal() -> None:
 @given(first=st.integers(0, 50), size=st.integers(2, 30), seed=st.integers(0, 9))
 def test_babble_is_of_other_clips_of_the_pool(first: int, size: int, seed: int) -> None:
     pool, rows = range(first, first + size), np.arange(first, first + size)
-    voices = noise.babble_rows(sampling.uniform(seed, rows, 'voices', 40), rows, pool)
+    voices = noise.babble_rows(sampling.uniform(seed, rows, 'voices', 40), rows, np.array(pool))
     assert voices.shape == (size, 40)
     assert voices.min() >= pool.start
     assert voices.max() < pool.stop
     assert not (voices == rows[:, None]).any()
 
 
+def test_babble_is_of_the_fold_where_its_rows_lie_apart() -> None:
+    pool = np.array([1, 4, 5, 9, 30])
+    rows = np.array([1, 9, 30, 7, 0, 40])
+    voices = noise.babble_rows(RNG.random((6, 4000)), rows, pool)
+    for row, found in zip(rows, voices, strict=True):
+        values, counts = np.unique(found, return_counts=True)
+        np.testing.assert_array_equal(values, pool[pool != row])
+        np.testing.assert_allclose(counts / 4000, 1 / len(values), atol=0.04)
+
+
 def test_babble_takes_every_clip_as_often() -> None:
-    inside = noise.babble_rows(RNG.random((1, 9000)), np.array([12]), range(10, 20))
-    outside = noise.babble_rows(RNG.random((1, 10000)), np.array([3]), range(10, 20))
+    inside = noise.babble_rows(RNG.random((1, 9000)), np.array([12]), np.arange(10, 20))
+    outside = noise.babble_rows(RNG.random((1, 10000)), np.array([3]), np.arange(10, 20))
     np.testing.assert_allclose(np.bincount(inside[0], minlength=20)[10:], 1000 * (np.arange(10, 20) != 12), atol=120)
     np.testing.assert_allclose(np.bincount(outside[0], minlength=20)[10:], 1000, atol=120)
 

@@ -13,13 +13,15 @@ from vmmjax.training import make_train_step, optimizer
 from vmmjax.training.state import initializer
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'experiments' / 'configs'
 SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio')}
-CLASSES, LOG_MEL_RATE, BANDS = 8, 100, 64
+CLASSES, LOG_MEL_RATE, BANDS, SOUND_RATE = 8, 100, 64, 16000
+WORDS = 53  # Of GRID, with those that stand for none.
 QUICK = {'xla_backend_optimization_level': 0}
 
 
 def load(name, argument):
-    spec = importlib.util.spec_from_file_location(name, ROOT / 'experiments' / 'configs' / f'{name}.py')
+    spec = importlib.util.spec_from_file_location(name, CONFIGS / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module, module.get_config(argument)
@@ -31,19 +33,23 @@ def clips(config, batch):
     found = {'mask': np.ones(batch, np.float32), 'id': np.arange(batch, dtype=np.int32),
              f'target/{config.data.target}': generator.integers(0, CLASSES, batch).astype(np.int32)}
     for i, (name, stream) in enumerate(config.data.streams.items()):
-        if stream.modality == 'audio':
-            shape = (batch, round(config.data.window.seconds * LOG_MEL_RATE), BANDS)
+        if stream.modality in ('audio', 'waveform'):
+            rate, shape = (LOG_MEL_RATE, (BANDS,)) if stream.modality == 'audio' else (SOUND_RATE, ())
+            shape = (batch, round(config.data.window.seconds * rate), *shape)
             found[name] = generator.standard_normal(shape).astype(np.float32)
+        elif stream.modality.startswith('text:'):
+            found[name] = generator.integers(0, WORDS, (batch, stream.length)).astype(np.int32)
         else:
-            shape = (batch, stream.frames, stream.size, stream.size, 3)
+            shape = (batch, stream.frames, stream.size, stream.size, 2 if stream.modality == 'flow' else 3)
             found[name] = generator.integers(0, 256, shape).astype(np.uint8)
-        found[f'valid/{name}'] = np.ones(found[name].shape[:2], bool)
+        valid = f'{name}_mask' if stream.modality.startswith('text:') else f'valid/{name}'
+        found[valid] = np.ones(found[name].shape[:2], bool)
         found[f'present/{name}'] = np.arange(batch) < batch - (i == 0)
     return found
 
 
 def test_every_config_is_tested():
-    assert {path.stem for path in (ROOT / 'experiments' / 'configs').glob('*.py')} == SHIPPED.keys()
+    assert {path.stem for path in CONFIGS.glob('*.py')} == SHIPPED.keys()
 
 
 @pytest.mark.slow

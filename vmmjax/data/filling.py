@@ -43,8 +43,8 @@ class Clips:
 class Filler:
     """Fills batches."""
 
-    def __init__(self, streams: list[Stream], rows: range, augment: changes.AugmentConfig, views: ViewsConfig,
-                 pool: Executor):
+    def __init__(self, streams: list[Stream], rows: np.ndarray, augment: changes.AugmentConfig,
+                 views: ViewsConfig, pool: Executor):
         """Takes the streams, the split's rows, what the config says of augmentation and views, and the threads."""
         self._streams, self._rows, self._augment, self._views, self._pool = streams, rows, augment, views, pool
 

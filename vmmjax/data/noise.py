@@ -68,7 +68,7 @@ def white(draws: np.ndarray) -> np.ndarray:
     return ndtri(np.maximum(draws, 2.0 ** -54)).astype(np.float32)  # A draw is 0 or at least 2 ** -53.
 
 
-def babble_rows(draws: np.ndarray, rows: np.ndarray, pool: range) -> np.ndarray:
+def babble_rows(draws: np.ndarray, rows: np.ndarray, pool: np.ndarray) -> np.ndarray:
     """Whose voices make up each clip's babble: any clips of a pool but the clip itself; one may come twice.
 
     Give the clips' own split as the pool; then no voice in a test's babble was heard in training.
@@ -76,14 +76,14 @@ def babble_rows(draws: np.ndarray, rows: np.ndarray, pool: range) -> np.ndarray:
     Args:
       draws: float64 (B, K) in [0, 1).
       rows: int64 (B,), catalog rows.
-      pool: catalog rows to choose from, at least 2.
+      pool: int64 (N,), catalog rows to choose from, in ascending order, at least 2.
 
     Returns:
       int64 (B, K), catalog rows.
     """
-    inside = ((rows >= pool.start) & (rows < pool.stop))[:, None]
-    chosen = pool.start + np.floor(draws * (len(pool) - inside)).astype(np.int64)
-    return chosen + (inside & (chosen >= rows[:, None]))
+    inside = np.isin(rows, pool)[:, None]
+    chosen = np.floor(draws * (len(pool) - inside)).astype(np.int64)
+    return pool[chosen + (inside & (chosen >= np.searchsorted(pool, rows)[:, None]))]
 
 
 def babble(voices: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from vmmjax.data import augment, sampling, settings
 from vmmjax.data.changes import AugmentConfig
 from vmmjax.data.filling import Clips, Filler
-from vmmjax.data.labels import Labels
+from vmmjax.data.labels import Classes, Labels, Windows
 from vmmjax.data.reading import DamagedRecord
 from vmmjax.data.store import Store
 from vmmjax.data.views import ViewsConfig
@@ -31,20 +31,20 @@ class Pipeline:
 
     A batch is a flat dict of NumPy arrays. Per stream s: `s` (uint8 (B, T, size, size, channels), float32 (B, F, M) or
     (B, S), int32 (B, L) of a text), `valid/s` bool (B, T) (`s_mask` bool (B, L) of a text), `present/s` bool (B,);
-    zeros where absent or outside the clip. Then `target/<name>` int32 (B,), -1 where the catalog has none; `mask`
-    float32 (B,), 0 for padding and damaged clips; `id` int32 (B,), the catalog row, -1 where the mask is 0. With mixup
-    or CutMix `mix/target` int32 (B,) and `mix/weight` float32 (B,), the other clip's target and share; in evaluation
-    with more than one view a clip `view` int32 (B,).
+    zeros where absent or outside the clip. Then `target/<name>` int32 (B,), -1 where the catalog has none (targets of
+    other kinds: see `labels`); `mask` float32 (B,), 0 for padding and damaged clips; `id` int32 (B,), the catalog row,
+    -1 where the mask is 0. With mixup or CutMix `mix/target` int32 (B,) and `mix/weight` float32 (B,), the other clip's
+    target and share; in evaluation with more than one view a clip `view` int32 (B,).
 
     Attributes:
-      classes: sorted values of the target; a target is an index into it.
+      classes: sorted values of the target, into which it is an index; of other kinds of targets see `labels`.
       steps: batches that cover the split once; in training whole ones, at least 1.
       texts: the text streams by name; their `vocabulary` belongs to the model.
       skipped: catalog rows that were left out, as a record of theirs is damaged.
     """
 
     def __init__(self, store: Store, config: Mapping[str, Any], *, split: str, batch_size: int, train: bool,
-                 seed: int, threads: int | None = None):
+                 seed: int, threads: int | None = None, labels: Labels | None = None):
         """Checks the config against the store; reads no record.
 
         Args:
@@ -55,13 +55,14 @@ class Pipeline:
           train: endless, shuffled and augmented; otherwise once, in order, the last batch padded.
           seed: of order and augmentation.
           threads: that decode; None for one a core. Batches do not depend on it.
+          labels: what the targets are; None for the classes of the column `config.target`.
 
         Raises:
           UserError: names what the store lacks or what the config misnames.
         """
         self._store, self._split, self._batch, self._train, self._seed = store, split, batch_size, train, seed
         self._threads = threads or os.cpu_count() or 1
-        self._rows = store.rows(split)
+        self._rows = np.asarray(store.rows(split))
         self._seconds = float(config['window']['seconds'])
         self._start = config['window']['start']
         if not self._seconds and self._start is not None:
@@ -84,8 +85,7 @@ class Pipeline:
             if name not in self._names:
                 raise UserError(f'data.dropout names {name!r}, which is no stream: {did_you_mean(name, self._names)}.')
         self._rates = np.array([config['dropout'].get(name, 0.0) for name in self._names])
-        self._target = config['target']
-        self._labels = Labels(store, self._target, self._augment.flip_pairs)
+        self._labels = labels or Classes(store, config['target'], self._augment.flip_pairs)
         self.classes = self._labels.classes
         if self._augment.flip_pairs and self._views.crops == 10:
             raise UserError('data.views.crops is 10, which mirrors, but data.augment.flip_pairs says that a mirror '
@@ -94,6 +94,10 @@ class Pipeline:
         if self._mixes and (self.texts or batch_size % 2):
             raise UserError('data.augment.mixup and cutmix mix pairs of clips: '
                             + ('texts cannot be mixed.' if self.texts else f'the batch size {batch_size} is odd.'))
+        if not isinstance(self._labels, Classes) and self._augment.flip_pairs:
+            raise UserError('data.augment.flip_pairs swaps classes, and the targets are none; leave it out.')
+        if self._mixes and (not isinstance(self._labels, Classes) or len(self._labels.specs) > 1):
+            raise UserError('data.augment.mixup and cutmix mix the classes of one target; leave them out.')
         rows = len(self._rows) * len(self._views)
         self.steps = max(1, rows // batch_size) if train else -(-rows // batch_size)
 
@@ -118,7 +122,7 @@ class Pipeline:
             lines.append(f'augment  {self._augment}')
             lines.append('dropout  ' + ', '.join(
                 f'{name} {rate:g}' for name, rate in zip(self._names, self._rates, strict=True)))
-        lines.append(f'target   {self._target}: {len(self.classes)} classes')
+        lines.append(f'target   {self._labels}')
         return '\n'.join([*lines, f'damage   {"skip the clip" if self._skips else "stop"}'])
 
     def batches(self, start_step: int = 0, rows: slice | None = None) -> Iterator[dict[str, np.ndarray]]:
@@ -183,7 +187,7 @@ class Pipeline:
                 specs |= {name: ((batch, *stream.shape), stream.dtype),
                           f'valid/{name}': ((batch, stream.shape[0]), flags)}
             specs[f'present/{name}'] = ((batch,), flags)
-        specs[f'target/{self._target}'] = ((batch,), codes)
+        specs |= {key: ((batch, *shape), dtype) for key, (shape, dtype) in self._labels.specs.items()}
         if self._mixes:
             specs |= {'mix/target': ((batch,), codes), 'mix/weight': ((batch,), floats)}
         if len(self._views) > 1:
@@ -219,13 +223,13 @@ class Pipeline:
             batch[stream.name], batch[f'valid/{stream.name}'] = made
         if damaged:
             self._leave_out(damaged, clips, batch, there)
-        targets = self._labels.of(rows, mirrors)
+        seconds = self._seconds or self._store.durations[rows]
+        batch |= self._labels.of(Windows(rows, clips.real, mirrors, clips.starts, np.broadcast_to(seconds, rows.shape)))
         batch |= {f'present/{name}': values for name, values in there.items()}
-        batch |= {f'target/{self._target}': np.where(clips.real, targets, -1).astype(np.int32),
-                  'view': clips.views.astype(np.int32),
+        batch |= {'view': clips.views.astype(np.int32),
                   'mask': clips.real.astype(np.float32), 'id': np.where(clips.real, rows, -1).astype(np.int32)}
         if self._mixes:
-            filler.mix(batch, f'target/{self._target}', clips)
+            filler.mix(batch, next(iter(self._labels.specs)), clips)
         return batch
 
     def _clips(self, positions: np.ndarray) -> Clips:
@@ -236,11 +240,11 @@ class Pipeline:
         views = np.zeros(len(positions), np.int64)
         if self._train:
             real = np.ones(len(positions), bool)
-            rows = self._rows.start + sampling.shuffled_rows(positions, len(self._rows), self._seed)
+            rows = self._rows[sampling.shuffled_rows(positions, len(self._rows), self._seed)]
         else:
             real = positions < len(self._rows) * len(self._views)
             rows, views = np.divmod(np.where(real, positions, 0), len(self._views))
-            rows = self._rows.start + rows
+            rows = self._rows[rows]
 
         def starts(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
             seconds = self._seconds or self._store.durations[rows]

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import numpy as np
+
 from vmmjax.data.sounds import check
 from vmmjax.data.store import Store
 from vmmjax.data.streams import Stream, StreamConfig
@@ -32,14 +34,14 @@ def read(kind: type[_Options], given: Mapping[str, Any], where: str) -> _Options
     return kind(**given)
 
 
-def streams(given: Mapping[str, Mapping[str, Any]], store: Store, rows: range,
+def streams(given: Mapping[str, Mapping[str, Any]], store: Store, rows: np.ndarray,
             seconds: float) -> tuple[list[Stream], dict[str, TextStream]]:
     """The streams that read columns of the store, and those that read texts of its catalog, by name.
 
     Args:
       given: `config.data.streams`.
       store: the store.
-      rows: the split's.
+      rows: int64 (N,), the split's.
       seconds: length of the window, 0 for the whole clip.
 
     Raises:

@@ -16,12 +16,12 @@ _KINDS = ('white', 'babble')
 Read = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def check(stream: Stream, rows: range) -> None:
+def check(stream: Stream, rows: np.ndarray) -> None:
     """Checks the noise of a stream.
 
     Args:
       stream: any.
-      rows: the split's.
+      rows: int64 (N,), the split's.
 
     Raises:
       UserError: names the option that does not fit.
@@ -40,8 +40,8 @@ def check(stream: Stream, rows: range) -> None:
         raise UserError(f'{where}.noise is babble, which is of other clips of the split, and there are none.')
 
 
-def with_noise(stream: Stream, sounds: np.ndarray, valid: np.ndarray, rows: np.ndarray, pool: range, draw: Draw,
-               read: Read) -> np.ndarray:
+def with_noise(stream: Stream, sounds: np.ndarray, valid: np.ndarray, rows: np.ndarray, pool: np.ndarray,
+               draw: Draw, read: Read) -> np.ndarray:
     """Adds the noise that a stream's config names.
 
     Args:
@@ -49,7 +49,7 @@ def with_noise(stream: Stream, sounds: np.ndarray, valid: np.ndarray, rows: np.n
       sounds: float32 (B, S).
       valid: bool (B, S).
       rows: int64 (B,), catalog rows.
-      pool: the split's rows, whose sounds make the babble.
+      pool: int64 (N,), the split's rows, whose sounds make the babble.
       draw: random numbers; their key decides whether a clip has the same noise each time.
       read: reads other clips.
     """

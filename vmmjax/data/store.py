@@ -16,6 +16,8 @@ from vmmjax.data import catalog, remote
 from vmmjax.errors import UserError, did_you_mean
 
 FORMAT = 1
+Rows = range | np.ndarray
+"""Catalog rows in ascending order: a range as a store was prepared, int64 (N,) where folds were chosen."""
 _COPIES = 8  # Shards that a call copies from a remote path at a time.
 
 
@@ -106,7 +108,7 @@ class Store:
         self.path = Path(path) if mirror is None else mirror.folder
         meta = _read_meta(self.path)
         self._catalog = catalog.read(self.path)
-        self.splits: dict[str, range] = {name: range(*rows) for name, rows in meta['splits'].items()}
+        self.splits: dict[str, Rows] = {name: range(*rows) for name, rows in meta['splits'].items()}
         self.fingerprint = hashlib.sha256(
             (self.path / 'catalog.csv').read_bytes() + (self.path / 'store.json').read_bytes()).hexdigest()
         self.durations = np.array(self._catalog.columns['duration'], np.float64)
@@ -146,7 +148,11 @@ class Store:
                             f'the store was made from.')
         return self.columns[name]
 
-    def rows(self, split: str) -> range:
+    def has_values(self, name: str) -> bool:
+        """Whether the catalog has a column of that name."""
+        return name in self._catalog.columns
+
+    def rows(self, split: str) -> Rows:
         """Rows of a split.
 
         Raises:

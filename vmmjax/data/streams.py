@@ -55,14 +55,14 @@ class Stream:
       dtype: uint8 for pictures and flow, float32 for arrays.
     """
 
-    def __init__(self, name: str, config: StreamConfig, store: Store, rows: range, seconds: float):
+    def __init__(self, name: str, config: StreamConfig, store: Store, rows: np.ndarray, seconds: float):
         """Checks the stream against the store.
 
         Args:
           name: of the stream.
           config: its options.
           store: where its column is.
-          rows: the split's.
+          rows: int64 (N,), the split's.
           seconds: length of the window; 0 is the whole clip.
 
         Raises:
@@ -200,12 +200,12 @@ class Stream:
                             f'{self.column.rate:g} frames a second of the column {self.column.name}.')
         return max(1, round(self._seconds * config.rate))
 
-    def _checked_size(self, store: Store, rows: range) -> int:
+    def _checked_size(self, store: Store, rows: np.ndarray) -> int:
         size = self.config.size
         if not size:
             raise UserError(f'The stream {self.name!r} reads pictures, so it needs a size: set '
                             f'data.streams.{self.name}.size to the side of the crop in pixels.')
-        here = np.array(rows)[self.column.lengths[rows.start:rows.stop] > 0]
+        here = rows[self.column.lengths[rows] > 0]
         low, high = crops.region_bounds(self.column.sizes[here].astype(np.int64), self.config.region)
         room = (high - low).min(axis=1)
         if len(here) and room.min() < size:

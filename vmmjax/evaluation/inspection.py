@@ -39,8 +39,8 @@ def _store(store: Store) -> Iterator[str]:
     yield f'fingerprint {store.fingerprint[:16]}, format {meta["format"]}'
     yield from _table(
         ['split', 'clips', 'length', 'shortest', 'median', 'longest'],
-        [[name, str(len(rows)), _time(store.durations[rows.start:rows.stop].sum()),
-          *(f'{np.quantile(store.durations[rows.start:rows.stop], at):.2f} s' for at in (0, 0.5, 1))]
+        [[name, str(len(rows)), _time(store.durations[np.asarray(rows)].sum()),
+          *(f'{np.quantile(store.durations[np.asarray(rows)], at):.2f} s' for at in (0, 0.5, 1))]
          for name, rows in store.splits.items() if len(rows)])
     yield from _table(
         ['column', 'present in', 'frames/s', 'of a frame', 'size', 'bytes a clip'],

@@ -1,0 +1,46 @@
+r"""Sound alone: ESC-10 (Piczak 2015), ten environmental sounds in four folds.
+
+  vmmjax prepare --source=ESC-10/manifest.csv --store=stores/esc10 --columns=audio
+  vmmjax train --config=experiments/configs/systems/audio.py --workdir=runs/audio --config.data.fold=1
+
+The network is Cnn10 of the PANNs, or what the argument names: `audio.py:cnn14`, `audio.py:vggish`, `audio.py:resnet`
+(PANNs' ResNet22). `full` is the full-size variant, such as `audio.py:full,cnn14`; without it they are narrow, but for
+the ResNet, which has one width.
+
+Expected accuracy: not yet measured. There are 160 training clips a fold, and the published figures have 320.
+"""
+
+from ml_collections import ConfigDict
+
+from vmmjax import config as configs
+
+ARGUMENTS = ('cnn10', 'cnn14', 'vggish', 'resnet', 'full')
+SMALL = {
+    'cnn10': dict(name='panns_cnn10', widths=(8, 16, 32, 64), features=128),
+    'cnn14': dict(name='panns_cnn14', widths=(8, 16, 32, 64, 128, 256), features=256),
+    'vggish': dict(name='vggish', widths=(16, 32, 64, 64, 128, 128), hidden=256),
+    'resnet': dict(name='panns_resnet22'),
+}
+
+
+def get_config(arg: str = '') -> ConfigDict:
+    """The config; `arg` is one of the networks, `full`, or both with a comma between them."""
+    chosen = configs.choices(arg, ARGUMENTS, 'audio.py')
+    network = next((name for name in SMALL if name in chosen), 'cnn10')
+    config = configs.defaults()
+    config.steps, config.batch_size = 400, 16
+    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 200, 100
+    config.optimizer.options.weight_decay = 1e-2
+    config.task.label_smoothing = 0.05
+    config.data.store, config.data.target = 'stores/esc10', 'sound'
+    config.data.window.seconds = 5.0
+    config.data.streams = dict(audio=dict(modality='audio'))
+    config.data.augment.update(dict(time_shift=1.0, spec_augment=(2, 40, 2, 8)))
+    config.model.preprocess = dict(audio='none')
+    config.model.encoders = dict(audio=SMALL[network])
+    config.model.head.dropout = 0.3
+    if 'full' in chosen:
+        config.steps, config.batch_size = 4000, 32
+        config.evaluate_every = config.checkpoint_every = 1000
+        config.model.encoders = dict(audio=dict(name=SMALL[network]['name']))
+    return configs.lock(config)

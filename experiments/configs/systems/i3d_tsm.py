@@ -1,0 +1,60 @@
+r"""I3D and TSM on the same pictures, as a weighted average or a concatenation: the command of a GRID sentence.
+
+  vmmjax prepare --source=GRID/manifest.csv --store=stores/grid --columns=rgb,audio --short_side=160
+  vmmjax train --config=experiments/configs/systems/i3d_tsm.py --workdir=runs/i3d_tsm --config.data.fold=0
+
+`i3d_tsm.py:concat` concatenates. `i3d_tsm.py:fights` tells fights from calm scenes of surveillance cameras:
+
+  vmmjax prepare --source=fights/manifest.csv --store=stores/fights --columns=rgb,flow,audio --short_side=112
+  vmmjax train --config=experiments/configs/systems/i3d_tsm.py:fights,concat --workdir=runs/i3d_tsm_fights
+
+`full` is the full-size variant: I3D on 64 frames and TSM-R50 on 8, 224 x 224, of stores with a --short_side of 256.
+
+Expected accuracy: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+from vmmjax import config as configs
+
+ARGUMENTS = ('concat', 'fights', 'full')
+
+
+def get_config(arg: str = '') -> ConfigDict:
+    """The config; `arg` is some of `ARGUMENTS`, with commas between them."""
+    chosen = configs.choices(arg, ARGUMENTS, 'i3d_tsm.py')
+    fights, full = 'fights' in chosen, 'full' in chosen
+    config = configs.defaults()
+    config.steps, config.batch_size = 350, 16
+    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 175, 100
+    config.optimizer.options.weight_decay = 1e-2
+    config.task.label_smoothing = 0.05
+    config.data.augment.update(dict(crop='centre', color=0.1))
+    if fights:
+        config.data.store, config.data.target = 'stores/fights', 'event'
+        config.data.window.seconds = 2.0
+        config.data.augment.update(dict(crop='random', flip=0.5))
+        where = dict(size=64)
+    else:
+        config.data.store, config.data.target = 'stores/grid', 'command'
+        # The command begins 0.2 to 0.9 s into the clip; the mouth, wherever the head is.
+        config.data.window.seconds, config.data.window.start = 1.28, (0.0, 0.2)
+        where = dict(size=48, region=(0.54, 0.32, 0.86, 0.70))
+    config.data.streams = dict(i3d=dict(modality='rgb', frames=16 if fights else 32, **where),
+                               tsm=dict(modality='rgb', frames=8 if fights else 12, **where))
+    config.model.preprocess = dict(i3d='signed', tsm='imagenet')
+    config.model.encoders = dict(i3d=dict(name='i3d', width_multiplier=0.125, bn_momentum=0.95),
+                                 tsm=dict(name='tsm_resnet18', width_multiplier=0.25))
+    config.model.fusion = dict(name='concat' if 'concat' in chosen else 'weighted_average')
+    config.model.head.dropout = 0.3
+    # Each learns by itself too.
+    config.data.dropout = dict(i3d=0.2, tsm=0.2)
+    if full:
+        config.steps, config.batch_size = 20_000, 64
+        config.optimizer.lr.peak, config.optimizer.lr.warmup_steps = 1e-3, 1000
+        config.evaluate_every = config.checkpoint_every = 1000
+        config.data.streams.i3d.update(dict(frames=64 if fights else 32, size=224, region=(0.0, 0.0, 1.0, 1.0)))
+        config.data.streams.tsm.update(dict(frames=8, size=224, sampling='segments', region=(0.0, 0.0, 1.0, 1.0)))
+        config.model.encoders = dict(i3d=dict(name='i3d', remat=True), tsm=dict(name='tsm_resnet50', remat=True))
+        config.model.head.dropout = 0.5
+    return configs.lock(config)

@@ -1,0 +1,57 @@
+r"""I3D on pictures, TSM on motion and a network on sound, by attention or bottlenecks: a word of a GRID sentence.
+
+  vmmjax prepare --source=GRID/manifest.csv --store=stores/grid --columns=rgb,flow,audio,waveform --short_side=160
+  vmmjax train --config=experiments/configs/systems/i3d_tsm_audio.py --workdir=runs/three --config.data.fold=0
+
+The streams look at each other (`cross_attention`), with `i3d_tsm_audio.py:bottleneck` through a few tokens only (MBT);
+`i3d_tsm_audio.py:digit` tells the digit in place of the command. `full` is the full-size variant: I3D on all frames and
+TSM-R50 on 8, 224 x 224, and Cnn14 on the sound, of a store with a --short_side of 256.
+
+Expected accuracy: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+from vmmjax import config as configs
+
+ARGUMENTS = ('bottleneck', 'digit', 'full')
+
+
+def get_config(arg: str = '') -> ConfigDict:
+    """The config; `arg` is some of `ARGUMENTS`, with commas between them."""
+    chosen = configs.choices(arg, ARGUMENTS, 'i3d_tsm_audio.py')
+    config = configs.defaults()
+    config.steps, config.batch_size = 320, 16
+    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 160, 100
+    config.optimizer.options.weight_decay = 1e-2
+    config.task.label_smoothing = 0.05
+    config.data.store = 'stores/grid'
+    config.data.target = 'digit' if 'digit' in chosen else 'command'
+    # The command begins 0.2 to 0.9 s into the clip, the digit 1.0 to 2.0 s.
+    config.data.window.seconds = 1.28
+    config.data.window.start = (0.9, 1.1) if 'digit' in chosen else (0.0, 0.2)
+    mouth = dict(size=48, region=(0.54, 0.32, 0.86, 0.70))
+    config.data.streams = dict(
+        i3d=dict(modality='rgb', frames=32, **mouth), tsm=dict(modality='flow', frames=12, **mouth),
+        audio=dict(modality='audio'))
+    config.data.augment.update(dict(crop='centre', color=0.1))
+    # Sound is learned ten times faster; where it is always there, the pictures learn nothing.
+    config.data.dropout = dict(i3d=0.2, tsm=0.2, audio=0.5)
+    config.model.preprocess = dict(i3d='signed', tsm='flow_tsn', audio='none')
+    config.model.encoders = dict(i3d=dict(name='i3d', width_multiplier=0.125, bn_momentum=0.95),
+                                 tsm=dict(name='tsm_resnet18', width_multiplier=0.25),
+                                 audio=dict(name='conv2d_audio', bn_momentum=0.95))
+    config.model.fusion = (dict(name='bottleneck', features=128, num_bottlenecks=4) if 'bottleneck' in chosen else
+                           dict(name='cross_attention', features=128))
+    config.model.head.dropout = 0.3
+    if 'full' in chosen:
+        config.steps, config.batch_size = 20_000, 64
+        config.optimizer.lr.peak, config.optimizer.lr.warmup_steps = 3e-4, 1000
+        config.evaluate_every = config.checkpoint_every = 1000
+        config.data.streams.i3d.update(dict(size=224, region=(0.0, 0.0, 1.0, 1.0)))
+        config.data.streams.tsm.update(dict(frames=8, size=224, sampling='segments', region=(0.0, 0.0, 1.0, 1.0)))
+        config.model.encoders = dict(i3d=dict(name='i3d', remat=True), tsm=dict(name='tsm_resnet50', remat=True),
+                                     audio=dict(name='panns_cnn14'))
+        config.model.fusion.features = 512
+        config.model.head.dropout = 0.5
+    return configs.lock(config)

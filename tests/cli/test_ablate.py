@@ -1,0 +1,97 @@
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.cli.conftest import ROOT, TOY, command, environment, refused, vmmjax
+
+GRID = '--grid=model.fusion.name=concat,conct'
+
+
+@pytest.fixture(scope='module')
+def ablation(tmp_path_factory, store):
+    """An ablation one of whose two rows cannot be built: its folder, arguments and what it said."""
+    folder = tmp_path_factory.mktemp('ablation') / 'fusions'
+    arguments = [TOY, GRID, f'--workdir={folder}', f'--config.data.store={store}', '--config.steps=4']
+    return folder, arguments, vmmjax('ablate', *arguments)
+
+
+def test_a_row_that_fails_does_not_stop_the_others(ablation):
+    folder, _, found = ablation
+    assert found.returncode == 2
+    assert "1 of 2 runs failed" in found.stderr
+    assert "did you mean 'concat'" in found.stderr
+    assert 'Traceback' not in found.stderr
+    table = (folder / 'table.md').read_text()
+    assert '| fusion.name=concat |' in table
+    assert 'seed0 failed' in table
+    assert "There is no fusion 'conct'" in table
+    assert str(folder) not in table
+    assert table in found.stdout
+    result = json.loads((folder / 'fusion.name=concat' / 'seed0' / 'eval' / 'test.json').read_text())
+    assert result['step'] == 4
+    assert f'| fusion.name=concat | {100 * result["metrics"]["accuracy"]:.1f} |' in table
+
+
+def test_the_same_command_keeps_what_is_finished_and_tries_again_what_failed(ablation):
+    folder, arguments, _ = ablation
+    log = folder / 'fusion.name=concat' / 'seed0' / 'log.jsonl'
+    before = log.stat().st_mtime_ns
+    again = (folder / 'fusion.name=conct' / 'seed0' / 'ablate.log').stat().st_size
+    found = vmmjax('ablate', *arguments)
+    assert found.returncode == 2
+    assert log.stat().st_mtime_ns == before
+    assert (folder / 'fusion.name=conct' / 'seed0' / 'ablate.log').stat().st_size > again
+
+
+def test_a_dry_run_prints_the_commands(ablation):
+    _, arguments, _ = ablation
+    found = vmmjax('ablate', *arguments, '--dry_run')
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert lines[0] == '# fusion.name=concat, seed0 (finished)'
+    assert lines[1].startswith('vmmjax train --config=')
+    assert '--array=0-1' in lines[-1]
+    assert '--worker=$SLURM_ARRAY_TASK_ID --workers=2' in lines[-1]
+
+
+def test_a_folder_of_another_config_is_refused(ablation):
+    _, arguments, _ = ablation
+    message = refused('ablate', *arguments, '--config.batch_size=4')
+    assert 'batch_size was 8, is 4' in message
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ([TOY], "Give either --grid='key=value,value' or --rows=file.py"),
+    ([TOY, GRID, '--folds=a'], 'are no numbers'),
+    (['--rows=nowhere.py'], 'nowhere.py is not there'),
+    ([GRID], 'names no config'),
+])
+def test_what_a_user_gets_wrong_is_one_sentence(tmp_path, arguments, message):
+    assert message in refused('ablate', *arguments, f'--workdir={tmp_path}')
+    assert not list(tmp_path.iterdir())
+
+
+def test_folds_that_the_catalog_does_not_name_are_refused(tmp_path, store):
+    message = refused('train', TOY, f'--workdir={tmp_path}', f'--config.data.store={store}', '--config.data.fold=1')
+    assert "has no column 'fold'" in message
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_goes_on(tmp_path, store):
+    arguments = ['ablate', TOY, '--grid=streams=rgb', f'--workdir={tmp_path}', f'--config.data.store={store}']
+    folder = tmp_path / 'streams=rgb' / 'seed0'
+    with subprocess.Popen(command(*arguments), cwd=ROOT, env=environment(), text=True, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as process:
+        while not list(folder.glob('manifests/*')):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert not (folder / 'eval').exists()
+    found = vmmjax(*arguments)
+    assert found.returncode == 0, found.stderr
+    assert 'Going on from step' in (folder / 'ablate.log').read_text()
+    assert '| streams=rgb |' in found.stdout

@@ -1,0 +1,138 @@
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vmmjax.evaluation import ablation, tables
+from vmmjax.evaluation.ablation import Line, Measured
+from vmmjax.evaluation.statistics import Interval, Scores
+
+RNG = np.random.default_rng(0)
+CLASSES = 4
+
+
+def run(name: str, clips: range, rate: float, *, groups: int = 0, seed: int = 0) -> Measured:
+    """A run that is right on about so many clips; which are hard is the same for all."""
+    numbers = np.array(clips)
+    target = numbers % CLASSES
+    right = (numbers * 0.618 % 1 + 0.02 * seed) % 1 < rate
+    scores = np.eye(CLASSES)[np.where(right, target, (target + 1) % CLASSES)]
+    group = np.array([f'g{number % groups}' if groups else '' for number in numbers])
+    present = {'audio': numbers % 5 > 0, 'rgb': np.ones(len(clips), bool)}
+    found = Scores(np.array([f'c{number}' for number in numbers]), group, {'': target},
+                   {'audio+rgb': {'': scores}, 'audio': {'': np.roll(scores, -1, 1)}, 'rgb': {'': scores}}, present)
+    return Measured(name, float(right.mean()), found, seconds=60.0, parameters=1_500_000)
+
+
+def folds(rate: float, **options: int) -> tuple[Measured, ...]:
+    return tuple(run(f'fold{i}', range(i * 40, i * 40 + 40), rate, **options) for i in range(5))
+
+
+def test_folds_are_measured_clip_by_clip() -> None:
+    line = ablation.line('both', folds(0.8), 'one', folds(0.6))
+    assert line.mean is not None
+    assert line.difference is not None
+    assert line.clips == 200
+    assert line.mean.mean == pytest.approx(np.mean([run.value for run in folds(0.8)]))
+    assert line.deviation == pytest.approx(np.std([run.value for run in folds(0.8)], ddof=1))
+    assert line.difference.mean == pytest.approx(0.2, abs=0.03)
+    assert line.difference.low > 0
+    assert line.p < 1e-6
+    assert line.chance == 0.25
+    assert line.beats_chance
+    assert list(line.subsets) == ['audio', 'rgb']
+    assert line.subsets['audio'].mean == pytest.approx(0.2, abs=0.05)  # Where rgb is wrong, by one class.
+    assert (line.seconds, line.parameters) == (60, 1_500_000)
+
+
+def test_only_clips_that_both_were_tested_on_are_compared() -> None:
+    some = folds(0.8)[:2]
+    line = ablation.line('both', some, 'one', folds(0.6))
+    assert line.difference is not None
+    expected = np.mean([a.value - b.value for a, b in zip(some, folds(0.6), strict=False)])
+    assert line.difference.mean == pytest.approx(expected)
+    others = [dataclasses.replace(each, scores=dataclasses.replace(
+        each.scores, clip=np.char.add('x', each.scores.clip))) for each in folds(0.6) if each.scores]
+    assert ablation.line('both', some, 'other clips', others).difference is None
+
+
+def test_several_seeds_are_one_value_a_clip() -> None:
+    seeds = [run(f'seed{i}', range(100), 0.7, seed=i) for i in range(3)]
+    line = ablation.line('seeds', seeds, 'one', seeds[:1])
+    assert line.mean is not None
+    assert line.clips == 100
+    assert line.mean.mean == pytest.approx(np.mean([each.value for each in seeds]))
+    assert np.isnan(line.p)  # Clips are right in two of three runs.
+
+
+def test_groups_make_intervals_wider() -> None:
+    def width(**options: int) -> float:
+        found = ablation.line('a', folds(0.8, **options), '', ()).mean
+        assert found is not None
+        return found.high - found.low
+
+    assert width() == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 / 200), rel=0.1)
+    assert width(groups=8) != width()
+
+
+def test_another_metric_is_one_value_a_run() -> None:
+    values = [0.5, 0.6, 0.7]
+    runs = [Measured(f'fold{i}', value, None, 9.0, 10) for i, value in enumerate(values)]
+    base = [Measured(f'fold{i}', value, None, 9.0, 10) for i, value in enumerate([0.4, 0.5, 0.6, 0.9])]
+    line = ablation.line('a', runs, 'b', base)
+    assert line.mean == pytest.approx(Interval(0.6, 0.6 - 0.2484, 0.6 + 0.2484), abs=1e-4)  # t(2) = 4.303.
+    assert line.difference is not None
+    assert line.difference.mean == pytest.approx(0.1)
+    single = ablation.line('a', runs[:1], '', ()).mean
+    assert single is not None
+    assert np.isnan(single.low)
+
+
+LINES = [
+    ablation.line('rgb & sound_1', folds(0.8), '', ()),
+    dataclasses.replace(ablation.line('finance | rgb', folds(0.3)[:2], 'rgb & sound_1', folds(0.8)),
+                        failed={'fold2': 'The loss is nan at step 3.'}, missing=2),
+    Line('not yet', missing=5),
+]
+
+
+def test_the_tables_say_what_was_found(tmp_path: Path) -> None:
+    paths = tables.write(tmp_path, LINES, question='Does sound help?', command='vmmjax ablate', metric='accuracy')
+    assert [path.name for path in paths] == [
+        'table.md', 'table.csv', 'table.tex', 'report.html', 'plot.svg']
+    text = (tmp_path / 'table.md').read_text()
+    assert text.startswith('Does sound help?\n\n| row | accuracy, % |')
+    assert 'fold0 fold1, fold2 failed, 2 to come' in text
+    assert '| finance \\| rgb | 30.' in text
+    assert 'finance | rgb, fold2: The loss is nan' in text
+    assert '| not yet | – |' in text
+    assert 'reaches down to the most frequent class: finance | rgb.' in text
+    header, *rows = csv.reader((tmp_path / 'table.csv').read_text().splitlines())
+    assert rows[0][0] == 'rgb & sound_1'
+    whole = {row[0]: dict(zip(header, row, strict=True)) for row in rows if row[1] == 'all'}
+    assert float(whole['finance | rgb']['difference']) == pytest.approx(-0.5, abs=0.04)
+    assert whole['not yet']['mean'] == whole['rgb & sound_1']['difference'] == ''
+    assert len(rows) == 3 + 2 * 2
+    latex = (tmp_path / 'table.tex').read_text()
+    assert r'rgb \& sound\_1 &' in latex
+    assert latex.count(r'\\') == 4
+    columns = {line.count('&') - line.count(r'\&') for line in latex.splitlines() if line.endswith(r'\\')}
+    assert len(columns) == 1
+    picture = (tmp_path / 'plot.svg').read_text()
+    assert 'finance | rgb' in picture
+    assert '<dc:date>' not in picture
+    page = (tmp_path / 'report.html').read_text()
+    for text in ('Does sound help?', 'finance | rgb', 'rgb &amp; sound_1', 'streams withheld', 'The loss is nan'):
+        assert text in page
+    assert 'http' not in page.replace('http-equiv', '').replace('http://www.w3.org', '')
+    assert '#0a000' not in page + picture
+    tables.write(tmp_path, LINES, question='Does sound help?', command='vmmjax ablate', metric='accuracy')
+    assert (tmp_path / 'plot.svg').read_text() == picture
+
+
+def test_nothing_measured_is_a_table_without_a_picture(tmp_path: Path) -> None:
+    tables.write(tmp_path, LINES[2:], question='', command='vmmjax ablate', metric='accuracy')
+    assert not (tmp_path / 'plot.svg').exists()
+    assert '5 to come' in (tmp_path / 'table.md').read_text()

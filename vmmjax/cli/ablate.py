@@ -1,0 +1,223 @@
+r"""A question becomes a table: trains and measures every row of an ablation, and compares them.
+
+All combinations of some values, each with three seeds:
+
+  vmmjax ablate --config=experiments/configs/motion_sound.py --workdir=runs/fusions --seeds=3 \
+      --grid='model.fusion.name=concat,sum,gated;streams=rgb,audio+rgb' --config.data.store=stores/motion_sound
+
+The same by cross-validation, on two of the folds that the catalog names; and rows that stand in a file:
+
+  vmmjax ablate --config=experiments/configs/grid_command.py --grid='arg=rgb,audio' --folds=0,1 --workdir=runs/streams
+  vmmjax ablate --rows=experiments/ablations/systems.py --workdir=runs/systems
+
+A key of the grid is one of the config; its values are Python literals, or texts as they stand, and a dict replaces all
+that stood there. `arg` is the argument of the config file; `streams` leaves out all streams but those named.
+
+Each run is `vmmjax train` and `vmmjax evaluate` in a folder of its own, and the same command goes on where it was
+stopped: finished runs are kept, a half one resumes, and one that failed is tried again. On several machines or jobs
+give each --worker=i --workers=n; --dry_run prints what would be done, and the form for SLURM. The workdir gets
+report.html, table.md, table.csv, table.tex and plot.svg, after each run anew: mean, interval, the paired difference
+to the first row, what it cost.
+"""
+
+import dataclasses
+import functools
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+from tqdm import tqdm
+
+from vmmjax import atomic
+from vmmjax import config as configs
+from vmmjax.cli import rows as ablations
+from vmmjax.cli.rows import Row, Run
+from vmmjax.errors import UserError
+from vmmjax.evaluation import ablation, tables
+from vmmjax.evaluation.report import without_paths
+from vmmjax.training.workdir import FREE
+
+CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'Config file of all rows, as path.py or path.py:argument; set its keys with --config.key=value.')
+GRID = flags.DEFINE_string('grid', '', "Values to combine, as 'key=value,value;key=value'.")
+ROWS = flags.DEFINE_string('rows', '', 'In place of a grid: a file of named rows, as experiments/ablations/systems.py.')
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the ablation; made where it is not there.', required=True)
+SEEDS = flags.DEFINE_integer('seeds', 1, 'Runs of a row, with as many seeds.', lower_bound=1)
+FOLDS = flags.DEFINE_list('folds', [], 'Folds to test (catalog column fold), a run each; of rows that name their folds '
+                          'these alone.')
+SPLIT = flags.DEFINE_string('split', 'test', 'Split to measure.')
+METRIC = flags.DEFINE_string(
+    'metric', ablation.PER_CLIP, f'Of the figures of `vmmjax evaluate`; {ablation.PER_CLIP} is compared clip by clip.')
+WORKER = flags.DEFINE_integer('worker', 0, 'Number of this worker, 0 to workers - 1.', lower_bound=0)
+WORKERS = flags.DEFINE_integer('workers', 1, 'Equal commands that share the runs.', lower_bound=1)
+DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the runs and their commands, and do nothing.')
+
+_FAILED = 'failed.txt'
+_TRAIN = '''"""{name}: written by vmmjax ablate."""
+
+from pathlib import Path
+
+from vmmjax import config as configs
+
+
+def get_config():
+    """The config beside this file."""
+    return configs.from_json(Path(__file__).with_name('config.json').read_text())
+'''
+
+
+def main() -> None:
+    """The command."""
+    folder, question, rows = Path(WORKDIR.value), *_rows()
+    if WORKER.value >= WORKERS.value:
+        raise UserError(f'--worker={WORKER.value} is to be less than --workers={WORKERS.value}.')
+    overrides = {} if CONFIG.value is None else config_flags.get_override_values(flags.FLAGS['config'])
+    runs = ablations.plan(rows, folder, seeds=SEEDS.value, folds=_folds(), overrides=overrides)
+    own = runs[WORKER.value::WORKERS.value]
+    if DRY_RUN.value:
+        print(_described(runs, own))
+        return
+    for run in runs:
+        _check_unchanged(run)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # Ends what it started, too.
+    with tqdm(own, unit='run', dynamic_ncols=True) as progress:
+        for run in progress:
+            _make(run, progress)
+            _write(folder, question, rows, runs)
+    paths = _write(folder, question, rows, runs)
+    print((folder / 'table.md').read_text())
+    print(f'Wrote {", ".join(map(str, paths))}.')
+    failed = [f'{run.row.name}, {run.name}: {_reason(run)}' for run in own if _reason(run)]
+    if failed:
+        raise UserError(f'{len(failed)} of {len(own)} runs failed; the same command tries them again. {failed[0]}')
+
+
+def _rows() -> tuple[str, list[Row]]:
+    """The question and the rows."""
+    given = flags.FLAGS['config']
+    config = config_flags.get_config_filename(given) if CONFIG.value is not None else ''
+    if bool(GRID.value) == bool(ROWS.value):
+        raise UserError("Give either --grid='key=value,value' or --rows=file.py, which say what is compared.")
+    if ROWS.value:
+        return ablations.of_file(Path(ROWS.value), config)
+    return '', ablations.of_grid(GRID.value, config)
+
+
+def _folds() -> list[int]:
+    try:
+        return [int(fold) for fold in FOLDS.value]
+    except ValueError as error:
+        raise UserError(f'--folds={",".join(FOLDS.value)} are no numbers; give them as --folds=0,1.') from error
+
+
+def _commands(run: Run) -> list[list[str]]:
+    vmmjax = [sys.executable, '-m', 'vmmjax.cli.main']
+    return [[*vmmjax, 'train', f'--config={run.folder / "config.py"}', f'--workdir={run.folder}'],
+            [*vmmjax, 'evaluate', f'--workdir={run.folder}', f'--split={SPLIT.value}',
+             f'--store={run.config.data.store}']]
+
+
+def _described(runs: Sequence[Run], own: Sequence[Run]) -> str:
+    """What would be done."""
+    lines = []
+    for run in own:
+        state = ' (finished)' if ablation.is_finished(run.folder, SPLIT.value) else ''
+        lines.append(f'# {run.row.name}, {run.name}{state}')
+        lines += [shlex.join(['vmmjax', *command[3:]]) for command in _commands(run)]
+    each = f'{_command()} --worker=$SLURM_ARRAY_TASK_ID --workers={len(runs)}'
+    lines += ['# Or one job a run, with SLURM; the last to finish completes the table:',
+              f'sbatch --array=0-{len(runs) - 1} --wrap={shlex.quote(each)}']
+    return '\n'.join(lines)
+
+
+def _command() -> str:
+    """This command for all runs."""
+    own = ('--worker', '--workers', '--dry_run')
+    return shlex.join(['vmmjax', *(argument for argument in sys.argv[1:] if argument.partition('=')[0] not in own)])
+
+
+def _check_unchanged(run: Run) -> None:
+    """Refuses a folder that holds a run of another config: its figures would be those of something else."""
+    path = run.folder / 'config.json'
+    if not path.is_file():
+        return
+    before, now = (configs.from_json(text).to_dict() for text in (path.read_text(), configs.to_json(run.config)))
+    changed = [f'{key} was {old!r}, is {new!r}' for key, (old, new) in configs.differences(before, now).items()
+               if key not in FREE]
+    if changed:
+        raise UserError(f'The folder {run.folder} holds a run of another config: {"; ".join(changed)}. Name another '
+                        f'--workdir, or delete that folder.')
+
+
+def _make(run: Run, progress: Any) -> None:
+    """Trains and measures, unless that is done; what fails leaves a sentence in the run's folder."""
+    if ablation.is_finished(run.folder, SPLIT.value):
+        return
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / _FAILED).unlink(missing_ok=True)
+    atomic.write(run.folder / 'config.json', configs.to_json(run.config))
+    atomic.write(run.folder / 'config.py', _TRAIN.format(name=run.folder.name))
+    for command in _commands(run):
+        reason = _run(command, run, progress)
+        if reason:
+            atomic.write(run.folder / _FAILED, reason)
+            progress.write(f'{run.row.name}, {run.name} failed: {reason}')
+            return
+
+
+def _run(command: Sequence[str], run: Run, progress: Any) -> str:
+    """Runs a command to its end, its output in the run's folder; returns why it failed, or nothing."""
+    last = ''
+    with (run.folder / 'ablate.log').open('a') as log, subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace') as process:
+        try:
+            assert process.stdout is not None
+            for text in process.stdout:
+                log.write(text)
+                log.flush()
+                line = text.strip()
+                last = line or last
+                if line:
+                    progress.set_postfix_str(f'{run.row.name}, {run.name}: {" ".join(line.split())[:60]}',
+                                             refresh=sys.stderr.isatty())
+        except BaseException:
+            # The checkpoint of the last whole step is there: the same command goes on from it.
+            process.send_signal(signal.SIGTERM)
+            raise
+    if process.returncode == 0:
+        return ''
+    if process.returncode < 0:
+        return f'ended by {signal.Signals(-process.returncode).name}, see {run.folder / "ablate.log"}'
+    return last.removeprefix('vmmjax: ') or f'exit status {process.returncode}'
+
+
+def _reason(run: Run) -> str:
+    """Why a run has no figures; empty where it has, or was not made yet."""
+    path = run.folder / _FAILED
+    return path.read_text() if path.is_file() and not ablation.is_finished(run.folder, SPLIT.value) else ''
+
+
+def _write(folder: Path, question: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Path]:
+    """The table of what is finished, by whichever worker."""
+    own = {row.name: [run for run in runs if run.row is row] for row in rows}
+    measured = {name: tuple(_measure(run.name, run.folder, SPLIT.value, METRIC.value) for run in found
+                            if ablation.is_finished(run.folder, SPLIT.value)) for name, found in own.items()}
+    lines = []
+    for row in rows:
+        against = row.against or (rows[0].name if row is not rows[0] else '')
+        found = _line(row.name, measured[row.name], against, measured.get(against, ()))
+        failed = {run.name: _reason(run) for run in own[row.name] if _reason(run)}
+        missing = len(own[row.name]) - len(measured[row.name]) - len(failed)
+        lines.append(dataclasses.replace(found, failed=failed, missing=missing))
+    folder.mkdir(parents=True, exist_ok=True)
+    return tables.write(folder, lines, question=question, command=without_paths(_command()), metric=METRIC.value)
+
+
+# The table is made after each run: what did not change since is not measured again.
+_measure, _line = functools.cache(ablation.measure), functools.cache(ablation.line)

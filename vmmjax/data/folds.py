@@ -1,0 +1,70 @@
+"""Cross-validation: a store whose splits are made of the folds that its catalog names."""
+
+import copy
+from collections import defaultdict
+
+import numpy as np
+
+from vmmjax.data.store import Store
+from vmmjax.errors import UserError
+
+_COLUMN = 'fold'
+_GROUP = 'group'
+_FEWEST = 3  # One to test, one to validate, one to train.
+
+
+def folded(store: Store, fold: int | None) -> Store:
+    """The store with the splits of one turn of cross-validation.
+
+    The clips of the fold are `test`, those of the next one (after the last, the first) are `validation` and all
+    others are `train`, whatever split the catalog gives them.
+
+    Args:
+      store: stays as it is.
+      fold: a value of the catalog column `fold`; None for the catalog's own splits.
+
+    Raises:
+      UserError: where the catalog has no such column or fold, fewer than three of them or a clip without one, or where
+        a group (column `group`) has clips in several folds: a model would be tested on what it was trained on.
+    """
+    if fold is None:
+        return store
+    values = store.values(_COLUMN)
+    folds = _folds(store, values)
+    if fold not in folds:
+        raise UserError(f'data.fold is {fold}, but the catalog of the store {store.name} has the folds '
+                        f'{", ".join(map(str, folds))}; choose one of them.')
+    _check_groups(store, values)
+    following = folds[(folds.index(fold) + 1) % len(folds)]
+    numbers = values.astype(np.int64)
+    made = copy.copy(store)
+    made.splits = {'train': np.flatnonzero((numbers != fold) & (numbers != following)),
+                   'validation': np.flatnonzero(numbers == following), 'test': np.flatnonzero(numbers == fold)}
+    return made
+
+
+def _folds(store: Store, values: np.ndarray) -> list[int]:
+    for row, value in enumerate(values.tolist()):
+        if not value.isdecimal():
+            raise UserError(f'The clip {store.values("id")[row]!r} of the store {store.name} has the fold {value!r}, '
+                            f'which is no number; give every clip of the manifest one and prepare a new store.')
+    folds = sorted({int(value) for value in values.tolist()})
+    if len(folds) < _FEWEST:
+        raise UserError(f'The catalog of the store {store.name} has {len(folds)} folds; to test, to validate and to '
+                        f'train on different ones, {_FEWEST} are needed.')
+    return folds
+
+
+def _check_groups(store: Store, values: np.ndarray) -> None:
+    """Checks that no group lies in several folds."""
+    if not store.has_values(_GROUP):
+        return
+    places: dict[str, set[str]] = defaultdict(set)
+    for group, value in zip(store.values(_GROUP).tolist(), values.tolist(), strict=True):
+        if group:
+            places[group].add(value)
+    for group, found in places.items():
+        if len(found) > 1:
+            raise UserError(f'The group {group!r} of the store {store.name} has clips in the folds '
+                            f'{", ".join(sorted(found))}, so that a model would be tested on what it was trained on; '
+                            f'put each group into one fold of the manifest and prepare a new store.')

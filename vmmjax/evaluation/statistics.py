@@ -1,0 +1,178 @@
+"""How sure a figure is: predictions clip by clip in a file, intervals by bootstrap, McNemar's test."""
+
+import dataclasses
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from vmmjax import atomic
+from vmmjax.data.store import Store
+from vmmjax.errors import UserError
+
+_RESAMPLES = 9999
+_BATCH = 500  # Resamples that are drawn at a time; memory is bounded by it.
+
+
+class Interval(NamedTuple):
+    """A mean and where it may lie.
+
+    Attributes:
+      mean: of the clips.
+      low: lower end.
+      high: upper end.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What a run said of each clip of a split: the content of `<workdir>/eval/<split>.npz`.
+
+    Attributes:
+      clip: text (N,), the clips' ids in the catalog; a clip is known by it in runs on other folds or stores.
+      group: text (N,), clips of a group are not independent of each other; empty where the catalog names none.
+      target: int (N,) by target, -1 where a clip has none; the name is empty where there is one alone.
+      scores: subset of the streams -> target -> float (N, C).
+      present: stream -> bool (N,), which clips have it.
+    """
+
+    clip: np.ndarray
+    group: np.ndarray
+    target: dict[str, np.ndarray]
+    scores: dict[str, dict[str, np.ndarray]]
+    present: dict[str, np.ndarray]
+
+    @property
+    def are_of_classes(self) -> bool:
+        """Whether these are scores of classes, so that each clip is right or wrong."""
+        first = next(iter(self.scores.values()), {})
+        return bool(self.target) and first.keys() == self.target.keys() and all(
+            scores.ndim == 2 and np.issubdtype(self.target[name].dtype, np.integer) and self.target[name].ndim == 1
+            for name, scores in first.items())
+
+    def right(self, subset: str) -> np.ndarray:
+        """Which part of its targets each clip was told rightly, float64 (N,): 0 or 1 where there is one target.
+
+        Args:
+          subset: the streams that were given, such as `audio+rgb`; clips without all of them are NaN, but not in the
+            first, the subset of all: there each clip is judged with the streams it has.
+        """
+        names, scores = list(self.target), self.scores[subset]
+        known = np.stack([self.target[name] >= 0 for name in names])
+        hits = np.stack([scores[name].argmax(axis=1) == self.target[name] for name in names])
+        right = (hits & known).sum(0) / known.sum(0)  # Clips without any target are not in the file.
+        if subset == next(iter(self.scores)):
+            return right
+        return np.where(np.logical_and.reduce([self.present[name] for name in subset.split('+')]), right, np.nan)
+
+
+def write_scores(path: Path, predictions: Mapping[str, Any], store: Store) -> None:
+    """Writes the predictions of a split, whole or not at all.
+
+    Args:
+      path: ends with `.npz`. Its arrays: `id` (catalog rows), `clip`, `group`, `target` or `target/<name>`,
+        `present/<stream>`, and `scores/<subset>` or `scores/<subset>/<name>`.
+      predictions: by subset, all streams first, as `evaluate.subsets` gives them: each with `id`, `target`, `scores`
+        and `present`, targets and scores in dicts by target where there are several.
+      store: the clips'; a catalog column `group` says which of them belong together.
+    """
+    whole = next(iter(predictions.values()))
+    clips, none = store.values('id')[whole.id], np.full(len(whole.id), '')
+    groups = store.values('group')[whole.id] if store.has_values('group') else none
+    arrays = {'id': whole.id, 'clip': clips, 'group': groups, **_named('target', whole.target)}
+    arrays |= {f'present/{stream}': values for stream, values in whole.present.items()}
+    for subset, rows in predictions.items():
+        arrays |= _named(f'scores/{subset}', rows.scores)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(path) as partial, partial.open('wb') as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def _named(name: str, values: Any) -> dict[str, np.ndarray]:
+    return {f'{name}/{key}': array for key, array in values.items()} if isinstance(values, Mapping) else {name: values}
+
+
+def read_scores(path: Path) -> Scores:
+    """Reads what `write_scores` wrote.
+
+    Raises:
+      UserError: where the file is not there or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        found = Scores(arrays['clip'], arrays['group'], {}, {}, {})
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f'{path} holds no predictions ({error}); delete it and run vmmjax evaluate '
+                        f'--workdir={path.parent.parent} --split={path.stem} again.') from error
+    for name, values in arrays.items():
+        kind, *rest = name.split('/')
+        if kind == 'target':
+            found.target['/'.join(rest)] = values
+        elif kind == 'present':
+            found.present['/'.join(rest)] = values
+        elif kind == 'scores':
+            found.scores.setdefault(rest[0], {})['/'.join(rest[1:])] = values
+    return found
+
+
+def interval(values: np.ndarray, groups: np.ndarray | None = None, *, level: float = 0.95, seed: int = 0) -> Interval:
+    """The mean and its interval by bootstrap (Efron 1979), the percentiles of the means of resamples.
+
+    Where there are groups, whole groups are drawn: clips of one recording are no evidence of their own, and an interval
+    over clips would be too narrow. The values may be differences between two models on the same clips: then this is
+    the paired bootstrap. Nothing but right answers gives an interval of no width, however few the clips are.
+
+    Args:
+      values: float (N,), one a clip.
+      groups: text (N,), equal for clips that belong together; empty for one on its own. None: each is on its own.
+      level: of the interval.
+      seed: of the resamples.
+
+    Raises:
+      UserError: where there are no clips.
+    """
+    if not len(values):
+        raise UserError('There are no clips to give an interval of.')
+    sums, counts = _by_group(np.asarray(values, np.float64), groups)
+    mean = float(sums.sum() / counts.sum())
+    if len(sums) == 1:
+        return Interval(mean, float('nan'), float('nan'))
+    found = stats.bootstrap((sums, counts), lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis), paired=True,
+                            vectorized=True, n_resamples=_RESAMPLES, batch=_BATCH, confidence_level=level,
+                            method='percentile', rng=np.random.default_rng(seed)).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))
+
+
+def _by_group(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of the values of each group, and how many there are."""
+    if groups is None:
+        return values, np.ones(len(values))
+    alone = groups == ''
+    _, places = np.unique(groups[~alone], return_inverse=True)
+    return (np.concatenate([values[alone], np.bincount(places, values[~alone])]),
+            np.concatenate([np.ones(int(alone.sum())), np.bincount(places)]))
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """The exact McNemar test: the probability of so uneven a split where two models are equally good.
+
+    Of the clips that one model alone gets right, each is a fair coin's throw (McNemar 1947; binomial, two-sided). Clips
+    are taken to be independent: with groups it is too sure of itself, and the paired bootstrap is to be believed.
+
+    Args:
+      first: bool (N,), which clips one model gets right.
+      second: bool (N,), the same of the other.
+
+    Returns:
+      The p value; 1 where they are right on the same clips.
+    """
+    one, other = int((first & ~second).sum()), int((~first & second).sum())
+    return float(stats.binomtest(one, one + other).pvalue) if one + other else 1.0

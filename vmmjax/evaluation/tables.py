@@ -1,0 +1,195 @@
+"""What an ablation found, to be read: Markdown, CSV, LaTeX, a picture and a page."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vmmjax import atomic
+from vmmjax.evaluation import extra
+from vmmjax.evaluation.ablation import PER_CLIP, Line
+from vmmjax.evaluation.statistics import Interval
+
+_NONE = '–'
+# Stand-ins of matplotlib's output for the page's own colours, which differ by day, by night and in print.
+_COLOURS = {'#010203': '--ink', '#040506': '--line', '#0a0001': '--accent', '#0a0002': '--mark'}
+_INK, _GRID, _POINT, _CHANCE = _COLOURS
+
+
+class _Table(NamedTuple):
+    """Texts: a name to the left, figures to the right."""
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, metric: str) -> list[Path]:
+    """Writes `table.md`, `table.csv`, `table.tex`, `report.html` and, where a row was measured, `plot.svg`; each whole.
+
+    Args:
+      folder: of the ablation.
+      lines: of the table.
+      question: that it answers, above the table.
+      command: that makes it.
+      metric: that was measured; accuracy is given in percent.
+
+    Returns:
+      The paths.
+    """
+    main, withheld, notes = _main(lines, metric), _withheld(lines, metric), _notes(lines, metric)
+    failed = [f'{line.name}, {name}: {reason}' for line in lines for name, reason in line.failed.items()]
+    plot = _plot(lines, metric) if any(line.mean for line in lines) else ''
+    parts = [question, _markdown(main), *notes]
+    if withheld.rows:
+        parts += ['The same models with streams withheld, on the clips that have what is given:', _markdown(withheld)]
+    parts += ['\n'.join(['Failed:', *(f'- {reason}' for reason in failed)])] * bool(failed)
+    jinja2 = extra.load('jinja2')
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
+                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = environment.get_template('ablation.html').render(
+        title=folder.resolve().name, question=question, main=main, withheld=withheld, notes=notes, failed=failed,
+        plot=_coloured(plot[plot.find('<svg'):]), command=command)
+    texts = {'table.md': '\n\n'.join(filter(None, [*parts, f'Made by `{command}`.'])) + '\n', 'table.csv': _csv(lines),
+             'table.tex': _latex(main), 'report.html': page}
+    if plot:
+        for stand_in, colour in zip(_COLOURS, ('#1b1d21', '#e3e5e8', '#2456d6', '#d9691a'), strict=True):
+            plot = plot.replace(stand_in, colour)
+        texts['plot.svg'] = plot
+    for name, text in texts.items():
+        atomic.write(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def _main(lines: Sequence[Line], metric: str) -> _Table:
+    """The main table; columns in which nothing stands are left out."""
+    percent = metric == PER_CLIP
+    columns = ['row', f'{metric}, %' if percent else metric, '95 % interval', 'sd of runs', 'most frequent class',
+               'difference', '95 % interval of it', 'to', 'McNemar p', 'clips', 'runs', 'training, s', 'parameters']
+    rows = []
+    for line in lines:
+        runs = ' '.join(line.runs) + ''.join(f', {name} failed' for name in line.failed)
+        runs += f', {line.missing} to come' if line.missing else ''
+        mean, difference = line.mean, line.difference
+        rows.append([
+            line.name, _figure(mean.mean if mean else math.nan, percent), _ends(mean, percent),
+            _figure(line.deviation, percent), _figure(line.chance, percent),
+            _figure(difference.mean if difference else math.nan, percent, sign=True), _ends(difference, percent, True),
+            line.against if difference else _NONE, _NONE if math.isnan(line.p) else f'{line.p:.2g}',
+            str(line.clips) if line.clips else _NONE, runs.removeprefix(', '),
+            _NONE if math.isnan(line.seconds) else f'{line.seconds:.0f}',
+            f'{line.parameters / 1e6:.3g} M' if line.parameters else _NONE])
+    kept = [i for i, _ in enumerate(columns) if i < 2 or any(row[i] not in (_NONE, '') for row in rows)]
+    return _Table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
+
+
+def _withheld(lines: Sequence[Line], metric: str) -> _Table:
+    return _Table(['row', 'given', f'{metric}, %', '95 % interval'],
+                  [[line.name, subset, _figure(found.mean, True), _ends(found, True)]
+                   for line in lines for subset, found in line.subsets.items()])
+
+
+def _notes(lines: Sequence[Line], metric: str) -> list[str]:
+    measured = [line for line in lines if line.mean]
+    if not measured:
+        return []
+    if not any(line.clips for line in measured):
+        return ["Student's intervals over the runs; differences are paired by run."]
+    weak = [line.name for line in measured if line.clips and not line.beats_chance]
+    return [
+        'Intervals by bootstrap over clips, whole groups where the catalog has them; differences are paired by clip. '
+        'With folds each clip is tested once.',
+        f'The interval reaches down to the most frequent class: {"; ".join(weak)}.' if weak else
+        "Every row's interval lies above the most frequent class."]
+
+
+def _figure(value: float, percent: bool, sign: bool = False) -> str:
+    if math.isnan(value):
+        return _NONE
+    if percent:
+        return f'{100 * value:+.1f}' if sign else f'{100 * value:.1f}'
+    return f'{value:+.4g}' if sign else f'{value:.4g}'
+
+
+def _ends(found: Interval | None, percent: bool, sign: bool = False) -> str:
+    if found is None or math.isnan(found.low):
+        return _NONE
+    return f'{_figure(found.low, percent, sign)} to {_figure(found.high, percent, sign)}'
+
+
+def _markdown(table: _Table) -> str:
+    def joined(cells: Sequence[str]) -> str:
+        return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |'
+
+    return '\n'.join([joined(table.header), '|---|' + '---:|' * (len(table.header) - 1), *map(joined, table.rows)])
+
+
+def _csv(lines: Sequence[Line]) -> str:
+    """Numbers as they are, fractions as fractions, a subset of the streams in a row of its own."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['row', 'streams', 'mean', 'low', 'high', 'deviation', 'chance', 'against', 'difference',
+                     'difference_low', 'difference_high', 'p', 'clips', 'runs', 'failed', 'missing', 'seconds',
+                     'parameters'])
+    none = ('', '', '')
+    for line in lines:
+        figures = [*(line.mean or none), line.deviation, line.chance, line.against, *(line.difference or none), line.p,
+                   line.clips, ' '.join(line.runs), ' '.join(line.failed), line.missing, line.seconds, line.parameters]
+        writer.writerow([line.name, 'all', *('' if figure != figure else figure for figure in figures)])  # NaN.
+        for subset, found in line.subsets.items():
+            writer.writerow([line.name, subset, *found, *[''] * 13])
+    return text.getvalue()
+
+
+def _latex(table: _Table) -> str:
+    def joined(cells: Sequence[str]) -> str:
+        return ' & '.join(map(_escaped, cells)) + r' \\'
+
+    return '\n'.join([r'\begin{tabular}{l' + 'r' * (len(table.header) - 1) + '}', r'\toprule', joined(table.header),
+                      r'\midrule', *map(joined, table.rows), r'\bottomrule', r'\end{tabular}', ''])
+
+
+def _escaped(text: str) -> str:
+    for letter in '&%$#_{}':
+        text = text.replace(letter, '\\' + letter)
+    return text.replace(_NONE, '--')
+
+
+def _plot(lines: Sequence[Line], metric: str) -> str:
+    """A point and its interval a row, a tick where the most frequent class lies; as SVG, with stand-ins of colours."""
+    matplotlib = extra.load('matplotlib')
+    figures = extra.load('matplotlib.figure')
+    scale = 100 if metric == PER_CLIP else 1
+    # Text stays text, and the same figures give the same bytes.
+    style = {'svg.fonttype': 'none', 'svg.hashsalt': 'ablation', 'font.size': 10, 'text.color': _INK,
+             'axes.edgecolor': _GRID, 'xtick.color': _GRID, 'ytick.color': _GRID, 'xtick.labelcolor': _INK,
+             'ytick.labelcolor': _INK, 'axes.labelcolor': _INK, 'grid.color': _GRID}
+    with matplotlib.rc_context(style):
+        figure = figures.Figure(figsize=(8.5, 0.8 + 0.3 * len(lines)), layout='constrained')
+        axes = figure.add_subplot()
+        for place, line in enumerate(lines):
+            if line.mean is None:
+                continue
+            mean, low, high = (scale * value for value in line.mean)
+            if not math.isnan(low):
+                axes.plot([low, high], [place, place], color=_POINT, linewidth=2)
+            axes.plot([mean], [place], 'o', color=_POINT, markersize=6)
+            axes.plot([scale * line.chance], [place], '|', color=_CHANCE, markersize=11, markeredgewidth=2)
+        axes.set_yticks(range(len(lines)), [line.name for line in lines])
+        axes.invert_yaxis()
+        axes.grid(axis='x', linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[['top', 'right', 'left']].set_visible(False)
+        axes.set_xlabel(f'{metric}, % (bar: 95 % interval; tick: most frequent class)' if scale == 100 else metric)
+        text = io.StringIO()
+        figure.savefig(text, format='svg', transparent=True,
+                       metadata=dict.fromkeys(('Date', 'Creator', 'Format', 'Type')))
+    return text.getvalue()
+
+
+def _coloured(svg: str) -> str:
+    """The picture in the page's colours."""
+    for stand_in, name in _COLOURS.items():
+        svg = svg.replace(stand_in, f'var({name})')
+    return svg
