@@ -2,21 +2,26 @@
 
   vmmjax evaluate --workdir=runs/motion_sound
   vmmjax evaluate --workdir=runs/motion_sound --split=validation --store=/elsewhere/motion_sound
+  vmmjax evaluate --workdir=runs/grid_av --snr=10,5,0,-5,-10 --noise=white,babble
 
-Prints a table and writes <workdir>/eval/<split>.json and <workdir>/report.html. The newest whole checkpoint is
-used; the config is the one the run was trained with.
+Prints a table and writes <workdir>/eval/<split>.json, <workdir>/report.html and, clip by clip,
+<workdir>/eval/<split>.npz. The newest whole checkpoint is used; the config is the one the run was trained with.
+With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
+table, <workdir>/eval/<split>_noise.json and a section of the page.
 """
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from absl import flags
+from ml_collections import ConfigDict
 
 from vmmjax import config as configs
 from vmmjax.cli.setup import Run
 from vmmjax.errors import UserError
-from vmmjax.evaluation import evaluate, report
+from vmmjax.evaluation import evaluate, noise, report, statistics
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.sharding import replicated
 from vmmjax.training.state import TrainState
@@ -25,6 +30,8 @@ WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax tra
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained.')
+SNR = flags.DEFINE_list('snr', [], 'Ratios of sound to noise in decibels, such as 10,5,0,-5,-10, to measure at, too.')
+NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
 
 
 def main() -> None:
@@ -45,15 +52,47 @@ def main() -> None:
     if run.classes != meta['classes']:
         raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
                         f'{folder} was trained on; name its own store with --store.')
+    ratios = _ratios(run)
     state = restore(run, checkpoints, newest)
-    measured = evaluate.result(run.measure(evaluate.subsets, state, SPLIT.value), split=SPLIT.value, step=newest,
-                               classes=run.classes, parts=run.parts())
+    predictions = run.measure(run.task.predictions, state, SPLIT.value)
+    measured = run.task.result(predictions, split=SPLIT.value, step=newest)
+    swept = _with_noise(run, state, newest, folder, ratios) if ratios else None
     if jax.process_index() == 0:
+        statistics.write_scores(folder / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
         path = evaluate.write(folder, measured)
+        if swept is not None:
+            noise.write(folder, swept)
         page = report.write(folder, config=meta['config'], others=others,
                             command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')
         print(report.terminal_table(report.beside(measured, others)))
+        if swept is not None:
+            print(noise.terminal_table(swept))
         print(f'Wrote {path} and {page}.')
+
+
+def _ratios(run: Run) -> list[float]:
+    """Those of --snr, checked before time is spent on measuring."""
+    try:
+        ratios = [float(text) for text in SNR.value]
+    except ValueError as error:
+        raise UserError(f'--snr is {",".join(SNR.value)}, no decibels ({error}); write --snr=10,0,-10.') from error
+    if ratios:
+        noise.heard(run.config, run.store, NOISE.value)
+    return ratios
+
+
+def _with_noise(run: Run, state: TrainState, step: int, folder: Path, ratios: list[float]) -> dict[str, Any]:
+    config = run.config
+
+    def measure(changed: ConfigDict) -> tuple[Any, Any]:
+        run.config = changed
+        predictions = run.measure(run.task.predictions, state, SPLIT.value)
+        return predictions, run.task.result(predictions, split=SPLIT.value, step=step)
+
+    scores = folder / 'eval' / f'{SPLIT.value}{noise.SUFFIX}' if jax.process_index() == 0 else None
+    found = noise.sweep(config, run.store, measure, kinds=NOISE.value, ratios=ratios, folder=scores)
+    run.config = config
+    return found
 
 
 def restore(run: Run, checkpoints: Checkpoints, step: int) -> TrainState:

@@ -17,9 +17,15 @@ COMMANDS = {
     'convert': 'a published checkpoint to vmmjax, and back',
     'train': 'a store and a config to a trained model',
     'evaluate': 'a trained model to tables and a report',
+    'ablate': 'a question to a table: every row trained, measured and compared',
+    'extract': 'features of videos or of a store, by any endpoint of a network',
+    'probe': 'what features tell, and what the columns of a store give away',
+    'blend': 'how much the loss of each stream is to weigh',
     'inspect': 'what is in a store, or in the folder of a run',
 }
 
+_RESUMABLE = ('prepare', 'train', 'extract', 'ablate')
+_RESUMED = ('prepare', 'train', 'extract')
 _FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -39,7 +45,7 @@ def run(argv: Sequence[str] | None = None) -> None:
         sys.exit(_say(f'{error.filename or "A file of the run"} cannot be written: {error.strerror}; make room, or '
                       f'name a folder that can be written.'))
     except KeyboardInterrupt:
-        resumes = ' The same command goes on from here.' if arguments[:1] in (['prepare'], ['train']) else ''
+        resumes = ' The same command goes on from here.' if arguments[0] in _RESUMABLE else ''
         print(f'\nStopped.{resumes}', file=sys.stderr)
         sys.exit(130)
 

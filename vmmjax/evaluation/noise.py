@@ -1,0 +1,218 @@
+"""How a model of sound and pictures does as its sound gets noisier: its figures at each ratio of sound to noise.
+
+The noise is that of `vmmjax.data.noise`, added to waveforms. A clip gets the same noise on every run, and at every
+ratio the same at another loudness.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from vmmjax.data.store import Store
+from vmmjax.errors import UserError, did_you_mean
+from vmmjax.evaluation import curves, statistics
+from vmmjax.evaluation.evaluate import Predictions, write_text
+
+SUFFIX = '_noise'  # Behind the split in the names of files.
+KINDS = ('white', 'babble')
+_CLEAN = 'clean'
+
+# A changed config -> the predictions by subset, and the result as `Task.result` gives it.
+Measure = Callable[[ConfigDict], tuple[Mapping[str, Predictions], Mapping[str, Any]]]
+
+
+def heard(config: ConfigDict, store: Store, kinds: Sequence[str] = KINDS) -> list[str]:
+    """The streams that noise can be added to: those that read waveforms.
+
+    Raises:
+      UserError: where there are none, or a kind of noise is not known.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(f'There is no noise {kind!r}: {did_you_mean(kind, KINDS)}.')
+    found = [name for name, stream in config.data.streams.items() if stream.modality in store.columns
+             and store.columns[stream.modality].kind == 'array' and not store.columns[stream.modality].shape]
+    if not found:
+        raise UserError('Noise is added to waveforms, and none of the streams '
+                        f'{", ".join(config.data.streams)} is one: train on the column waveform, of which '
+                        "config.model.preprocess = dict(waveform='log_mel') makes spectrograms.")
+    return found
+
+
+def noisy(config: ConfigDict, streams: Sequence[str], kind: str, ratio: float) -> ConfigDict:
+    """The config with noise of one kind and ratio in some of its streams; all else is as it was.
+
+    Args:
+      config: of the run, which stays as it is.
+      streams: which hear the noise.
+      kind: `white`, `babble`, or empty for none.
+      ratio: of sound to noise, decibels.
+    """
+    changed = config.copy_and_resolve_references()
+    with changed.unlocked():
+        for name in streams:
+            changed.data.streams[name].update({'noise': kind, 'snr': (ratio, ratio)})
+    return changed
+
+
+def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence[str], ratios: Sequence[float],
+          folder: Path | None) -> dict[str, Any]:
+    """Measures a model without noise and at each ratio of each kind, with every subset of its streams.
+
+    Args:
+      config: of the run.
+      store: whose clips they are.
+      measure: predicts and measures the split.
+      kinds: `white`, `babble`.
+      ratios: of sound to noise, decibels.
+      folder: gets the predictions of each condition clip by clip, see `statistics.write_scores`; None on all processes
+        but the first.
+
+    Returns:
+      Plain JSON values: `split`, `step`, `metric` (the task's first), `streams` (those that hear the noise), `trained`
+      (with which noise), `ratios` (as they stand in the rows, the first None: no noise), `chance`, and `rows`, one a
+      kind and subset: `kind`, `subset`, `examples`, `values` by ratio; of classes `intervals` (95 %, by bootstrap over
+      clips or groups) and `gains`, all streams less this subset on the same clips with its interval, None for all.
+
+    Raises:
+      UserError: where no stream is a waveform, or a kind or ratio does not fit.
+    """
+    streams = heard(config, store, kinds)
+    levels: list[float | None] = [None, *sorted(set(ratios), reverse=True)]
+
+    def one(kind: str, level: float | None) -> tuple[Mapping[str, Any], dict[str, Any]]:
+        predictions, result = measure(noisy(config, streams, kind, level or 0.0))
+        if folder is None or result['task'] != 'classification':
+            return result, {}
+        path = folder / (f'{kind}_{level:g}dB.npz' if kind else f'{_CLEAN}.npz')
+        statistics.write_scores(path, predictions, store)
+        return result, _sure(statistics.read_scores(path), list(predictions))
+
+    clean = one('', None)
+    result = clean[0]
+    metric = next(iter(result['metrics']))
+    rows: list[dict[str, Any]] = []
+    for kind in kinds:
+        table: dict[str, dict[str, Any]] = {}
+        for level in levels:
+            measured, sure = clean if level is None else one(kind, level)
+            for subset, figures in measured['subsets'].items():
+                row = table.setdefault(subset, {'kind': kind, 'subset': subset, 'examples': figures['examples'],
+                                                'values': []})
+                row['values'].append(figures[metric])
+                for key, values in sure.get(subset, {}).items():
+                    row.setdefault(key, []).append(values)
+        rows += table.values()
+    trained = {name: _told(config.data.streams[name]) for name in streams}
+    return {'split': result['split'], 'step': result['step'], 'metric': metric, 'plain': metric in result['plain'],
+            'streams': streams, 'trained': trained, 'ratios': levels, 'chance': result['chance'].get(metric),
+            'rows': rows}
+
+
+def write(workdir: Path, found: Mapping[str, Any]) -> Path:
+    """Writes what `sweep` found to `<workdir>/eval/<split>_noise.json`, and returns that path.
+
+    Raises:
+      UserError: where it cannot be written.
+    """
+    path = workdir / 'eval' / f'{found["split"]}{SUFFIX}.json'
+    write_text(path, json.dumps(found, indent=1, allow_nan=False) + '\n')
+    return path
+
+
+def terminal_table(found: Mapping[str, Any]) -> str:
+    """A table for each kind of noise: subsets by ratio, in percent but for a metric that is no fraction."""
+    blocks = []
+    for kind in dict.fromkeys(row['kind'] for row in found['rows']):
+        body = [[row['subset'], str(row['examples']), *(_figure(found, value) for value in row['values'])]
+                for row in found['rows'] if row['kind'] == kind]
+        lines = [['streams', 'clips', *map(_name, found['ratios'])], *body]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        blocks.append('\n'.join([f'{kind} noise in {", ".join(found["streams"])}: {found["metric"]}', *(
+            '  '.join(cell.rjust(width) if i else cell.ljust(width)
+                      for i, (cell, width) in enumerate(zip(line, widths, strict=True))) for line in lines)]))
+    return '\n\n'.join(blocks) + '\n'
+
+
+def sections(workdir: Path) -> list[dict[str, Any]]:
+    """What the report's page shows of the sweeps in a workdir, see `noise.html`.
+
+    Returns:
+      Of each `split`, `streams`, `metric`, `trained` as one text, `header`, and `kinds`: of each its `name`, `rows` of
+      a name and cells (the figure, and its interval as text), and `panel`, the picture, see `curves.Panel`.
+
+    Raises:
+      UserError: for a file that is none of `write`.
+    """
+    found = []
+    for path in sorted((workdir / 'eval').glob(f'*{SUFFIX}.json')):
+        try:
+            found.append(_section(json.loads(path.read_text(encoding='utf-8'))))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f'{path} is no result with noise ({error}): delete it and run vmmjax evaluate --snr=... '
+                            f'again.') from error
+    return found
+
+
+def _section(found: Mapping[str, Any]) -> dict[str, Any]:
+    trained = '; '.join(f'{name}: {text}' for name, text in found['trained'].items())
+    ticks = [_name(level) for level in found['ratios']]
+    kinds = []
+    for kind in dict.fromkeys(row['kind'] for row in found['rows']):
+        rows = [row for row in found['rows'] if row['kind'] == kind]
+        lines = [curves.Curve(row['subset'], i % 4, '', *_points(row['values'], found['plain']))
+                 for i, row in enumerate(rows)]
+        panel = curves.Panel(found['metric'], '' if found['plain'] else '%', lines,
+                             curves.svg(f'noise-{kind}', lines, label='sound to noise', ticks=ticks))
+        kinds.append({'name': kind, 'panel': panel, 'rows': [
+            {'name': row['subset'], 'examples': row['examples'], 'cells': [
+                {'figure': _figure(found, value), 'interval': _interval(found, row, i)}
+                for i, value in enumerate(row['values'])]} for row in rows]})
+    return {'split': found['split'], 'streams': found['streams'], 'metric': found['metric'], 'trained': trained,
+            'header': ticks, 'kinds': kinds}
+
+
+def _sure(scores: statistics.Scores, subsets: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Interval of each subset, and what all streams gain over it on the same clips."""
+    everything = np.logical_and.reduce(list(scores.present.values()))
+    whole, found = scores.right(subsets[0]), {}
+    for subset in subsets:
+        right = scores.right(subset)
+        has = np.logical_and.reduce([scores.present[name] for name in subset.split('+')])
+        intervals = list(statistics.interval(right[has], scores.group[has])) if has.any() else None
+        gains = None
+        if subset != subsets[0] and everything.any():
+            gains = list(statistics.interval((whole - right)[everything], scores.group[everything]))
+        found[subset] = {'intervals': intervals, 'gains': gains}
+    return found
+
+
+def _points(values: Sequence[float | None], plain: bool) -> tuple[list[float], list[float]]:
+    there = [(float(i), value if plain else 100 * value) for i, value in enumerate(values) if value is not None]
+    return [place for place, _ in there], [value for _, value in there]
+
+
+def _interval(found: Mapping[str, Any], row: Mapping[str, Any], place: int) -> str:
+    interval = row['intervals'][place] if 'intervals' in row else None
+    return f'{_figure(found, interval[1])} to {_figure(found, interval[2])}' if interval else ''
+
+
+def _figure(found: Mapping[str, Any], value: float | None) -> str:
+    if value is None:
+        return '–'
+    return f'{value:.3g}' if found['plain'] else f'{100 * value:.1f}'
+
+
+def _name(level: float | None) -> str:
+    return _CLEAN if level is None else f'{level:g} dB'
+
+
+def _told(stream: Mapping[str, Any]) -> str:
+    if not stream.get('noise'):
+        return 'trained without noise'
+    low, high = stream.get('snr', (0.0, 0.0))
+    return f'trained with {stream["noise"]} noise at {low:g} to {high:g} dB'
