@@ -18,6 +18,7 @@ def ablation(tmp_path_factory, store):
     return folder, arguments, vmmjax('ablate', *arguments)
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_does_not_stop_the_others(ablation):
     folder, _, found = ablation
     assert found.returncode == 2
@@ -35,6 +36,7 @@ def test_a_row_that_fails_does_not_stop_the_others(ablation):
     assert f'| fusion.name=concat | {100 * result["metrics"]["accuracy"]:.1f} |' in table
 
 
+@pytest.mark.slow
 def test_the_same_command_keeps_what_is_finished_and_tries_again_what_failed(ablation):
     folder, arguments, _ = ablation
     log = folder / 'fusion.name=concat' / 'seed0' / 'log.jsonl'
@@ -46,6 +48,7 @@ def test_the_same_command_keeps_what_is_finished_and_tries_again_what_failed(abl
     assert (folder / 'fusion.name=conct' / 'seed0' / 'ablate.log').stat().st_size > again
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_the_commands(ablation):
     _, arguments, _ = ablation
     found = vmmjax('ablate', *arguments, '--dry_run')
@@ -57,6 +60,7 @@ def test_a_dry_run_prints_the_commands(ablation):
     assert '--worker=$SLURM_ARRAY_TASK_ID --workers=2' in lines[-1]
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_config_is_refused(ablation):
     _, arguments, _ = ablation
     message = refused('ablate', *arguments, '--config.batch_size=4')

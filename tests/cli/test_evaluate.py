@@ -25,6 +25,7 @@ def test_every_subset_is_measured_on_the_clips_that_have_it(trained):
     assert (trained / 'report.html').exists()
 
 
+@pytest.mark.slow
 def test_a_second_evaluation_gives_the_same_bytes(trained):
     vmmjax('evaluate', f'--workdir={trained}', '--split=validation')
     first = (trained / 'eval' / 'validation.json').read_text()
@@ -32,6 +33,7 @@ def test_a_second_evaluation_gives_the_same_bytes(trained):
     assert (trained / 'eval' / 'validation.json').read_text() == first
 
 
+@pytest.mark.slow
 def test_another_run_stands_beside(trained, tmp_path):
     other = tmp_path / 'other'
     shutil.copytree(trained, other)

@@ -57,6 +57,7 @@ def test_videos_become_files_of_windows_and_a_second_call_does_nothing_again(run
     assert 'were made with tail=pad, not drop' in refused(*arguments, '--tail=drop')
 
 
+@pytest.mark.slow
 def test_a_store_becomes_features_with_its_labels_which_can_be_probed(trained, store, tmp_path):
     folder = tmp_path / 'f'
     found = vmmjax('extract', store, f'--weights={trained}', f'--output={folder}', '--endpoints=features,logits')

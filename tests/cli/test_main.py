@@ -15,7 +15,7 @@ def test_help_teaches(command):
     found = vmmjax(command, '--help')
     assert found.returncode == 0
     assert f'vmmjax {command} ' in found.stdout
-    assert command == 'inspect' or any(  # It takes folders, no flags.
+    assert command in ('blend', 'inspect') or any(  # These take folders, no flags.
         f'\n  --{flag}: ' in found.stdout for flag in ('store', 'workdir', 'output', 'weights'))
 
 

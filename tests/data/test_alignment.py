@@ -91,6 +91,7 @@ def _check(pictures: np.ndarray, sounds: np.ndarray, fps: float, hop_rate: float
     return len(pairs)
 
 
+@pytest.mark.slow
 def test_flash_and_tone_are_together_in_a_thousand_windows(folder: Path) -> None:
     rng = np.random.default_rng(2)
     info = {name: probe(folder / 'clap' / name) for name in FILES}

@@ -101,10 +101,12 @@ def _check(manifest: Path, folder: Path, beam: Beam, workers: int) -> None:
     assert contents(folder / 'beam') == contents(folder / 'local')
 
 
+@pytest.mark.slow
 def test_the_direct_runner_with_two_processes_makes_the_bytes_of_the_pool(manifest: Path, tmp_path: Path) -> None:
     _check(manifest, tmp_path, Beam('DirectRunner', PROCESSES), workers=2)
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_makes_the_bytes_of_the_pool(manifest: Path, dask: str, tmp_path: Path) -> None:
     options = (f'--dask_client_address={dask}', '--dask_partition_size=1')
     _check(manifest, tmp_path, Beam('DaskRunner', options), workers=2)

@@ -33,6 +33,7 @@ def write(folder, store, windows=3):
     return folder
 
 
+@pytest.mark.slow
 def test_extracted_features_become_a_column_that_is_read_like_any_other(manifest, tmp_path):
     clips, path = sources.read(str(manifest)), tmp_path / 'store'
     prepare(clips, path, [Rgb(fps=10, short_side=24)], origin='tiny', processes=1, progress=False)

@@ -139,6 +139,7 @@ def _memory_after_rounds(originals: list[Path], folder: Path, rounds: int) -> It
     yield used
 
 
+@pytest.mark.slow
 def test_reading_damaged_files_leaks_no_memory(tmp_path: Path) -> None:
     write_media(tmp_path / 'a.mp4', np.random.default_rng(0).integers(0, 256, (25, 240, 320, 3), np.uint8),
                 waveform=TONE[:16000], options={'preset': 'ultrafast'})

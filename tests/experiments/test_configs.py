@@ -14,7 +14,8 @@ from vmmjax.training.state import initializer
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'experiments' / 'configs'
-SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio')}
+SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio'),
+           'grid_noise': ('', 'words,babble')}
 CLASSES, LOG_MEL_RATE, BANDS, SOUND_RATE = 8, 100, 64, 16000
 WORDS = 53  # Of GRID, with those that stand for none.
 QUICK = {'xla_backend_optimization_level': 0}
@@ -27,11 +28,16 @@ def load(name, argument):
     return module, module.get_config(argument)
 
 
+def targets(config):
+    return [config.data.target] if isinstance(config.data.target, str) else list(config.data.target)
+
+
 def clips(config, batch):
     """Random clips of the shapes that the config asks for; the last row lacks the first stream."""
     generator = np.random.default_rng(0)
-    found = {'mask': np.ones(batch, np.float32), 'id': np.arange(batch, dtype=np.int32),
-             f'target/{config.data.target}': generator.integers(0, CLASSES, batch).astype(np.int32)}
+    found = {'mask': np.ones(batch, np.float32), 'id': np.arange(batch, dtype=np.int32)}
+    for target in targets(config):
+        found[f'target/{target}'] = generator.integers(0, CLASSES, batch).astype(np.int32)
     for i, (name, stream) in enumerate(config.data.streams.items()):
         if stream.modality in ('audio', 'waveform'):
             rate, shape = (LOG_MEL_RATE, (BANDS,)) if stream.modality == 'audio' else (SOUND_RATE, ())
@@ -58,7 +64,8 @@ def test_it_is_built_and_stepped_twice(name, argument):
     module, config = load(name, argument)
     assert f'vmmjax train --config=experiments/configs/{name}.py' in module.__doc__
     assert configs.to_json(configs.from_json(configs.to_json(config))) == configs.to_json(config)
-    model = models.create(config.model, CLASSES)
+    several = not isinstance(config.data.target, str)
+    model = models.create(config.model, dict.fromkeys(targets(config), CLASSES) if several else CLASSES)
     batch = clips(config, 3)
 
     def apply(variables, batch, **options):

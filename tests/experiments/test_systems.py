@@ -90,6 +90,7 @@ def test_a_small_system_is_stepped_twice(name, argument):
     assert np.mean(jax.tree.leaves(moved)) > 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('name', 'argument', 'millions'), [
     (name.strip(), argument, millions) for name, (argument, millions) in FULL.items()])
 def test_a_full_size_system_is_stepped_in_shapes(name, argument, millions):

@@ -57,5 +57,6 @@ def test_invalid_frames_change_nothing() -> None:
     assert_invalid_frames_change_nothing('tsm_mobilenet_v2', width_multiplier=0.35)
 
 
+@pytest.mark.slow
 def test_half_precision_agrees() -> None:
     assert_half_precision_agrees('tsm_mobilenet_v2')

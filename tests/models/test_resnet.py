@@ -112,6 +112,7 @@ def test_half_precision_agrees() -> None:
     assert_half_precision_agrees('tsm_resnet18', non_local=True)
 
 
+@pytest.mark.slow
 def test_jit_is_no_jit() -> None:
     model, variables = built('tsm_resnet18')
     batch = {'rgb': clips(2, 2)}
@@ -126,6 +127,7 @@ def test_computing_blocks_again_changes_nothing() -> None:
     assert_near(training(saving)(variables, batch), training(model)(variables, batch), 1e-3, floor=0.1)
 
 
+@pytest.mark.slow
 def test_frozen_batch_norms_stay_and_the_first_may_learn() -> None:
     batch = {'rgb': clips(2, 2)}
     for frozen, learning in (('all', set()), ('all_but_first', {'bn1'})):

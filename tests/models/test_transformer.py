@@ -86,6 +86,7 @@ def test_a_block_is_the_formula(pre_norm: bool) -> None:
     assert np.isfinite(got).all()
 
 
+@pytest.mark.slow
 def test_remat_and_dropout_leave_the_values_of_a_network_that_does_not_train() -> None:
     x, results = inputs(4, 5, 8), []
     for remat in (False, True):

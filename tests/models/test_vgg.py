@@ -21,6 +21,7 @@ def test_there_are_as_many_parameters_as_published(name: str, count: int) -> Non
     assert outputs.logits.shape == (1, 1000)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(height=st.integers(1, 20), width=st.integers(1, 20))
 def test_adaptive_average_takes_every_cell_of_the_picture_that_a_cell_of_the_result_touches(height: int,

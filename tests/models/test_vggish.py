@@ -61,6 +61,7 @@ def test_the_last_relu_is_all_that_parts_the_two_releases() -> None:
     np.testing.assert_array_equal(rectified.x, endpoints['embedding'])
 
 
+@pytest.mark.slow
 def test_whitened_tokens_are_bytes_and_their_parameters_are_not_trained() -> None:
     encoder = VGGish(**SMALL, pca=True)
     variables = made(encoder)

@@ -113,6 +113,7 @@ def test_create_model() -> None:
         vmmjax.create_model('i3')
 
 
+@pytest.mark.slow
 def test_heads_begin_as_published() -> None:
     def deviation(name: str, **options: Any) -> float:
         model = vmmjax.create_model(name, num_classes=50, **options)

@@ -36,6 +36,7 @@ def cricket(shared_data):
     return shared_data / 'kinetics_i3d' / 'v_CricketShot_g04_c01_rgb.gif'
 
 
+@pytest.mark.slow
 def test_the_logits_of_a_real_clip(network, cricket, shared_golden):
     model, variables = network
     expected = np.load(shared_golden / 'cases' / 'i3d_kinetics400_cricket_gif.npz')
@@ -67,6 +68,7 @@ def test_the_command_names_what_is_seen(shared_data):
         assert len(found[name]) == 5
 
 
+@pytest.mark.slow
 def test_probabilities_may_be_averaged_instead(network, shared_data):
     found = Predictor(*network, average='probabilities')(shared_data / 'clips' / 'mmaction2_test.avi')
     assert kinetics_classes()[found.top(1)[0]] == 'filling eyebrows'
