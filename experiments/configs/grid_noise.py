@@ -8,8 +8,7 @@ The target is the digit; `words` in the argument asks for all six words at once.
 noise at -10 to 20 dB; without them training is clean, and all noise is new when it comes to the test. Each stream
 alone and both, in one table:
 
-  vmmjax ablate --config=experiments/configs/grid_noise.py --folds=0,1,2,3,4 --workdir=runs/noise \
-      --grid='streams=waveform,rgb,rgb+waveform;arg=,white,babble'
+  vmmjax ablate --rows=experiments/ablations/noise.py --workdir=runs/noise
 
 Expected accuracy: not yet measured.
 """

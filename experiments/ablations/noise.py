@@ -1,0 +1,30 @@
+"""A digit of a GRID sentence, from sound in noise and the lips that say it.
+
+  vmmjax ablate --rows=experiments/ablations/noise.py --workdir=runs/noise
+
+The table is of clean sound, or of the noise that a row was trained in; a run is measured at all ratios by
+
+  vmmjax evaluate --workdir=runs/noise/both_clean/fold0 --snr=10,5,0,-5,-10 --noise=white,babble
+
+The store is stores/grid, as experiments/configs/grid_noise.py says. Cost: not yet measured.
+"""
+
+QUESTION = 'Do the lips help where the sound is noisy, and what does training in noise change?'
+
+_CONFIG, _FOLDS = 'experiments/configs/grid_noise.py', (0, 1, 2, 3, 4)
+
+
+def _row(streams: str, noise: str = '', against: str = '') -> dict:
+    config = f'{_CONFIG}:{noise}' if noise else _CONFIG
+    return dict(config=config, folds=_FOLDS, changes=dict(streams=streams), against=against)
+
+
+ROWS = {
+    'sound, clean': _row('waveform'),
+    'pictures': _row('rgb'),
+    'both, clean': _row('rgb+waveform', against='sound, clean'),
+    'sound, white': _row('waveform', 'white'),
+    'both, white': _row('rgb+waveform', 'white', against='sound, white'),
+    'sound, babble': _row('waveform', 'babble'),
+    'both, babble': _row('rgb+waveform', 'babble', against='sound, babble'),
+}
