@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import subprocess
@@ -6,13 +7,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.data import fakes
 from tests.data.test_making import flip_a_bit
-from vmmjax.data import assembly, sources
+from vmmjax.data import assembly, locks, sources
 from vmmjax.data.columns import Rgb
 from vmmjax.data.prepare import prepare
 from vmmjax.data.store import Store
@@ -98,8 +100,10 @@ def test_the_cache_is_bounded_and_loses_what_was_not_used_for_longest(
 
     def read(seed: int) -> bool:
         indices = np.random.default_rng(seed).integers(0, int(here.offsets[-1]), 10)
-        same = there.records(indices) == here.records(indices)
-        return same and sum(_sizes(tmp_path)) <= limit
+        assert there.records(indices) == here.records(indices)
+        with locks.turn(tmp_path / 'cache'):  # Nobody makes room or fills it between two looks.
+            assert sum(_sizes(tmp_path)) <= limit
+        return True
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(read, range(12)))
@@ -107,14 +111,30 @@ def test_the_cache_is_bounded_and_loses_what_was_not_used_for_longest(
     assert not [name for name in opened if str(tmp_path / 'cache') in name and '(deleted)' in name]
 
 
+def test_a_shard_removed_just_before_it_is_opened_is_copied_again(
+        url: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, touch = Store(folder).columns['rgb'], os.utime
+    Store(url).columns['rgb'].records(np.array([0]))
+
+    there = Store(url).columns['rgb']
+
+    def lose(path: Path, *arguments: object, **options: Any) -> None:
+        touch(path, *arguments, **options)
+        if path == there.files[0]:
+            monkeypatch.setattr(os, 'utime', touch)
+            path.unlink()
+
+    monkeypatch.setattr(os, 'utime', lose)
+    assert there.records(np.array([0])) == here.records(np.array([0]))
+
+
 def _sizes(tmp_path: Path) -> list[int]:
-    found = []
+    found = {}  # By file, not by name: one may be renamed meanwhile.
     for file in (tmp_path / 'cache').glob('*/*/*array_record*'):
-        try:
-            found.append(file.stat().st_size)
-        except FileNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(FileNotFoundError):
+            status = file.stat()
+            found[status.st_ino] = status.st_size
+    return list(found.values())
 
 
 def _links() -> Iterator[Path]:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,7 @@ class Mirror:
             try:
                 os.utime(shard)
                 reader = self._readers.get(shard) or _open(shard)
-            except (FileNotFoundError, RuntimeError):
-                if shard.exists():
-                    raise
+            except FileNotFoundError:
                 reader = self._fetch(shard)
             self._readers[shard] = reader
             return reader
@@ -100,7 +98,7 @@ class Mirror:
     def _fetch(self, shard: Path) -> ArrayRecordReader:
         expected = self._shards[shard]
         remote = f'{self._root}/{shard.relative_to(self.folder).as_posix()}'
-        with atomic.replacing(shard) as partial:
+        with ExitStack() as named, atomic.replacing(shard) as partial:
             while not self._reserve(partial, expected['bytes']):
                 time.sleep(_PAUSE)
             with self._files.open(remote, 'rb') as source, open(partial, 'r+b') as copy:
@@ -108,7 +106,9 @@ class Mirror:
             if partial.stat().st_size != expected['bytes'] or shards.sha256(partial) != expected['sha256']:
                 raise UserError(f'{remote} is damaged: it has another content than was recorded; run `vmmjax prepare '
                                 f'--verify` where the store was made, and copy the shard again.')
-            return _open(partial)  # Before others can remove it to make room.
+            # Until it has its name: who makes room counts files by theirs, and would miss one that changes it.
+            named.enter_context(locks.turn(self._cache))
+            return _open(partial)  # Before others can remove it.
 
     def _reserve(self, partial: Path, size: int) -> bool:
         """Makes a file of that size in the cache; False while what others copy leaves no room for it."""
@@ -150,7 +150,10 @@ class Mirror:
 
 
 def _open(shard: Path) -> ArrayRecordReader:
-    return ArrayRecordReader(str(shard), options='readahead_buffer_size:0', file_reader_buffer_size=1 << 15)
+    reader = ArrayRecordReader(str(shard), options='readahead_buffer_size:0', file_reader_buffer_size=1 << 15)
+    if not reader.ok() and not shard.exists():  # What is wrong is said by reading, not by opening.
+        raise FileNotFoundError(shard)  # It was removed just now, to make room.
+    return reader
 
 
 def _limit() -> int:
