@@ -13,7 +13,6 @@ from flax.traverse_util import unflatten_dict
 from vmmjax import atomic, models
 from vmmjax import config as configs
 from vmmjax.convert.report import Entry, Loaded, Report
-from vmmjax.errors import UserError
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.state import TrainState
 from vmmjax.training.workdir import num_classes
@@ -31,10 +30,7 @@ def read(folder: Path) -> Loaded:
       UserError: where none is whole.
     """
     checkpoints = Checkpoints(folder)
-    step = checkpoints.newest()
-    if step is None:
-        raise UserError(f'There is no finished checkpoint in {folder}.')
-    meta = checkpoints.meta(step)
+    step, meta = checkpoints.newest_meta()
     config = configs.from_json(meta['config'])
     params = 'ema' if config.ema_decay > 0 else 'params'
     shapes = {name: shape for name, shape in checkpoints.shapes(step).items()

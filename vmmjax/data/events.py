@@ -74,7 +74,7 @@ def _times(store: Store, start: str, end: str) -> np.ndarray:
         starts, ends = ([number(store, name, row, part) - offsets[row] for part in text.split(JOIN) if part.strip()]
                         for name, text in zip((start, end), texts, strict=True))
         if len(starts) != len(ends) or any(first > last for first, last in zip(starts, ends, strict=True)):
-            raise UserError(f'The clip {str(store.values("id")[row])!r} of the store {store.name} has the starts '
+            raise UserError(f'The clip {store.clip(row)!r} of the store {store.name} has the starts '
                             f'{texts[0]!r} and the ends {texts[1]!r}, which are no pairs; mend them in the manifest '
                             f'and prepare a new store.')
         found.append(list(zip(starts, ends, strict=True)))

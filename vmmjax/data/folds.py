@@ -46,9 +46,8 @@ def folded(store: Store, fold: int | None) -> Store:
 def _folds(store: Store, values: np.ndarray) -> list[int]:
     for row, value in enumerate(values.tolist()):
         if not value.isdecimal():
-            clip = str(store.values('id')[row])
-            raise UserError(f'The clip {clip!r} of the store {store.name} has the fold {value!r}, which is no number; '
-                            f'give every clip of the manifest one and prepare a new store.')
+            raise UserError(f'The clip {store.clip(row)!r} of the store {store.name} has the fold {value!r}, which is '
+                            f'no number; give every clip of the manifest one and prepare a new store.')
     folds = sorted({int(value) for value in values.tolist()})
     if len(folds) < _FEWEST:
         raise UserError(f'The catalog of the store {store.name} has {len(folds)} folds; to test, to validate and to '

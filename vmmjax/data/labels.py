@@ -202,7 +202,6 @@ def number(store: Store, column: str, row: int, text: str) -> float:
     except ValueError:
         found = np.inf
     if not np.isfinite(found):
-        clip = str(store.values('id')[row])
-        raise UserError(f'The clip {clip!r} of the store {store.name} has {column!r} = {text!r}, '
+        raise UserError(f'The clip {store.clip(row)!r} of the store {store.name} has {column!r} = {text!r}, '
                         f'which is no number; mend it in the manifest and prepare a new store.')
     return found

@@ -75,9 +75,6 @@ class Pipeline:
                             f'{did_you_mean(str(config["on_damage"]), _ON_DAMAGE)}.')
         self._skips = config['on_damage'] == 'skip'
         self.skipped: set[int] = set()
-        if not config['streams']:
-            raise UserError('The config has no streams; add one, such as data.streams.audio = '
-                            f'dict(modality={next(iter(store.columns), "audio")!r}).')
         self._streams, self.texts = settings.streams(config['streams'], store, self._rows, self._seconds)
         # Streams in the order of the config, whatever they read.
         self._names = list(config['streams'])

@@ -132,6 +132,10 @@ class Store:
                             f'prepare a new store.')
         return np.array(columns[name], dtype=np.str_)
 
+    def clip(self, row: int) -> str:
+        """The id of a row's clip, by which a message names it."""
+        return self._catalog.columns['id'][row]
+
     def classes(self, name: str) -> list[str]:
         """The sorted distinct values of a catalog column over all rows; empty ones are none."""
         return sorted(set(self.values(name).tolist()) - {''})

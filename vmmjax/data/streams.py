@@ -210,10 +210,10 @@ class Stream:
         room = (high - low).min(axis=1)
         if len(here) and room.min() < size:
             row = here[room.argmin()]
-            clip, (height, width) = str(store.values('id')[row]), self.column.sizes[row]
+            height, width = self.column.sizes[row]
             raise UserError(
                 f'The stream {self.name!r} crops {size} x {size} pixels, but its region {tuple(self.config.region)} '
-                f'of the clip {clip!r} ({height} x {width}) leaves {room.min()}; choose a smaller '
+                f'of the clip {store.clip(row)!r} ({height} x {width}) leaves {room.min()}; choose a smaller '
                 f'data.streams.{self.name}.size, a larger region, or prepare a store with a larger --short_side.')
         return size
 

@@ -36,13 +36,11 @@ def write(folder: Path) -> Path:
     Raises:
       UserError: where there is no store, none of its columns is complete, or a record is damaged.
     """
-    jinja2 = extra.load('jinja2')
+    environment = extra.templates()
     store = Store(folder)
     if not store.columns:
         raise UserError(f'The store {folder} has no complete column to be looked at; make one with `vmmjax prepare '
                         f'--source=... --store={folder}`.')
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     rejected = _rejected(folder / 'rejected.csv')
     meta = json.loads((folder / 'store.json').read_text())
     page = environment.get_template('preview.html').render(

@@ -104,7 +104,7 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
     Raises:
       UserError: where a result cannot be read or the page not be written.
     """
-    jinja2 = extra.load('jinja2')
+    environment = extra.templates()
     workdir = Path(workdir)
     results = {path.stem: _read(path) for path in sorted((workdir / 'eval').glob('*.json'))
                if not path.stem.endswith(noise.SUFFIX)}
@@ -116,8 +116,6 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
     fractions |= {'accuracy', 'top5'}
     log = workdir / 'log.jsonl'
     series, broken = curves.read_log(log) if log.exists() else ({}, 0)
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters['percent'] = _percent
     environment.globals.update(figure=_figure, cells=_cells)
     page = environment.get_template('report.html').render(

@@ -45,10 +45,7 @@ def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, m
     if withheld.rows:
         parts += ['The same models with streams withheld, on the clips that have what is given:', _markdown(withheld)]
     parts += ['\n'.join(['Failed:', *(f'- {reason}' for reason in failed)])] * bool(failed)
-    jinja2 = extra.load('jinja2')
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.get_template('ablation.html').render(
+    page = extra.templates().get_template('ablation.html').render(
         title=folder.resolve().name, question=question, main=main, withheld=withheld, notes=notes, failed=failed,
         plot=_coloured(plot[plot.find('<svg'):]), command=command)
     texts = {'table.md': '\n\n'.join(filter(None, [*parts, f'Made by `{command}`.'])) + '\n', 'table.csv': _csv(lines),

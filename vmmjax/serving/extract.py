@@ -19,7 +19,7 @@ from vmmjax.data.text import PREFIX, WORDPIECE
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.models import MultimodalModel
 from vmmjax.serving.files import Pictures, Reader, Sounds
-from vmmjax.serving.predict import VIEWS
+from vmmjax.serving.predict import published_view
 
 _SOUND_WINDOW = 10.0  # Seconds: the clips of AudioSet, on which the published networks of sound were trained.
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -177,7 +177,7 @@ def published(model: MultimodalModel, window: float | None, front_end: str | Non
     """
     (name, encoder), = model.encoders.items()
     data = configs.defaults().data.to_dict()
-    view = next((view for kind, view in VIEWS.items() if isinstance(encoder, kind)), None)
+    view = published_view(encoder)
     if view is not None:
         seconds = (view.frames / view.fps if view.fps else 0.0) if window is None else window
         frames = max(1, round(seconds * view.fps)) if view.fps else view.frames
@@ -204,11 +204,7 @@ def of_run(folder: Path) -> Reading:
     # Brings orbax along, which takes longer to import than all the rest.
     from vmmjax.training.checkpoint import Checkpoints
 
-    checkpoints = Checkpoints(folder)
-    step = checkpoints.newest()
-    if step is None:
-        raise UserError(f'There is no finished checkpoint in {folder}.')
-    meta = checkpoints.meta(step)
+    _, meta = Checkpoints(folder).newest_meta()
     data = configs.from_json(meta['config']).data.to_dict()
     if not data['streams']:
         raise UserError(f'{folder} was never trained here, so how its network reads clips is not known; name the file '

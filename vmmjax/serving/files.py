@@ -12,6 +12,7 @@ from vmmjax.data.catalog import Row
 from vmmjax.data.columns import Column
 from vmmjax.data.cuts import Cut, reflect
 from vmmjax.media import probe, video
+from vmmjax.serving.predict import centre
 
 Window = tuple[np.ndarray, np.ndarray]  # The frames (T, ...), and which of them are valid, bool (T,).
 
@@ -53,17 +54,14 @@ class Pictures:
             pieces = ([] for _ in starts)
         elif abs(step - round(step)) < 1e-6:
             pictures = video.each_frame(path, end=found.duration, fps=fps, short_side=self.short_side)
-            pieces = sliding((self._square(picture) for picture in pictures), self.frames, round(step), len(starts))
+            squares = (centre(picture, self.size) for picture in pictures)
+            pieces = sliding(squares, self.frames, round(step), len(starts))
         else:
-            pieces = ([self._square(picture) for picture in video.each_frame(
+            pieces = ([centre(picture, self.size) for picture in video.each_frame(
                 path, start=start, end=min(start + cut.window, found.duration), fps=fps, short_side=self.short_side)]
                 for start in starts.tolist())
         for piece in pieces:
             yield _filled(piece[:self.frames], (self.frames, self.size, self.size, 3), np.uint8)
-
-    def _square(self, picture: np.ndarray) -> np.ndarray:
-        top, left = ((length - self.size) // 2 for length in picture.shape[:2])
-        return picture[top:top + self.size, left:left + self.size]
 
 
 @dataclasses.dataclass(frozen=True)

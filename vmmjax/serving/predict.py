@@ -104,7 +104,11 @@ class Predictor:
         if model.head is None:
             raise UserError('The network has no head, so it names no class; load it with its last layer.')
         self.classes: int = model.head.num_classes
-        self.view = view or _published_view(model.encoders['rgb'])
+        view = view or published_view(model.encoders['rgb'])
+        if view is None:
+            raise UserError(f"How a {type(model.encoders['rgb']).__name__} looks at a video file is not known; give "
+                            f'Predictor a view, or use model.apply on clips of your own.')
+        self.view = view
         self._average = average
         self._variables = jax.device_put(variables)
 
@@ -133,7 +137,7 @@ class Predictor:
         if found.width is None:
             raise probe.MediaError(path, 'it holds no pictures')
         fps = self.view.fps or self.view.frames / found.duration
-        pictures = (_centre(picture, self.view.size) for picture in video.each_frame(
+        pictures = (centre(picture, self.view.size) for picture in video.each_frame(
             path, end=found.duration, fps=fps, short_side=self.view.short_side))
         total = np.zeros(())
         weights = 0
@@ -178,15 +182,13 @@ def windows(pictures: Iterable[np.ndarray], frames: int) -> Iterator[tuple[np.nd
         yield np.stack(recent), new
 
 
-def _published_view(encoder: Any) -> View:
-    for kind, view in VIEWS.items():
-        if isinstance(encoder, kind):
-            return view
-    raise UserError(f'How a {type(encoder).__name__} looks at a video file is not known; give Predictor a view, or '
-                    f'use model.apply on clips of your own.')
+def published_view(encoder: Any) -> View | None:
+    """How the network of an encoder was published to look at a video; None where that is not known."""
+    return next((view for kind, view in VIEWS.items() if isinstance(encoder, kind)), None)
 
 
-def _centre(picture: np.ndarray, size: int) -> np.ndarray:
+def centre(picture: np.ndarray, size: int) -> np.ndarray:
+    """The square in the middle of a picture (H, W, 3), with sides of `size` pixels."""
     top, left = ((length - size) // 2 for length in picture.shape[:2])
     return picture[top:top + size, left:left + size]
 

@@ -35,11 +35,7 @@ def read(folder: Path) -> Run:
     Raises:
       UserError: where no checkpoint is whole, or its way to look at a video cannot be repeated on a file.
     """
-    checkpoints = Checkpoints(folder)
-    step = checkpoints.newest()
-    if step is None:
-        raise UserError(f'There is no finished checkpoint in {folder}.')
-    meta = checkpoints.meta(step)
+    _, meta = Checkpoints(folder).newest_meta()
     config = configs.from_json(meta['config'])
     if config.task.name in _OTHER_TASKS or not isinstance(meta['classes'], list):
         raise UserError(f'The run in {folder} has the task {config.task.name} of {config.data.target}, and `vmmjax '

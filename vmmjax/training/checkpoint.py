@@ -40,6 +40,7 @@ class Checkpoints:
           workdir: of the run.
           keep: how many of the newest checkpoints stay.
         """
+        self._workdir = workdir
         self.folder = workdir.absolute() / 'checkpoints'
         self.manifests = workdir.absolute() / 'manifests'
         self._keep = keep
@@ -163,6 +164,17 @@ class Checkpoints:
             raise UserError(f'The checkpoint {self.folder / str(step)} has format {meta["format"]}, this version '
                             f'reads up to {FORMAT}; install a newer vmmjax.')
         return meta
+
+    def newest_meta(self) -> tuple[int, dict[str, Any]]:
+        """The newest whole step and its JSON.
+
+        Raises:
+          UserError: where there is none, besides what `newest` and `meta` raise.
+        """
+        step = self.newest()
+        if step is None:
+            raise UserError(f'There is no finished checkpoint in {self._workdir}.')
+        return step, self.meta(step)
 
     def restore(self, step: int, like: Any) -> Any:
         """The state of a whole step.
