@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.evaluation.pages import opened
 from vmmjax.evaluation import ablation, tables
 from vmmjax.evaluation.ablation import Line, Measured
 from vmmjax.evaluation.statistics import Interval, Scores
@@ -136,3 +137,13 @@ def test_nothing_measured_is_a_table_without_a_picture(tmp_path: Path) -> None:
     tables.write(tmp_path, LINES[2:], question='', command='vmmjax ablate', metric='accuracy')
     assert not (tmp_path / 'plot.svg').exists()
     assert '5 to come' in (tmp_path / 'table.md').read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('width', [1200, 390])
+def test_the_page_opens_in_a_browser(tmp_path, tmp_path_factory, width):
+    tables.write(tmp_path, LINES, question='Does sound help?', command='vmmjax ablate', metric='accuracy')
+    document, log = opened(tmp_path / 'report.html', width, tmp_path_factory.mktemp('browser'))
+    assert 'Does sound help?' in document
+    assert document.count('<svg') == 1
+    assert 'CONSOLE' not in log

@@ -1,13 +1,12 @@
 import csv
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
 from tests.cli.conftest import refused, vmmjax
-from tests.evaluation.test_report import Page
+from tests.evaluation.pages import Page, opened
 from tests.media.files import counting_frames, write_media
 from vmmjax.data import sources
 from vmmjax.data.columns import Audio, Flow, Mfcc, Rgb, Waveform
@@ -147,16 +146,7 @@ def test_the_command_writes_it_after_preparing_and_later(made, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('width', [1200, 390])
 def test_the_page_opens_in_a_browser(store, tmp_path_factory, width):
-    browser = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-    if browser is None:
-        pytest.skip('needs a chromium, which is not installed here')
-    path = preview.write(store)
-    done = subprocess.run(
-        [browser, '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-         '--disable-background-networking', '--disable-component-update', '--disable-sync',
-         '--enable-logging=stderr', f'--window-size={width},2000',
-         f'--user-data-dir={tmp_path_factory.mktemp("browser")}', '--dump-dom', path.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True)
-    assert '<h1>store</h1>' in done.stdout
-    assert done.stdout.count('<article') == 4
-    assert 'CONSOLE' not in done.stderr
+    document, log = opened(preview.write(store), width, tmp_path_factory.mktemp('browser'))
+    assert '<h1>store</h1>' in document
+    assert document.count('<article') == 4
+    assert 'CONSOLE' not in log

@@ -1,13 +1,11 @@
 import json
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.evaluation.pages import Page, opened
 from vmmjax.errors import UserError
 from vmmjax.evaluation import curves, evaluate, report
 
@@ -43,35 +41,6 @@ def workdir(tmp_path):
     evaluate.write(tmp_path, result_of(split='validation'))
     log_to(tmp_path)
     return tmp_path
-
-
-class Page(HTMLParser):
-    """What a page holds: its text, its attributes, and whether its elements are closed in order."""
-
-    VOID = frozenset({'meta', 'link', 'br', 'path', 'use', 'rect'})
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.attributes, self.tags, self.text = [], [], [], ''
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += [(tag, *attribute) for attribute in attributes]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += [(tag, *attribute) for attribute in attributes]
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def written(workdir, **options):
@@ -215,19 +184,11 @@ def test_a_subset_without_clips_is_a_dash(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('width', [1200, 390])
 def test_the_page_opens_in_a_browser(workdir, tmp_path_factory, width):
-    browser = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-    if browser is None:
-        pytest.skip('needs a chromium, which is not installed here')
-    path = report.write(workdir, title='Opened in a browser')
-    done = subprocess.run(
-        [browser, '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-         '--disable-background-networking', '--disable-component-update', '--disable-sync',
-         '--enable-logging=stderr', f'--window-size={width},2000',
-         f'--user-data-dir={tmp_path_factory.mktemp("browser")}', '--dump-dom', path.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True)
-    assert '<h1>Opened in a browser</h1>' in done.stdout
-    assert done.stdout.count('<svg') == 4
-    assert 'CONSOLE' not in done.stderr
+    page = report.write(workdir, title='Opened in a browser')
+    document, log = opened(page, width, tmp_path_factory.mktemp('browser'))
+    assert '<h1>Opened in a browser</h1>' in document
+    assert document.count('<svg') == 4
+    assert 'CONSOLE' not in log
 
 
 def test_rows_of_another_run_stand_beside_and_say_whose_they_are(tmp_path):
