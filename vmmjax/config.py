@@ -41,6 +41,7 @@ def defaults() -> ConfigDict:
             target=FieldReference('label', field_type=object),  # Catalog column, or a tuple of several.
             # Cross-validation: this fold (catalog column `fold`) is tested, the next validates, the others train.
             fold=placeholder(int),
+            fold_validates=True,  # False: the next fold trains, too, as in published cross-validations.
             parts=(),  # Catalog columns that name parts of the target, for evaluation.
             window=dict(seconds=2.0, start=placeholder(tuple)),  # 0 seconds: the whole clip.
             streams=dict(),

@@ -56,6 +56,23 @@ def test_a_fold_is_tested_the_next_validates_and_the_others_train(store: Store) 
     np.testing.assert_array_equal(np.sort(tested), np.arange(84))
 
 
+def test_without_validation_all_other_folds_train(store: Store) -> None:
+    values = store.values('fold').astype(int)
+    for fold in FOLDS:
+        found = folded(store, fold, validates=False)
+        assert list(found.splits) == ['train', 'test']
+        np.testing.assert_array_equal(found.rows('test'), np.flatnonzero(values == fold))
+        np.testing.assert_array_equal(found.rows('train'), np.flatnonzero(values != fold))
+
+
+def test_two_folds_are_enough_without_validation(store_path: Path, tmp_path: Path) -> None:
+    two = with_columns(store_path, tmp_path / 'two', {'fold': ['2', '4'] * 42})
+    assert len(folded(two, 4, validates=False).rows('train')) == 42
+    one = with_columns(store_path, tmp_path / 'one', {'fold': ['2'] * 84})
+    with pytest.raises(UserError, match='has 1 folds; to test and to train on different ones, 2 are needed'):
+        folded(one, 2, validates=False)
+
+
 def test_without_a_fold_nothing_changes(store: Store) -> None:
     assert folded(store, None) is store
     before = dict(store.splits)

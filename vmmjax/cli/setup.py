@@ -27,7 +27,7 @@ class Run:
         """
         keep_compiled()
         self.config = config
-        self.store = folded(Store(config.data.store), config.data.fold)
+        self.store = folded(Store(config.data.store), config.data.fold, config.data.fold_validates)
         self.task = tasks.create(config, self.store)
         self.classes = self.task.classes
         self.mesh = sharding.make_mesh(config.mesh)

@@ -36,7 +36,12 @@ def main() -> None:
         pipeline = run.pipeline('train', train=True)
         print(pipeline.summary(), flush=True)
 
+        if 'validation' not in run.store.splits:
+            print('There is no validation split, so nothing is measured while the model trains.', flush=True)
+
         def evaluate(state: TrainState) -> dict[str, float]:
+            if 'validation' not in run.store.splits:
+                return {}
             values = run.task.summary(run.measure(predict, state, 'validation'))
             return {f'validation/{name}': value for name, value in values.items()}
 

@@ -10,48 +10,50 @@ from vmmjax.errors import UserError
 
 _COLUMN = 'fold'
 _GROUP = 'group'
-_FEWEST = 3  # One to test, one to validate, one to train.
 
 
-def folded(store: Store, fold: int | None) -> Store:
+def folded(store: Store, fold: int | None, validates: bool = True) -> Store:
     """The store with the splits of one turn of cross-validation.
 
     The clips of the fold are `test`, those of the next one (after the last, the first) are `validation` and all
-    others are `train`, whatever split the catalog gives them.
+    others are `train`, whatever split the catalog gives them. Published cross-validations train on all other folds:
+    where nothing is chosen by its validation, none is needed.
 
     Args:
       store: stays as it is.
       fold: a value of the catalog column `fold`; None for the catalog's own splits.
+      validates: whether the next fold validates; else it trains, too, and there is no `validation`.
 
     Raises:
-      UserError: where the catalog has no such column or fold, fewer than three of them or a clip without one, or where
+      UserError: where the catalog has no such column or fold, too few of them or a clip without one, or where
         a group (column `group`) has clips in several folds: a model would be tested on what it was trained on.
     """
     if fold is None:
         return store
     values = store.values(_COLUMN)
-    folds = _folds(store, values)
+    folds = _folds(store, values, 3 if validates else 2)
     if fold not in folds:
         raise UserError(f'data.fold is {fold}, but the catalog of the store {store.name} has the folds '
                         f'{", ".join(map(str, folds))}; choose one of them.')
     _check_groups(store, values)
-    following = folds[(folds.index(fold) + 1) % len(folds)]
+    of = {'test': fold} | ({'validation': folds[(folds.index(fold) + 1) % len(folds)]} if validates else {})
     numbers = values.astype(np.int64)
     made = copy.copy(store)
-    made.splits = {'train': np.flatnonzero((numbers != fold) & (numbers != following)),
-                   'validation': np.flatnonzero(numbers == following), 'test': np.flatnonzero(numbers == fold)}
+    made.splits = {'train': np.flatnonzero(~np.isin(numbers, list(of.values())))}
+    made.splits |= {split: np.flatnonzero(numbers == of[split]) for split in sorted(of, reverse=True)}
     return made
 
 
-def _folds(store: Store, values: np.ndarray) -> list[int]:
+def _folds(store: Store, values: np.ndarray, fewest: int) -> list[int]:
     for row, value in enumerate(values.tolist()):
         if not value.isdecimal():
             raise UserError(f'The clip {store.clip(row)!r} of the store {store.name} has the fold {value!r}, which is '
                             f'no number; give every clip of the manifest one and prepare a new store.')
     folds = sorted({int(value) for value in values.tolist()})
-    if len(folds) < _FEWEST:
-        raise UserError(f'The catalog of the store {store.name} has {len(folds)} folds; to test, to validate and to '
-                        f'train on different ones, {_FEWEST} are needed.')
+    if len(folds) < fewest:
+        use = 'test, to validate and to train' if fewest == 3 else 'test and to train'
+        raise UserError(f'The catalog of the store {store.name} has {len(folds)} folds; to {use} on different ones, '
+                        f'{fewest} are needed.')
     return folds
 
 

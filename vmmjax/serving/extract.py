@@ -139,7 +139,7 @@ class Reading:
           UserError: for another store and a network that reads texts, whose vocabulary is that of the first.
         """
         if store.fingerprint == self.fingerprint:
-            return folded(store, self.data['fold'])
+            return folded(store, self.data['fold'], self.data['fold_validates'])
         for name, stream in self.data['streams'].items():
             if stream['modality'].startswith(PREFIX) and stream.get('tokenizer') != WORDPIECE:
                 raise UserError(f'The stream {name!r} of the network has the vocabulary of the store it was trained '

@@ -36,7 +36,7 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
       init: the model's variables from a key.
       objective: what is minimised.
       batches: an endless iterator of this process's rows, from a given step on.
-      evaluate: measures the state; its values are logged.
+      evaluate: measures the state; its values, where there are any, are logged.
       identity: what a resumed run must find unchanged: see `workdir.check_same_run`.
       allow_changed: config keys that may differ from the checkpoint's.
 
@@ -96,7 +96,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
                 pending, began = [], time.monotonic()
             if last or (config.evaluate_every and step % config.evaluate_every == 0):
                 paused = time.monotonic()
-                log.write(step, evaluate(state))
+                if values := evaluate(state):
+                    log.write(step, values)
                 began += time.monotonic() - paused
             if last or step % config.checkpoint_every == 0:
                 checkpoints.save(state, identity)
