@@ -1,6 +1,8 @@
 import copy
 import itertools
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +300,18 @@ def test_batches_do_not_depend_on_threads(store: Store, threads: int) -> None:
     few = Pipeline(store, BUSY, split='train', batch_size=16, train=True, seed=0, threads=threads)
     for one, other in zip(_take(few, 4), _take(_pipeline(store, BUSY), 4), strict=True):
         _assert_equal(one, other)
+
+
+@pytest.mark.slow
+def test_a_program_that_still_holds_batches_ends(store_path: Path) -> None:
+    program = '\n'.join([
+        'from vmmjax.data.pipeline import Pipeline', 'from vmmjax.data.store import Store',
+        f'store = Store({str(store_path)!r})',
+        f'pipeline = Pipeline(store, {_config()!r}, split="train", batch_size=4, train=True, seed=0)',
+        'batches = pipeline.batches()', 'print(next(batches)["id"].shape)'])
+    found = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=100, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == '(4,)\n'
 
 
 def test_windows_of_whole_clips(store: Store) -> None:

@@ -1,8 +1,10 @@
 """A store to clip batches, with tf.data: each batch is a function of (store, config, seed, step)."""
 
+import atexit
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,6 +26,16 @@ _PREFETCH = 2
 _ON_DAMAGE = ('stop', 'skip')
 
 _LOG = logging.getLogger(__name__)
+
+# Iterators that somebody still holds when the interpreter ends are closed before: later their threads, waiting for an
+# interpreter that is gone, would hold up its end for ever.
+_OPEN: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for batches in list(_OPEN):
+        batches.close()
 
 
 class Pipeline:
@@ -123,7 +135,7 @@ class Pipeline:
         return '\n'.join([*lines, f'damage   {"skip the clip" if self._skips else "stop"}'])
 
     def batches(self, start_step: int = 0, rows: slice | None = None) -> Iterator[dict[str, np.ndarray]]:
-        """Yields batches from a step on: endless in training, `steps` in all in evaluation.
+        """Batches from a step on: endless in training, `steps` in all in evaluation.
 
         Args:
           start_step: number of the first batch.
@@ -132,6 +144,11 @@ class Pipeline:
         Raises:
           UserError: for a damaged record, where the config says to stop; for rows that part a pair of mixup.
         """
+        found = self._batches(start_step, rows)
+        _OPEN.add(found)
+        return found
+
+    def _batches(self, start_step: int, rows: slice | None) -> Generator[dict[str, np.ndarray], None, None]:
         places = np.arange(self._batch)[slice(None) if rows is None else rows]
         if self._mixes and (len(places) % 2 or (places[::2] % 2).any() or (np.diff(places)[::2] != 1).any()):
             raise UserError(f'data.augment.mixup and cutmix mix the pairs (0, 1), (2, 3), ... of a batch, and the rows '
