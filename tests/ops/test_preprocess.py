@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -27,6 +28,19 @@ def test_flow_of_tsn_has_the_pictures_mean_deviation() -> None:
 def test_imagenet_normalises_each_channel() -> None:
     x = np.asarray(preprocess('imagenet', np.full((2, 1, 3), 255, np.uint8)))
     np.testing.assert_allclose(x[0, 0], [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rtol=1e-5)
+
+
+def test_centred_leaves_what_moves_and_does_not_hear_of_invalid_frames() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (2, 5, 3, 4, 3), np.uint8)
+    valid = np.arange(5) < np.array([[5], [3]])
+    other = np.where(valid[:, :, None, None, None], x, 255 - x)
+    found, again = (np.asarray(preprocess('centred', jnp.asarray(each), jnp.asarray(valid))) for each in (x, other))
+    np.testing.assert_array_equal(found[valid], again[valid])
+    for row, mask in enumerate(valid):
+        np.testing.assert_allclose(found[row, mask], (x[row, mask] - x[row, mask].mean(0)) / 64, atol=1e-5)
+    still = np.repeat(x[:, :1], 5, 1)
+    assert not np.asarray(preprocess('centred', jnp.asarray(still))).any()
 
 
 def test_none_changes_the_type_alone() -> None:

@@ -59,7 +59,7 @@ class MultimodalModel(nn.Module):
                 # What is outside the clip is silent: a frame at its end hears some of it.
                 x = jnp.where(batch[key], x, 0)
                 done[key] = valid_frames(batch[key], way)
-            done[name] = preprocess(way, x)
+            done[name] = preprocess(way, x, batch.get(key))
         return done
 
     def __call__(self, batch: Batch, train: bool) -> Outputs:

@@ -23,6 +23,7 @@ from vmmjax.models.panns import CNN
 from vmmjax.models.panns_resnet import AudioResNet
 from vmmjax.models.recurrent import Recurrent
 from vmmjax.models.resnet import LAYERS, ResNet
+from vmmjax.models.tdnn import TDNN
 from vmmjax.models.vgg import VGG16
 from vmmjax.models.vggish import VGGish
 from vmmjax.models.video_transformer import VideoTransformer
@@ -78,6 +79,7 @@ MODELS: dict[str, Entry] = {
     'panns_resnet38': Entry(functools.partial(AudioResNet, depth=38), 'audio', {}, 527, 0.0),
     'panns_resnet54': Entry(functools.partial(AudioResNet, depth=54), 'audio', {}, 527, 0.0),
     **{f'resnet{depth}': Entry(functools.partial(ResNet, depth=depth), 'rgb', _FRAMES, 1000, 0.0) for depth in LAYERS},
+    'tdnn': Entry(TDNN, 'rgb', {'rgb': 'centred', 'flow': 'flow'}),
     **{f'tsm_{name}': Entry(functools.partial(encoder, shift='bi'), 'rgb', _FRAMES, deviation=0.001)
        for name, encoder in _BACKBONES.items()},
     **{f'tsn_{name}': Entry(encoder, 'rgb', _FRAMES, deviation=0.001) for name, encoder in _BACKBONES.items()},

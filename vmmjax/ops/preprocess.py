@@ -43,6 +43,23 @@ def flow_tsn(x: jax.Array) -> jax.Array:
     return (x.astype(jnp.float32) / 255 - 0.5) / 0.226
 
 
+def centred(x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+    """uint8 pictures to float32 less the clip's mean picture, a quarter of the range being 1: what moves.
+
+    Who speaks, the light and where the head is are the same in all pictures of a clip, and a hundred times what the
+    lips change: on a few hundred clips a network from scratch learns the lips with this, and nothing without it.
+
+    Args:
+      x: uint8 (B, T, H, W, C).
+      valid: bool (B, T), which pictures the mean is of; None for all.
+    """
+    _check_uint8(x)
+    share = jnp.ones(x.shape[:2]) if valid is None else valid.astype(jnp.float32)
+    mean = jnp.einsum('bt...,bt->b...', x.astype(jnp.float32), share)
+    mean /= jnp.maximum(share.sum(1), 1).reshape(-1, *(1,) * (x.ndim - 2))
+    return (x.astype(jnp.float32) - mean[:, None]) / 64
+
+
 def none(x: jax.Array) -> jax.Array:
     """To float32, values unchanged."""
     return x.astype(jnp.float32)
@@ -55,12 +72,15 @@ def ids(x: jax.Array) -> jax.Array:
     return x.astype(jnp.int32)
 
 
-PREPROCESS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    'signed': signed, 'imagenet': imagenet, 'flow': flow, 'flow_tsn': flow_tsn, 'none': none, 'ids': ids,
-    **{name: functools.partial(log_mel, front_end=name) for name in FRONT_ENDS}}
+PREPROCESS: dict[str, Callable[..., jax.Array]] = {
+    'centred': centred, 'signed': signed, 'imagenet': imagenet, 'flow': flow, 'flow_tsn': flow_tsn, 'none': none,
+    'ids': ids, **{name: functools.partial(log_mel, front_end=name) for name in FRONT_ENDS}}
 """Ways to preprocess; those of the front ends' names make log-mels of waveforms, with frames in place of samples."""
 
-LARGEST: dict[str, float] = {'signed': 1.0, 'imagenet': 2.7, 'flow': 1.0, 'flow_tsn': 2.3}
+SEE_VALID = ('centred',)
+"""Ways that take, as a second array, which frames are valid: those that are not change no others."""
+
+LARGEST: dict[str, float] = {'centred': 4.0, 'signed': 1.0, 'imagenet': 2.7, 'flow': 1.0, 'flow_tsn': 2.3}
 """The largest magnitude that a way to preprocess can give; what is far beyond was not preprocessed."""
 
 
@@ -70,12 +90,13 @@ def _check_uint8(x: jax.Array) -> None:
                         f'already normalised goes to the network as it is.')
 
 
-def preprocess(name: str, x: jax.Array) -> jax.Array:
+def preprocess(name: str, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
     """Normalises one stream's array by the name of the way, or by a user's own `package.module:function`.
 
     Args:
       name: a key of `PREPROCESS`, or an import path.
       x: the stream as it stands in a clip batch.
+      valid: bool (B, T), its valid frames, for the ways that see them; None for all.
 
     Returns:
       float32, of the same shape; (B, F, M) of the log-mels.
@@ -83,5 +104,5 @@ def preprocess(name: str, x: jax.Array) -> jax.Array:
     Raises:
       UserError: for an unknown name.
     """
-    function: Callable[[jax.Array], jax.Array] = find(name, PREPROCESS, 'preprocess')
-    return function(x)
+    function: Callable[..., jax.Array] = find(name, PREPROCESS, 'preprocess')
+    return function(x, valid) if name in SEE_VALID else function(x)

@@ -1,0 +1,67 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vmmjax.errors import UserError
+from vmmjax.models.tdnn import TDNN
+
+ENCODER = TDNN(frame_size=6, widths=(8, 5), strides=(2, 1), features=10)
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize('shape', [(2, 13, 4, 4, 3), (2, 13, 7), (2, 1, 5)])
+def test_frames_may_be_pictures_spectra_or_vectors(shape: tuple[int, ...]) -> None:
+    x, valid = jnp.zeros(shape), jnp.ones(shape[:2], bool)
+    (out, endpoints), _ = jax.eval_shape(lambda: ENCODER.init_with_output(jax.random.key(0), x, valid, train=False))
+    assert out.x.shape == (2, 1, ENCODER.features)
+    assert out.mask.shape == (2, 1)
+    half = -(-shape[1] // 2)
+    assert {name: each.shape[1:] for name, each in endpoints.items()} == {
+        'frames': (shape[1], 6), 'conv_1': (half, 8), 'conv_2': (half, 5)}
+
+
+def test_it_knows_when_something_happened() -> None:
+    x = np.zeros((2, 16, 3), np.float32)
+    x[0, 2:4] = x[1, 11:13] = 1
+    valid = jnp.ones((2, 16), bool)
+    variables = ENCODER.init(jax.random.key(0), x, valid, train=False)
+    early, late = ENCODER.apply(variables, x, valid, train=False)[0].x
+    assert jnp.abs(early - late).max() > 0.05
+
+
+def test_pooling_averages_squares() -> None:
+    x = jnp.asarray(RNG.normal(size=(2, 5, 4, 6, 3)), jnp.float32)
+    valid = jnp.ones((2, 5), bool)
+    coarse = x.reshape(2, 5, 2, 2, 3, 2, 3).mean((3, 5))
+    variables = ENCODER.init(jax.random.key(0), coarse, valid, train=False)
+    expected = ENCODER.apply(variables, coarse, valid, train=False)[0].x
+    found = TDNN(**(vars_of(ENCODER) | {'pool': 2})).apply(variables, x, valid, train=False)[0].x
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def vars_of(module: TDNN) -> dict:
+    return {name: getattr(module, name) for name in ('frame_size', 'widths', 'strides', 'features')}
+
+
+def test_absent_clips_leave_the_statistics_as_they_are() -> None:
+    x = jnp.asarray(RNG.normal(2, 3, size=(3, 9, 4)), jnp.float32).at[2].set(0)
+    valid = jnp.asarray([True, True, False])[:, None] & jnp.ones((3, 9), bool)
+    variables = ENCODER.init(jax.random.key(0), x, valid, train=False)
+    keys = {'dropout': jax.random.key(1)}
+    (tokens, _), new = ENCODER.apply(variables, x, valid, train=True, mutable=['batch_stats'], rngs=keys)
+    _, alone = ENCODER.apply(variables, x[:2], valid[:2], train=True, mutable=['batch_stats'], rngs=keys)
+    np.testing.assert_array_equal(tokens.mask[:, 0], [True, True, False])
+    first = jax.tree.leaves(new['batch_stats']['frame_norm']), jax.tree.leaves(alone['batch_stats']['frame_norm'])
+    for one, other in zip(*first, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(('options', 'shape', 'message'), [
+    ({'strides': (2,)}, (1, 4, 3), 'give as many of both'),
+    ({'pool': 3}, (1, 4, 8, 8, 3), r'pool=3 .* \(1, 4, 8, 8, 3\)'),
+    ({'pool': 2}, (1, 4, 8), 'where pictures'),
+])
+def test_what_does_not_fit_is_refused(options: dict, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        TDNN(**options).init(jax.random.key(0), jnp.zeros(shape), jnp.ones(shape[:2], bool), train=False)

@@ -1,0 +1,92 @@
+"""A time-delay network: frames of anything as vectors, and what happens when among them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from vmmjax.errors import UserError
+from vmmjax.models.layers import BatchNorm
+from vmmjax.models.tokens import Tokens
+
+
+class TDNN(nn.Module):
+    """A time-delay neural network (Waibel et al. 1989) that gives one token for the whole clip.
+
+    Every frame goes through one dense layer, of pictures learned 'eigenlips' (Bregler and Konig 1994); `centred`
+    pictures are meant, see `vmmjax.ops`. Convolutions over time follow, and a dense layer over all that is left, which
+    knows when something happened: where order and time carry the answer, and clips are few, it learns in seconds what
+    a network that averages over time does not learn at all. A frame may be a picture, a spectrum or a vector of
+    features that another network has made. All clips must have as many frames.
+
+    Attributes:
+      frame_size: length of a frame's vector.
+      widths: channels of the convolutions over time, five frames wide.
+      strides: of each in time.
+      features: length of the token.
+      pool: pictures are first averaged over squares of so many pixels.
+      dropout: rate after every convolution.
+      bn_momentum: decay of BatchNorm's running statistics.
+      dtype: computations.
+      param_dtype: parameters.
+    """
+
+    frame_size: int = 64
+    widths: Sequence[int] = (256, 256)
+    strides: Sequence[int] = (2, 2)
+    features: int = 256
+    pool: int = 1
+    dropout: float = 0.3
+    bn_momentum: float = 0.95
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[Tokens, dict[str, jax.Array]]:
+        """Encodes a clip.
+
+        Args:
+          x: float (B, T, ...): pictures (B, T, H, W, C), spectra (B, T, M), vectors (B, T, D).
+          valid: bool (B, T); what is not valid is to be zero, and does not count in the first normalisation.
+          train: whether BatchNorm uses, and updates from, the batch, and dropout drops.
+
+        Returns:
+          Tokens (B, 1, features), valid where any frame is, and the endpoints `frames` (B, T, frame_size), `conv_1`
+          and so on.
+
+        Raises:
+          UserError: where there are not as many strides as widths, or pictures do not divide into the squares.
+        """
+        if len(self.widths) != len(self.strides):
+            raise UserError(f'A tdnn was given the widths {tuple(self.widths)} and the strides {tuple(self.strides)}; '
+                            f'give as many of both.')
+        dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+        norm = dict(momentum=self.bn_momentum, use_scale=True, **dtypes)
+        rows = valid.any(1)
+        x = self._vectors(x.astype(self.dtype))
+        x = nn.Dense(self.frame_size, use_bias=False, name='frame', **dtypes)(x)
+        x = nn.relu(BatchNorm(name='frame_norm', **norm)(x, valid, train))
+        endpoints = {'frames': x}
+        for i, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True), 1):
+            x = nn.Conv(width, (5,), (stride,), use_bias=False, name=f'conv_{i}', **dtypes)(x)
+            x = nn.relu(BatchNorm(name=f'norm_{i}', **norm)(x, rows, train))
+            endpoints[f'conv_{i}'] = x
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = nn.Dense(self.features, name='clip', **dtypes)(x.reshape(len(x), -1))
+        return Tokens(x[:, None], rows[:, None]), endpoints
+
+    @nn.nowrap
+    def _vectors(self, x: jax.Array) -> jax.Array:
+        """(B, T, ...) -> (B, T, D)."""
+        if self.pool > 1:
+            if x.ndim != 5 or x.shape[2] % self.pool or x.shape[3] % self.pool:
+                raise UserError(f'A tdnn with pool={self.pool} was given an input of shape {x.shape}, where pictures '
+                                f'(B, T, H, W, C) of a multiple of {self.pool} pixels are meant; change the size of '
+                                f'the stream, or pool.')
+            batch, time, height, width, channels = x.shape
+            x = x.reshape(batch, time, height // self.pool, self.pool, width // self.pool, self.pool, channels)
+            x = x.mean((3, 5))
+        return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
