@@ -56,3 +56,22 @@ def test_a_run_is_measured_with_noise_in_its_sound_and_the_same_each_time(heard)
 def test_noise_needs_a_waveform_and_decibels(trained):
     assert 'none of the streams audio, rgb is one' in refused('evaluate', f'--workdir={trained}', '--snr=0')
     assert 'no decibels' in refused('evaluate', f'--workdir={trained}', '--snr=loud')
+    assert 'no decibels' in refused('ablate', '--rows=none.py', f'--workdir={trained}', '--snr=loud')
+
+
+@pytest.mark.slow
+def test_an_ablation_is_measured_in_noise(heard, tmp_path):
+    rows = "QUESTION = ''; ROWS = {'both': {}, 'pictures': dict(changes=dict(streams='rgb'))}"
+    (tmp_path / 'rows.py').write_text(rows)
+    arguments = ['ablate', f'--rows={tmp_path / "rows.py"}', f'--config={heard.parent / "config.py"}',
+                 f'--config.data.store={heard.parent / "store"}', f'--workdir={tmp_path / "noise"}']
+    found = vmmjax(*arguments)
+    assert found.returncode == 0, found.stderr
+    assert 'noise, by' not in found.stdout
+    found = vmmjax(*arguments, '--snr=0', '--noise=white')  # What was not measured in noise yet is now.
+    assert found.returncode == 0, found.stderr
+    assert 'accuracy, %, in white noise, by the ratio of sound to noise:' in found.stdout
+    table = (tmp_path / 'noise' / 'noise.csv').read_text()
+    assert 'both,rgb+waveform,white,0,' in table
+    assert 'pictures,rgb,white,0,' in table  # It hears nothing, so it is what it was.
+    assert not (tmp_path / 'noise' / 'pictures' / 'seed0' / 'eval' / 'test_noise.json').exists()

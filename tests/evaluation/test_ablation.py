@@ -24,7 +24,7 @@ def run(name: str, clips: range, rate: float, *, groups: int = 0, seed: int = 0)
     present = {'audio': numbers % 5 > 0, 'rgb': np.ones(len(clips), bool)}
     found = Scores(np.array([f'c{number}' for number in numbers]), group, {'': target},
                    {'audio+rgb': {'': scores}, 'audio': {'': np.roll(scores, -1, 1)}, 'rgb': {'': scores}}, present)
-    return Measured(name, float(right.mean()), found, seconds=60.0, parameters=1_500_000)
+    return Measured(name, float(right.mean()), found, None, seconds=60.0, parameters=1_500_000)
 
 
 def folds(rate: float, **options: int) -> tuple[Measured, ...]:
@@ -32,7 +32,7 @@ def folds(rate: float, **options: int) -> tuple[Measured, ...]:
 
 
 def test_folds_are_measured_clip_by_clip() -> None:
-    line = ablation.line('both', folds(0.8), 'one', folds(0.6))
+    line = ablation.line('both', folds(0.8), 'one', {'one': folds(0.6)})
     assert line.mean is not None
     assert line.difference is not None
     assert line.clips == 200
@@ -50,18 +50,18 @@ def test_folds_are_measured_clip_by_clip() -> None:
 
 def test_only_clips_that_both_were_tested_on_are_compared() -> None:
     some = folds(0.8)[:2]
-    line = ablation.line('both', some, 'one', folds(0.6))
+    line = ablation.line('both', some, 'one', {'one': folds(0.6)})
     assert line.difference is not None
     expected = np.mean([a.value - b.value for a, b in zip(some, folds(0.6), strict=False)])
     assert line.difference.mean == pytest.approx(expected)
     others = [dataclasses.replace(each, scores=dataclasses.replace(
         each.scores, clip=np.char.add('x', each.scores.clip))) for each in folds(0.6) if each.scores]
-    assert ablation.line('both', some, 'other clips', others).difference is None
+    assert ablation.line('both', some, 'other clips', {'other clips': others}).difference is None
 
 
 def test_several_seeds_are_one_value_a_clip() -> None:
     seeds = [run(f'seed{i}', range(100), 0.7, seed=i) for i in range(3)]
-    line = ablation.line('seeds', seeds, 'one', seeds[:1])
+    line = ablation.line('seeds', seeds, 'one', {'one': seeds[:1]})
     assert line.mean is not None
     assert line.clips == 100
     assert line.mean.mean == pytest.approx(np.mean([each.value for each in seeds]))
@@ -70,7 +70,7 @@ def test_several_seeds_are_one_value_a_clip() -> None:
 
 def test_groups_make_intervals_wider() -> None:
     def width(**options: int) -> float:
-        found = ablation.line('a', folds(0.8, **options), '', ()).mean
+        found = ablation.line('a', folds(0.8, **options), '', {}).mean
         assert found is not None
         return found.high - found.low
 
@@ -78,22 +78,64 @@ def test_groups_make_intervals_wider() -> None:
     assert width(groups=8) != width()
 
 
+def only(runs: tuple[Measured, ...], stream: str) -> tuple[Measured, ...]:
+    """Runs of a model of one stream."""
+    return tuple(dataclasses.replace(each, scores=dataclasses.replace(
+        each.scores, scores={stream: each.scores.scores[stream]})) for each in runs if each.scores)
+
+
+def test_a_model_with_streams_withheld_is_compared_with_one_that_never_had_them() -> None:
+    measured = {'sound': only(folds(0.9), 'audio'), 'pictures': only(folds(0.6), 'rgb'), 'both': folds(0.8),
+                'other pictures': only(folds(0.1), 'rgb'), 'not yet': ()}
+    others = ablation.related(measured['both'], 'sound', measured)
+    assert list(others) == ['sound', 'pictures', 'other pictures']
+    line = ablation.line('both', measured['both'], 'sound', others)
+    assert {subset: name for subset, (name, _) in line.alone.items()} == {'audio': 'sound', 'rgb': 'pictures'}
+    assert line.alone['rgb'][1].mean == pytest.approx(0.2, abs=0.03)
+    assert line.alone['rgb'][1].low > 0
+    assert not ablation.line('pictures', measured['pictures'], '', {}).alone
+
+
+def words(clips: range) -> Measured:
+    """A run on two targets, of which it always knows the digit, and the letter never; every tenth clip has no digit."""
+    numbers = np.array(clips)
+    targets = {'digit': np.where(numbers % 10 > 0, numbers % CLASSES, -1), 'letter': numbers % CLASSES}
+    scores = {'digit': np.eye(CLASSES)[numbers % CLASSES], 'letter': np.eye(CLASSES)[(numbers + 1) % CLASSES]}
+    found = Scores(np.array([f'c{number}' for number in numbers]), np.full(len(numbers), ''), targets,
+                   {'audio': scores}, {'audio': np.ones(len(numbers), bool)})
+    return Measured('fold0', 0.5, found, None, seconds=1.0, parameters=1)
+
+
+def test_one_of_several_targets_is_measured_clip_by_clip() -> None:
+    run = words(range(40))
+    both = ablation.line('words', [run], '', {})
+    digit, letter = (ablation.line('words', [dataclasses.replace(run, target=name)], '', {})
+                     for name in ('digit', 'letter'))
+    assert both.mean is not None
+    assert digit.mean is not None
+    assert letter.mean is not None
+    assert (digit.clips, digit.mean.mean) == (36, 1)
+    assert (letter.clips, letter.mean.mean) == (40, 0)
+    assert both.mean.mean == pytest.approx(0.45)
+    assert digit.chance == pytest.approx(10 / 36)
+
+
 def test_another_metric_is_one_value_a_run() -> None:
     values = [0.5, 0.6, 0.7]
-    runs = [Measured(f'fold{i}', value, None, 9.0, 10) for i, value in enumerate(values)]
-    base = [Measured(f'fold{i}', value, None, 9.0, 10) for i, value in enumerate([0.4, 0.5, 0.6, 0.9])]
-    line = ablation.line('a', runs, 'b', base)
+    runs = [Measured(f'fold{i}', value, None, None, 9.0, 10) for i, value in enumerate(values)]
+    base = [Measured(f'fold{i}', value, None, None, 9.0, 10) for i, value in enumerate([0.4, 0.5, 0.6, 0.9])]
+    line = ablation.line('a', runs, 'b', {'b': base})
     assert line.mean == pytest.approx(Interval(0.6, 0.6 - 0.2484, 0.6 + 0.2484), abs=1e-4)  # t(2) = 4.303.
     assert line.difference is not None
     assert line.difference.mean == pytest.approx(0.1)
-    single = ablation.line('a', runs[:1], '', ()).mean
+    single = ablation.line('a', runs[:1], '', {}).mean
     assert single is not None
     assert np.isnan(single.low)
 
 
 LINES = [
-    ablation.line('rgb & sound_1', folds(0.8), '', ()),
-    dataclasses.replace(ablation.line('finance | rgb', folds(0.3)[:2], 'rgb & sound_1', folds(0.8)),
+    ablation.line('rgb & sound_1', folds(0.8), '', {}),
+    dataclasses.replace(ablation.line('finance | rgb', folds(0.3)[:2], 'rgb & sound_1', {'rgb & sound_1': folds(0.8)}),
                         failed={'fold2': 'The loss is nan at step 3.'}, missing=2),
     Line('not yet', missing=5),
 ]
@@ -131,6 +173,34 @@ def test_the_tables_say_what_was_found(tmp_path: Path) -> None:
     assert '#0a000' not in page + picture
     tables.write(tmp_path, LINES, question='Does sound help?', command='vmmjax ablate', metric='accuracy')
     assert (tmp_path / 'plot.svg').read_text() == picture
+
+
+def test_noise_has_tables_of_its_own(tmp_path: Path) -> None:
+    def at(rate: float) -> list[Line]:
+        base = only(folds(rate), 'audio')
+        return [ablation.line('sound', base, '', {}),
+                ablation.line('both', folds(0.8), 'sound', {'sound': base}), Line('not yet', missing=5)]
+
+    levels = {None: at(0.9), 0.0: at(0.6), -10.0: at(0.1)}
+    paths = tables.write(tmp_path, at(0.9), question='', command='vmmjax ablate', metric='accuracy_digit',
+                         noisy={'white': levels, 'babble': levels})
+    assert paths[-2].name == 'noise.csv'
+    text = (tmp_path / 'table.md').read_text()
+    assert ('accuracy_digit, %, in white noise, by the ratio of sound to noise:\n\n'
+            '| row | given | clean | 0 dB | -10 dB |') in text
+    title, *table = text[text.index('Differences in babble noise'):].split('\n')[:6]
+    assert title == 'Differences in babble noise, paired by clip:'
+    cells = [cell.strip() for cell in table[3].split('|')[1:-1]]
+    assert cells[:2] == ['both', 'sound']
+    assert [cell[0] for cell in cells[2:]] == ['+', '+', '-']  # Alone it is right where all are wrong.
+    rows = list(csv.DictReader((tmp_path / 'noise.csv').read_text().splitlines()))
+    found = {(row['row'], row['streams'], row['noise'], row['ratio']): row for row in rows}
+    assert len(found) == len(rows) == 2 * 3 * 4
+    worst = {key: float(value) for key, value in found['both', 'audio+rgb', 'white', '-10'].items()
+             if key in ('mean', 'low', 'high', 'difference', 'difference_low', 'difference_high')}
+    assert worst['low'] < worst['mean'] < worst['high']
+    assert worst['difference_low'] < worst['difference'] < worst['difference_high'] < 0
+    assert 'in white noise' in (tmp_path / 'report.html').read_text()
 
 
 def test_nothing_measured_is_a_table_without_a_picture(tmp_path: Path) -> None:

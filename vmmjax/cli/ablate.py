@@ -26,7 +26,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,10 @@ from vmmjax import atomic
 from vmmjax import config as configs
 from vmmjax.cli import rows as ablations
 from vmmjax.cli.rows import Row, Run
+from vmmjax.data.store import Store
 from vmmjax.errors import UserError
-from vmmjax.evaluation import ablation, tables
+from vmmjax.evaluation import ablation, noise, tables
+from vmmjax.evaluation.ablation import Line, Measured
 from vmmjax.evaluation.report import without_paths
 from vmmjax.training.workdir import FREE
 
@@ -54,6 +56,9 @@ FOLDS = flags.DEFINE_list('folds', [], 'Folds to test (catalog column fold), a r
 SPLIT = flags.DEFINE_string('split', 'test', 'Split to measure.')
 METRIC = flags.DEFINE_string(
     'metric', ablation.PER_CLIP, f'Of the figures of `vmmjax evaluate`; {ablation.PER_CLIP} is compared clip by clip.')
+SNR = flags.DEFINE_list('snr', [], 'Measure in noise, too, what hears waveforms, at these ratios of sound to noise in '
+                        'decibels, such as 10,5,0,-5,-10; see vmmjax evaluate.')
+NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
 WORKER = flags.DEFINE_integer('worker', 0, 'Number of this worker, 0 to workers - 1.', lower_bound=0)
 WORKERS = flags.DEFINE_integer('workers', 1, 'Equal commands that share the runs.', lower_bound=1)
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the runs and their commands, and do nothing.')
@@ -77,6 +82,8 @@ def main() -> None:
     folder, question, rows = Path(WORKDIR.value), *_rows()
     if WORKER.value >= WORKERS.value:
         raise UserError(f'--worker={WORKER.value} is to be less than --workers={WORKERS.value}.')
+    noise.ratios(SNR.value)  # Before anything is trained.
+    noise.check(NOISE.value)
     overrides = {} if CONFIG.value is None else config_flags.get_override_values(flags.FLAGS['config'])
     runs = ablations.plan(rows, folder, seeds=SEEDS.value, folds=_folds(), overrides=overrides)
     own = runs[WORKER.value::WORKERS.value]
@@ -120,14 +127,28 @@ def _commands(run: Run) -> list[list[str]]:
     vmmjax = [sys.executable, '-m', 'vmmjax.cli.main']
     return [[*vmmjax, 'train', f'--config={run.folder / "config.py"}', f'--workdir={run.folder}'],
             [*vmmjax, 'evaluate', f'--workdir={run.folder}', f'--split={SPLIT.value}',
-             f'--store={run.config.data.store}']]
+             f'--store={run.config.data.store}', *(_noise() if _hears(run.config.data) else [])]]
+
+
+def _noise() -> list[str]:
+    return [f'--snr={",".join(SNR.value)}', f'--noise={",".join(NOISE.value)}']
+
+
+def _hears(data: Any) -> bool:
+    """Whether a run is to be measured in noise: it was asked for, and there is a stream to add it to."""
+    return bool(SNR.value) and bool(noise.waveforms(data.streams, _store(data.store)))
+
+
+def _is_finished(run: Run) -> bool:
+    names = [SPLIT.value, *([SPLIT.value + noise.SUFFIX] if _hears(run.config.data) else [])]
+    return all(ablation.is_finished(run.folder, name) for name in names)
 
 
 def _described(runs: Sequence[Run], own: Sequence[Run]) -> str:
     """What would be done."""
     lines = []
     for run in own:
-        state = ' (finished)' if ablation.is_finished(run.folder, SPLIT.value) else ''
+        state = ' (finished)' if _is_finished(run) else ''
         lines.append(f'# {run.row.name}, {run.name}{state}')
         lines += [shlex.join(['vmmjax', *command[3:]]) for command in _commands(run)]
     each = f'{_command()} --worker=$SLURM_ARRAY_TASK_ID --workers={len(runs)}'
@@ -157,7 +178,7 @@ def _check_unchanged(run: Run) -> None:
 
 def _make(run: Run, progress: Any) -> None:
     """Trains and measures, unless that is done; what fails leaves a sentence in the run's folder."""
-    if ablation.is_finished(run.folder, SPLIT.value):
+    if _is_finished(run):
         return
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / _FAILED).unlink(missing_ok=True)
@@ -200,24 +221,41 @@ def _run(command: Sequence[str], run: Run, progress: Any) -> str:
 def _reason(run: Run) -> str:
     """Why a run has no figures; empty where it has, or was not made yet."""
     path = run.folder / _FAILED
-    return path.read_text() if path.is_file() and not ablation.is_finished(run.folder, SPLIT.value) else ''
+    return path.read_text() if path.is_file() and not _is_finished(run) else ''
 
 
 def _write(folder: Path, question: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Path]:
     """The table of what is finished, by whichever worker."""
     own = {row.name: [run for run in runs if run.row is row] for row in rows}
-    measured = {name: tuple(_measure(run.name, run.folder, SPLIT.value, METRIC.value) for run in found
-                            if ablation.is_finished(run.folder, SPLIT.value)) for name, found in own.items()}
+    lines = []
+    for line in _lines(rows, own, ''):
+        failed = {run.name: _reason(run) for run in own[line.name] if _reason(run)}
+        missing = len(own[line.name]) - len(line.runs) - len(failed)
+        lines.append(dataclasses.replace(line, failed=failed, missing=missing))
+    levels = [None, *sorted(set(noise.ratios(SNR.value)), reverse=True)] if SNR.value else []
+    noisy = {kind: {level: _lines(rows, own, noise.condition(kind, level)) for level in levels}
+             for kind in (NOISE.value if levels else [])}
+    folder.mkdir(parents=True, exist_ok=True)
+    return tables.write(folder, lines, question=question, command=without_paths(_command()), metric=METRIC.value,
+                        noisy=noisy)
+
+
+def _lines(rows: Sequence[Row], own: Mapping[str, Sequence[Run]], condition: str) -> list[Line]:
+    """The rows, of what is finished, in a condition of noise or, where it is empty, as it is."""
+    measured = {name: tuple(_measure(run.name, run.folder, SPLIT.value, METRIC.value, condition) for run in found
+                            if _is_finished(run)) for name, found in own.items()}
     lines = []
     for row in rows:
         against = row.against or (rows[0].name if row is not rows[0] else '')
-        found = _line(row.name, measured[row.name], against, measured.get(against, ()))
-        failed = {run.name: _reason(run) for run in own[row.name] if _reason(run)}
-        missing = len(own[row.name]) - len(measured[row.name]) - len(failed)
-        lines.append(dataclasses.replace(found, failed=failed, missing=missing))
-    folder.mkdir(parents=True, exist_ok=True)
-    return tables.write(folder, lines, question=question, command=without_paths(_command()), metric=METRIC.value)
+        others = ablation.related(measured[row.name], against, measured)
+        lines.append(_line(row.name, measured[row.name], against, tuple(others.items())))
+    return lines
+
+
+@functools.cache
+def _line(name: str, runs: Sequence[Measured], against: str, others: Sequence[tuple[str, Sequence[Measured]]]) -> Line:
+    return ablation.line(name, runs, against, dict(others))
 
 
 # The table is made after each run: what did not change since is not measured again.
-_measure, _line = functools.cache(ablation.measure), functools.cache(ablation.line)
+_measure, _store = functools.cache(ablation.measure), functools.cache(Store)

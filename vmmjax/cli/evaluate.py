@@ -72,10 +72,7 @@ def main() -> None:
 
 def _ratios(run: Run) -> list[float]:
     """Those of --snr, checked before time is spent on measuring."""
-    try:
-        ratios = [float(text) for text in SNR.value]
-    except ValueError as error:
-        raise UserError(f'--snr is {",".join(SNR.value)}, no decibels ({error}); write --snr=10,0,-10.') from error
+    ratios = noise.ratios(SNR.value)
     if ratios:
         noise.heard(run.config, run.store, NOISE.value)
     return ratios

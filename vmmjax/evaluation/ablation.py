@@ -10,11 +10,13 @@ import numpy as np
 from scipy import stats
 
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.evaluation.noise import SUFFIX
 from vmmjax.evaluation.statistics import Interval, Scores, interval, mcnemar, read_scores
 from vmmjax.training.checkpoint import Checkpoints
 
 PER_CLIP = 'accuracy'
-"""The metric that is measured clip by clip where clips are of classes; any other is one value a run."""
+"""The metric that is measured clip by clip where clips are of classes, as `accuracy_<target>` is of one of several
+targets; any other is one value a run."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,6 +27,7 @@ class Measured:
       name: such as `fold0`.
       value: of the metric.
       scores: clip by clip; None of a metric that is one value a run.
+      target: that the metric is of; None for all.
       seconds: of training, its compilation included, validation and loading left out.
       parameters: that are trained or frozen.
     """
@@ -32,6 +35,7 @@ class Measured:
     name: str
     value: float
     scores: Scores | None
+    target: str | None
     seconds: float
     parameters: int
 
@@ -52,7 +56,9 @@ class Line:
       against: name of the row that this one is compared with; empty for none.
       difference: to that row, on the same clips, or in the same runs; None where there are none.
       p: of McNemar's test; NaN where clips were tested several times, or are right in part.
+      streams: that the metric is of, such as `audio+rgb`.
       subsets: subset of the streams -> the metric with the other streams withheld.
+      alone: such a subset -> name of a row of these streams alone, and the difference to it on the same clips.
       seconds: of training, mean over the runs.
       parameters: of the model.
     """
@@ -68,7 +74,9 @@ class Line:
     against: str = ''
     difference: Interval | None = None
     p: float = float('nan')
+    streams: str = ''
     subsets: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
+    alone: Mapping[str, tuple[str, Interval]] = dataclasses.field(default_factory=dict)
     seconds: float = float('nan')
     parameters: int = 0
 
@@ -83,7 +91,12 @@ def is_finished(folder: Path, split: str) -> bool:
     return (folder / 'eval' / f'{split}.json').is_file()
 
 
-def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
+def is_per_clip(metric: str) -> bool:
+    """Whether a metric can be measured clip by clip, see `PER_CLIP`."""
+    return metric == PER_CLIP or metric.startswith(f'{PER_CLIP}_')
+
+
+def measure(name: str, folder: Path, split: str, metric: str, condition: str = '') -> Measured:
     """Reads a finished run.
 
     Args:
@@ -91,6 +104,7 @@ def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
       folder: its workdir.
       split: that was measured.
       metric: a key of the `metrics` of its figures.
+      condition: of noise, see `noise.condition`; a run that hears none is as it is without.
 
     Raises:
       UserError: for a damaged file, or where it has no such metric.
@@ -108,20 +122,28 @@ def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
     checkpoints = Checkpoints(folder)
     shapes = checkpoints.shapes(figures['step'])
     parameters = sum(int(np.prod(shape)) for key, shape in shapes.items() if key.startswith('params/'))
-    scores = read_scores(folder / 'eval' / f'{split}.npz') if metric == PER_CLIP else None
+    value, target = figures['metrics'][metric], None
+    scores = read_scores(folder / 'eval' / f'{split}.npz') if is_per_clip(metric) else None
     scores = scores if scores and scores.are_of_classes else None
-    return Measured(name, figures['metrics'][metric], scores, seconds, parameters)
+    if scores:
+        target = metric.removeprefix(PER_CLIP).removeprefix('_') or None
+        noisy = folder / 'eval' / f'{split}{SUFFIX}' / f'{condition}.npz'
+        if condition and noisy.parent.is_dir():
+            scores = read_scores(noisy)
+            value = float(np.nanmean(scores.right(next(iter(scores.scores)), target)))
+    return Measured(name, value, scores, target, seconds, parameters)
 
 
-def line(name: str, runs: Sequence[Measured], against: str, others: Sequence[Measured]) -> Line:
+def line(name: str, runs: Sequence[Measured], against: str, others: Mapping[str, Sequence[Measured]]) -> Line:
     """A row of the table; that runs failed or are missing, the caller knows.
 
     Args:
       name: of the row.
       runs: of it that were measured.
       against: name of the row that it is compared with; empty for none.
-      others: that row's runs.
+      others: runs of the rows that it is compared with, see `related`.
     """
+    base = others.get(against, ())
     if not runs:
         return Line(name)
     values = np.array([run.value for run in runs])
@@ -129,23 +151,48 @@ def line(name: str, runs: Sequence[Measured], against: str, others: Sequence[Mea
                  deviation=float(values.std(ddof=1)) if len(values) > 1 else float('nan'),
                  seconds=float(np.mean([run.seconds for run in runs])), parameters=runs[0].parameters)
     if runs[0].scores is None:
-        return _over_runs(found, runs, others)
+        return _over_runs(found, runs, base)
     subsets = {subset: _by_clip(runs, subset) for subset in runs[0].scores.scores}
     whole = next(iter(subsets.values()))
     intervals = {subset: _interval(clips) for subset, clips in subsets.items() if clips}
     chance = _most_frequent(runs)
     difference, p = None, float('nan')
-    if against and others and others[0].scores is not None:
-        theirs = _by_clip(others, next(iter(others[0].scores.scores)))
-        common = sorted(whole.keys() & theirs.keys())
-        if common:
-            ours, base = (np.array([side[clip].value for clip in common]) for side in (whole, theirs))
-            difference = interval(ours - base, np.array([whole[clip].group for clip in common]))
-            if _tested_once(runs) and _tested_once(others) and np.isin([ours, base], (0, 1)).all():
-                p = mcnemar(ours > 0, base > 0)
+    if base and base[0].scores is not None:
+        difference, p = _compared(whole, _by_clip(base, _all(base)), once=_tested_once(runs) and _tested_once(base))
     first, *rest = intervals
+    alone: dict[str, tuple[str, Interval]] = {}
+    for other, theirs in others.items():
+        subset = _all(theirs)
+        if subset in rest and subset not in alone:
+            gain, _ = _compared(subsets[subset], _by_clip(theirs, subset), once=False)
+            alone |= {subset: (other, gain)} if gain else {}
     return dataclasses.replace(found, clips=len(whole), mean=intervals[first], chance=chance, difference=difference,
-                               p=p, subsets={subset: intervals[subset] for subset in rest})
+                               p=p, streams=first, subsets={subset: intervals[subset] for subset in rest}, alone=alone)
+
+
+def related(runs: Sequence[Measured], against: str, measured: Mapping[str, Sequence[Measured]]
+            ) -> dict[str, Sequence[Measured]]:
+    """The rows that one is compared with: first that named `against`, then those of some of its streams alone."""
+    names = [name for name, found in measured.items() if name != against and found and runs and runs[0].scores
+             and _all(found) in list(runs[0].scores.scores)[1:]]
+    return {name: measured[name] for name in (against, *names) if measured.get(name)}
+
+
+def _all(runs: Sequence[Measured]) -> str:
+    """The subset of all streams of scored runs; empty of others."""
+    return next(iter(runs[0].scores.scores)) if runs[0].scores else ''
+
+
+def _compared(ours: Mapping[str, '_Clip'], theirs: Mapping[str, '_Clip'], once: bool
+              ) -> tuple[Interval | None, float]:
+    """The paired difference on the clips that both have, and McNemar's p where each was tested once, right or wrong."""
+    common = sorted(ours.keys() & theirs.keys())
+    if not common:
+        return None, float('nan')
+    one, other = (np.array([side[clip].value for clip in common]) for side in (ours, theirs))
+    difference = interval(one - other, np.array([ours[clip].group for clip in common]))
+    of_right = once and np.isin([one, other], (0, 1)).all()
+    return difference, mcnemar(one > 0, other > 0) if of_right else float('nan')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +207,7 @@ def _by_clip(runs: Sequence[Measured], subset: str) -> dict[str, _Clip]:
     groups: dict[str, str] = {}
     for run in runs:
         assert run.scores is not None
-        right = run.scores.right(subset)
+        right = run.scores.right(subset, run.target)
         for clip, group, value in zip(run.scores.clip.tolist(), run.scores.group.tolist(), right.tolist(), strict=True):
             if np.isfinite(value):
                 values[clip].append(value)
@@ -183,7 +230,9 @@ def _most_frequent(runs: Sequence[Measured]) -> float:
     targets: dict[str, dict[str, int]] = defaultdict(dict)
     for run in runs:
         assert run.scores is not None
-        for name, values in run.scores.target.items():
+        names = run.scores.target if run.target is None else (run.target,)
+        for name in names:
+            values = run.scores.target[name]
             known = values >= 0
             targets[name] |= dict(zip(run.scores.clip[known].tolist(), values[known].tolist(), strict=True))
     return float(np.mean([np.bincount(list(found.values())).max() / len(found) for found in targets.values()]))

@@ -25,22 +25,49 @@ _CLEAN = 'clean'
 Measure = Callable[[ConfigDict], tuple[Mapping[str, Predictions], Mapping[str, Any]]]
 
 
+def ratios(texts: Sequence[str]) -> list[float]:
+    """Ratios of sound to noise in decibels from the texts of a flag.
+
+    Raises:
+      UserError: for what is no number.
+    """
+    try:
+        return [float(text) for text in texts]
+    except ValueError as error:
+        raise UserError(f'--snr is {",".join(texts)}, no decibels ({error}); write --snr=10,0,-10.') from error
+
+
+def condition(kind: str, level: float | None) -> str:
+    """The name of the file of a condition; of a level None, no noise, `clean`."""
+    return _CLEAN if level is None else f'{kind}_{level:g}dB'
+
+
 def heard(config: ConfigDict, store: Store, kinds: Sequence[str] = KINDS) -> list[str]:
     """The streams that noise can be added to: those that read waveforms.
 
     Raises:
       UserError: where there are none, or a kind of noise is not known.
     """
-    for kind in kinds:
-        if kind not in KINDS:
-            raise UserError(f'There is no noise {kind!r}: {did_you_mean(kind, KINDS)}.')
-    found = [name for name, stream in config.data.streams.items() if stream.modality in store.columns
-             and store.columns[stream.modality].kind == 'array' and not store.columns[stream.modality].shape]
+    check(kinds)
+    found = waveforms(config.data.streams, store)
     if not found:
         raise UserError('Noise is added to waveforms, and none of the streams '
                         f'{", ".join(config.data.streams)} is one: train on the column waveform, of which '
                         "config.model.preprocess = dict(waveform='log_mel') makes spectrograms.")
     return found
+
+
+def check(kinds: Sequence[str]) -> None:
+    """Raises a UserError where a kind of noise is not known."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(f'There is no noise {kind!r}: {did_you_mean(kind, KINDS)}.')
+
+
+def waveforms(streams: Mapping[str, Any], store: Store) -> list[str]:
+    """Those of `data.streams` that read waveforms."""
+    return [name for name, stream in streams.items() if stream.modality in store.columns
+            and store.columns[stream.modality].kind == 'array' and not store.columns[stream.modality].shape]
 
 
 def noisy(config: ConfigDict, streams: Sequence[str], kind: str, ratio: float) -> ConfigDict:
@@ -88,7 +115,7 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
         predictions, result = measure(noisy(config, streams, kind, level or 0.0))
         if folder is None or result['task'] != 'classification':
             return result, {}
-        path = folder / (f'{kind}_{level:g}dB.npz' if kind else f'{_CLEAN}.npz')
+        path = folder / f'{condition(kind, level)}.npz'
         statistics.write_scores(path, predictions, store)
         return result, _sure(statistics.read_scores(path), list(predictions))
 

@@ -57,17 +57,19 @@ class Scores:
             scores.ndim == 2 and np.issubdtype(self.target[name].dtype, np.integer) and self.target[name].ndim == 1
             for name, scores in first.items())
 
-    def right(self, subset: str) -> np.ndarray:
+    def right(self, subset: str, target: str | None = None) -> np.ndarray:
         """Which part of its targets each clip was told rightly, float64 (N,): 0 or 1 where there is one target.
 
         Args:
           subset: the streams that were given, such as `audio+rgb`; clips without all of them are NaN, but not in the
             first, the subset of all: there each clip is judged with the streams it has.
+          target: only this one; clips without it are NaN.
         """
-        names, scores = list(self.target), self.scores[subset]
+        names, scores = list(self.target) if target is None else [target], self.scores[subset]
         known = np.stack([self.target[name] >= 0 for name in names])
         hits = np.stack([scores[name].argmax(axis=1) == self.target[name] for name in names])
-        right = (hits & known).sum(0) / known.sum(0)  # Clips without any target are not in the file.
+        count = known.sum(0)
+        right = np.where(count > 0, (hits & known).sum(0) / np.maximum(count, 1), np.nan)
         if subset == next(iter(self.scores)):
             return right
         return np.where(np.logical_and.reduce([self.present[name] for name in subset.split('+')]), right, np.nan)

@@ -3,13 +3,13 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from vmmjax import atomic
 from vmmjax.evaluation import extra
-from vmmjax.evaluation.ablation import PER_CLIP, Line
+from vmmjax.evaluation.ablation import Line, is_per_clip
 from vmmjax.evaluation.statistics import Interval
 
 _NONE = '–'
@@ -25,8 +25,15 @@ class _Table(NamedTuple):
     rows: list[list[str]]
 
 
-def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, metric: str) -> list[Path]:
+# A kind of noise -> the ratio of sound to noise in decibels, None for none -> the lines.
+Noisy = Mapping[str, Mapping[float | None, Sequence[Line]]]
+
+
+def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, metric: str,
+          noisy: Noisy | None = None) -> list[Path]:
     """Writes `table.md`, `table.csv`, `table.tex`, `report.html` and, where a row was measured, `plot.svg`; each whole.
+
+    Of what was measured in noise `noise.csv`, and further tables in the others.
 
     Args:
       folder: of the ablation.
@@ -34,22 +41,29 @@ def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, m
       question: that it answers, above the table.
       command: that makes it.
       metric: that was measured; accuracy is given in percent.
+      noisy: the same lines in noise.
 
     Returns:
       The paths.
     """
     main, withheld, notes = _main(lines, metric), _withheld(lines, metric), _notes(lines, metric)
     failed = [f'{line.name}, {name}: {reason}' for line in lines for name, reason in line.failed.items()]
+    sections = _in_noise(noisy or {}, metric)
     plot = _plot(lines, metric) if any(line.mean for line in lines) else ''
     parts = [question, _markdown(main), *notes]
     if withheld.rows:
         parts += ['The same models with streams withheld, on the clips that have what is given:', _markdown(withheld)]
+    for title, content in sections.items():
+        parts += [f'{title}:', _markdown(content)]
     parts += ['\n'.join(['Failed:', *(f'- {reason}' for reason in failed)])] * bool(failed)
     page = extra.templates().get_template('ablation.html').render(
-        title=folder.resolve().name, question=question, main=main, withheld=withheld, notes=notes, failed=failed,
+        title=folder.resolve().name, question=question, main=main, withheld=withheld, sections=sections, notes=notes,
+        failed=failed,
         plot=_coloured(plot[plot.find('<svg'):]), command=command)
     texts = {'table.md': '\n\n'.join(filter(None, [*parts, f'Made by `{command}`.'])) + '\n', 'table.csv': _csv(lines),
              'table.tex': _latex(main), 'report.html': page}
+    if noisy:
+        texts['noise.csv'] = _noise_csv(noisy)
     if plot:
         for stand_in, colour in zip(_COLOURS, ('#1b1d21', '#e3e5e8', '#2456d6', '#d9691a'), strict=True):
             plot = plot.replace(stand_in, colour)
@@ -61,7 +75,7 @@ def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, m
 
 def _main(lines: Sequence[Line], metric: str) -> _Table:
     """The main table; columns in which nothing stands are left out."""
-    percent = metric == PER_CLIP
+    percent = is_per_clip(metric)
     columns = ['row', f'{metric}, %' if percent else metric, '95 % interval', 'sd of runs', 'most frequent class',
                'difference', '95 % interval of it', 'to', 'McNemar p', 'clips', 'runs', 'training, s', 'parameters']
     rows = []
@@ -82,9 +96,49 @@ def _main(lines: Sequence[Line], metric: str) -> _Table:
 
 
 def _withheld(lines: Sequence[Line], metric: str) -> _Table:
-    return _Table(['row', 'given', f'{metric}, %', '95 % interval'],
-                  [[line.name, subset, _figure(found.mean, True), _ends(found, True)]
-                   for line in lines for subset, found in line.subsets.items()])
+    percent = is_per_clip(metric)
+    rows = []
+    for line in lines:
+        for subset, found in line.subsets.items():
+            other, gain = line.alone.get(subset, (_NONE, None))
+            rows.append([line.name, subset, _figure(found.mean, percent), _ends(found, percent),
+                         _figure(gain.mean if gain else math.nan, percent, True), _ends(gain, percent, True), other])
+    header = ['row', 'given', f'{metric}, %', '95 % interval', 'difference', '95 % interval of it',
+              'to a model of these alone']
+    # Without a row of such streams there is nothing to compare with.
+    keep = len(header) if any(line.alone for line in lines) else 4
+    return _Table(header[:keep], [row[:keep] for row in rows])
+
+
+def _in_noise(noisy: Noisy, metric: str) -> dict[str, _Table]:
+    """Two tables a kind of noise, by title: figures by ratio, and what they are more than the row compared with."""
+    percent, found = is_per_clip(metric), {}
+    for kind, levels in noisy.items():
+        names = [_level(level) for level in levels]
+        figures, differences = [], []
+        for rows in zip(*levels.values(), strict=True):  # A row of the ablation at every level.
+            if not all(line.mean for line in rows):
+                continue
+            line = rows[0]
+            figures.append([line.name, line.streams, *(_with_ends(each.mean, percent) for each in rows)])
+            figures += [[line.name, subset, *(_with_ends(each.subsets[subset], percent) for each in rows)]
+                        for subset in line.subsets]
+            if all(each.difference for each in rows):
+                differences.append([line.name, line.against, *(_with_ends(each.difference, percent, True)
+                                                               for each in rows)])
+        title = f'{metric}{", %," if percent else ""} in {kind} noise, by the ratio of sound to noise'
+        found[title] = _Table(['row', 'given', *names], figures)
+        if differences:
+            found[f'Differences in {kind} noise, paired by clip'] = _Table(['row', 'to', *names], differences)
+    return {title: table for title, table in found.items() if table.rows}
+
+
+def _level(level: float | None) -> str:
+    return 'clean' if level is None else f'{level:g} dB'
+
+
+def _with_ends(found: Interval | None, percent: bool, sign: bool = False) -> str:
+    return f'{_figure(found.mean, percent, sign)} ({_ends(found, percent, sign)})' if found else _NONE
 
 
 def _notes(lines: Sequence[Line], metric: str) -> list[str]:
@@ -139,6 +193,27 @@ def _csv(lines: Sequence[Line]) -> str:
     return text.getvalue()
 
 
+def _noise_csv(noisy: Noisy) -> str:
+    """A line a row, subset of its streams, kind of noise and ratio."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['row', 'streams', 'noise', 'ratio', 'mean', 'low', 'high', 'against', 'difference',
+                     'difference_low', 'difference_high', 'p', 'clips', 'runs'])
+    for kind, levels in noisy.items():
+        for level, lines in levels.items():
+            for line in lines:
+                if line.mean is None:
+                    continue
+                p = '' if math.isnan(line.p) else line.p
+                start = [kind, '' if level is None else f'{level:g}']
+                writer.writerow([line.name, line.streams, *start, *line.mean, line.against,
+                                 *(line.difference or ('', '', '')), p, line.clips, ' '.join(line.runs)])
+                for subset, found in line.subsets.items():
+                    other, gain = line.alone.get(subset, ('', ('', '', '')))
+                    writer.writerow([line.name, subset, *start, *found, other, *gain, '', '', ' '.join(line.runs)])
+    return text.getvalue()
+
+
 def _latex(table: _Table) -> str:
     def joined(cells: Sequence[str]) -> str:
         return ' & '.join(map(_escaped, cells)) + r' \\'
@@ -157,7 +232,7 @@ def _plot(lines: Sequence[Line], metric: str) -> str:
     """A point and its interval a row, a tick where the most frequent class lies; as SVG, with stand-ins of colours."""
     matplotlib = extra.load('matplotlib')
     figures = extra.load('matplotlib.figure')
-    scale = 100 if metric == PER_CLIP else 1
+    scale = 100 if is_per_clip(metric) else 1
     # Text stays text, and the same figures give the same bytes.
     style = {'svg.fonttype': 'none', 'svg.hashsalt': 'ablation', 'font.size': 10, 'text.color': _INK,
              'axes.edgecolor': _GRID, 'xtick.color': _GRID, 'ytick.color': _GRID, 'xtick.labelcolor': _INK,
