@@ -1,4 +1,4 @@
-"""A digit of a GRID sentence, from sound in noise and the lips that say it.
+"""The words of a GRID sentence, from sound in noise and the lips that say it.
 
   vmmjax ablate --rows=experiments/ablations/noise.py --workdir=runs/noise
 

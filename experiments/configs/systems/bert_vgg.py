@@ -23,19 +23,19 @@ def get_config(arg: str = '') -> ConfigDict:
     """The config; `arg` is empty or `full`."""
     full = 'full' in configs.choices(arg, ARGUMENTS, 'bert_vgg.py')
     config = configs.defaults()
-    config.steps, config.batch_size = 400, 16
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 200, 100
+    config.steps, config.batch_size = 300, 16
+    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 150, 150
     config.optimizer.options.weight_decay = 1e-2
     config.task.label_smoothing = 0.05
     config.data.store, config.data.target = 'stores/grid', 'command'
     # The command begins 0.2 to 0.9 s into the clip; the mouth, wherever the head is.
     config.data.window.seconds, config.data.window.start = 1.28, (0.0, 0.2)
     config.data.streams = dict(
-        rgb=dict(modality='rgb', frames=12, size=48, region=(0.54, 0.32, 0.86, 0.70)),
+        rgb=dict(modality='rgb', frames=12, size=40, region=(0.56, 0.35, 0.86, 0.65)),
         text=dict(modality='text:text', length=8, hide=('command',), mask_rate=0.5))
-    config.data.augment.update(dict(crop='centre', color=0.1))
+    config.data.fold_validates = False
     config.data.dropout = dict(rgb=0.2, text=0.3)
-    config.model.preprocess = dict(rgb='imagenet', text='ids')
+    config.model.preprocess = dict(rgb='centred', text='ids')
     config.model.encoders = dict(
         rgb=dict(name='vgg16_bn', width_multiplier=0.125),
         text=dict(name='bert', vocab_size=64, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,

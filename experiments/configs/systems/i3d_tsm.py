@@ -25,24 +25,25 @@ def get_config(arg: str = '') -> ConfigDict:
     chosen = configs.choices(arg, ARGUMENTS, 'i3d_tsm.py')
     fights, full = 'fights' in chosen, 'full' in chosen
     config = configs.defaults()
-    config.steps, config.batch_size = 350, 16
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 175, 100
+    config.steps, config.batch_size = 250, 16
+    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 125, 125
     config.optimizer.options.weight_decay = 1e-2
     config.task.label_smoothing = 0.05
-    config.data.augment.update(dict(crop='centre', color=0.1))
+    config.data.fold_validates = False
     if fights:
         config.data.store, config.data.target = 'stores/fights', 'event'
         config.data.window.seconds = 2.0
-        config.data.augment.update(dict(crop='random', flip=0.5))
-        where = dict(size=64)
+        config.data.augment.update(dict(color=0.1, flip=0.5))
+        where = dict(size=56)
     else:
         config.data.store, config.data.target = 'stores/grid', 'command'
         # The command begins 0.2 to 0.9 s into the clip; the mouth, wherever the head is.
         config.data.window.seconds, config.data.window.start = 1.28, (0.0, 0.2)
-        where = dict(size=48, region=(0.54, 0.32, 0.86, 0.70))
-    config.data.streams = dict(i3d=dict(modality='rgb', frames=16 if fights else 32, **where),
-                               tsm=dict(modality='rgb', frames=8 if fights else 12, **where))
-    config.model.preprocess = dict(i3d='signed', tsm='imagenet')
+        where = dict(size=40, region=(0.56, 0.35, 0.86, 0.65))
+    config.data.streams = dict(i3d=dict(modality='rgb', frames=16, **where),
+                               tsm=dict(modality='rgb', frames=8, **where))
+    config.model.preprocess = (dict(i3d='signed', tsm='imagenet') if fights else
+                               dict(i3d='centred', tsm='centred'))
     config.model.encoders = dict(i3d=dict(name='i3d', width_multiplier=0.125, bn_momentum=0.95),
                                  tsm=dict(name='tsm_resnet18', width_multiplier=0.25))
     config.model.fusion = dict(name='concat' if 'concat' in chosen else 'weighted_average')

@@ -20,14 +20,15 @@ def get_config(arg: str = '') -> ConfigDict:
     """The config; `arg` is empty or `full`."""
     full = 'full' in configs.choices(arg, ARGUMENTS, 'two_stream_i3d.py')
     config = configs.defaults()
-    config.steps, config.batch_size = 300, 16
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 150, 100
+    config.steps, config.batch_size = 250, 16
+    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 125, 125
     config.optimizer.options.weight_decay = 1e-2
     config.task.label_smoothing = 0.05
     config.data.store, config.data.target = 'stores/fights', 'event'
+    config.data.fold_validates = False
     config.data.window.seconds = 2.0
-    config.data.streams = dict(rgb=dict(modality='rgb', frames=16, size=64),
-                               flow=dict(modality='flow', frames=16, size=64))
+    config.data.streams = dict(rgb=dict(modality='rgb', frames=16, size=56),
+                               flow=dict(modality='flow', frames=16, size=56))
     config.data.augment.update(dict(color=0.1, flip=0.5))
     config.model.preprocess = dict(rgb='signed', flow='flow')
     network = dict(name='i3d', width_multiplier=0.125, bn_momentum=0.95)
