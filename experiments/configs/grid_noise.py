@@ -25,8 +25,8 @@ def get_config(arg: str = '') -> ConfigDict:
     """The config; `arg` is empty, `white` or `babble`."""
     chosen = configs.choices(arg, ARGUMENTS, 'grid_noise.py')
     config = configs.defaults()
-    config.steps, config.batch_size = 500, 20
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 250, 250
+    config.steps, config.batch_size = 400, 20
+    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 200, 200
     config.optimizer.lr.peak = 2e-3
     config.optimizer.options.weight_decay = 1e-2
     config.task.label_smoothing = 0.05
@@ -41,5 +41,6 @@ def get_config(arg: str = '') -> ConfigDict:
     config.data.dropout = dict(rgb=0.2, waveform=0.5)
     config.model.preprocess = dict(rgb='centred', waveform='log_mel')
     config.model.encoders = dict(rgb=dict(name='tdnn', pool=2),
-                                 waveform=dict(name='conv2d_audio', bn_momentum=0.95))
+                                 waveform=dict(name='conv2d_audio', widths=(8, 16, 32, 64), features=128,
+                                               bn_momentum=0.95))
     return configs.lock(config)

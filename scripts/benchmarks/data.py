@@ -12,12 +12,10 @@ made is kept in --work for the next time. --write puts the tables into experimen
 """
 
 import argparse
-import datetime
 import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -36,10 +34,10 @@ from vmmjax.data import records, sources
 from vmmjax.data.columns import Audio, Rgb
 from vmmjax.data.prepare import prepare
 from vmmjax.data.store import Store
+from vmmjax.evaluation import results
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_data.md'
-BEGIN, END = '<!-- tables -->', '<!-- end of tables -->'
 NEEDED = 1500  # Clips a second of TSM-R50's training step on an H200.
 
 # Side -> what it is called, what it needs to be installed, and how many times its rate is to be reached.
@@ -165,15 +163,10 @@ def prepare_table(source: str, short_side: int, processes: int, turns: int) -> s
 
 def machine(source: str, workers: int, batch: int, short_side: int) -> str:
     """Where, with what and on what this ran."""
-    cpu = next((line.partition(':')[2].strip() for line in Path('/proc/cpuinfo').read_text().splitlines()
-                if line.startswith('model name')), platform.processor())
-    found = [f'{name} {importlib.metadata.version(name)}' for name in
-             ('av', 'opencv-contrib-python-headless', 'simplejpeg', 'tensorflow-cpu', 'torch', 'torchcodec')
-             if importlib.util.find_spec({'tensorflow-cpu': 'tensorflow', 'opencv-contrib-python-headless': 'cv2'}.get(
-                 name, name))]
-    return (f'{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, '
-            f'{", ".join(found)}; {Path(source).parent.name}/{Path(source).name}, short side {short_side}, batches of '
-            f'{batch}, {workers} workers a side.')
+    where = results.machine(('av', 'opencv-contrib-python-headless', 'simplejpeg', 'tensorflow-cpu', 'torch',
+                             'torchcodec'))
+    return (f'{where}; {Path(source).parent.name}/{Path(source).name}, short side {short_side}, batches of {batch}, '
+            f'{workers} workers a side.')
 
 
 def main() -> None:
@@ -208,9 +201,7 @@ def main() -> None:
         parts.append(prepare_table(flags.videos, flags.short_side, flags.workers, flags.prepare))
     print(*parts, sep='\n\n')
     if flags.write:
-        page = PAGE.read_text()
-        before, _, rest = page.partition(BEGIN)
-        PAGE.write_text('\n\n'.join([f'{before}{BEGIN}', *parts, f'{END}{rest.partition(END)[2]}']))
+        results.insert(PAGE, *parts)
 
 
 def _start(side: str, work: Path, batch: int, workers: int) -> Side:

@@ -9,9 +9,7 @@ Compiling is timed apart. --write puts the table into experiments/results/benchm
 """
 
 import argparse
-import datetime
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -28,10 +26,10 @@ import torch_networks as peers
 from tqdm import tqdm
 
 from vmmjax import create_model
+from vmmjax.evaluation import results
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_models.md'
-BEGIN, END = '<!-- table -->', '<!-- end of table -->'
 CLASSES = 400
 
 # Name -> our model, stream, input shape, the peer, and how it wants the input.
@@ -134,10 +132,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def machine() -> str:
     """Where and with what this ran."""
-    cpu = next((line.partition(':')[2].strip() for line in Path('/proc/cpuinfo').read_text().splitlines()
-                if line.startswith('model name')), platform.processor())
-    return (f'{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, '
-            f'jax {jax.__version__}, PyTorch {torch.__version__}, {torch.get_num_threads()} threads.')
+    return f'{results.machine(("jax", "torch"))}, {torch.get_num_threads()} threads.'
 
 
 def main() -> None:
@@ -160,10 +155,7 @@ def main() -> None:
             rows.append(measure(network, kind, flags.repeats, bar))
     print(machine(), table(rows), sep='\n\n')
     if flags.write:
-        page = PAGE.read_text()
-        before, _, rest = page.partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(f'{before}{BEGIN}\n\n{machine()}\n\n{table(rows)}\n\n{END}{after}')
+        results.insert(PAGE, machine(), table(rows))
 
 
 if __name__ == '__main__':

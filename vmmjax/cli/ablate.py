@@ -40,7 +40,7 @@ from vmmjax.cli import rows as ablations
 from vmmjax.cli.rows import Row, Run
 from vmmjax.data.store import Store
 from vmmjax.errors import UserError
-from vmmjax.evaluation import ablation, noise, tables
+from vmmjax.evaluation import ablation, noise, results, tables
 from vmmjax.evaluation.ablation import Line, Measured
 from vmmjax.evaluation.report import without_paths
 from vmmjax.training.workdir import FREE
@@ -61,6 +61,8 @@ SNR = flags.DEFINE_list('snr', [], 'Measure in noise, too, what hears waveforms,
 NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
 WORKER = flags.DEFINE_integer('worker', 0, 'Number of this worker, 0 to workers - 1.', lower_bound=0)
 WORKERS = flags.DEFINE_integer('workers', 1, 'Equal commands that share the runs.', lower_bound=1)
+PAGE = flags.DEFINE_string('page', '', f'A Markdown page that gets the tables, too, between its lines {results.BEGIN} '
+                           f'and {results.END}, with date, commit and machine.')
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the runs and their commands, and do nothing.')
 
 _FAILED = 'failed.txt'
@@ -98,7 +100,10 @@ def main() -> None:
             _make(run, progress)
             _write(folder, question, rows, runs)
     paths = _write(folder, question, rows, runs)
-    print((folder / 'table.md').read_text())
+    table = (folder / 'table.md').read_text()
+    print(table)
+    if PAGE.value:
+        results.insert(Path(PAGE.value), results.machine(), table.strip())
     print(f'Wrote {", ".join(map(str, paths))}.')
     failed = [f'{run.row.name}, {run.name}: {_reason(run)}' for run in own if _reason(run)]
     if failed:

@@ -47,6 +47,7 @@ class Line:
     Attributes:
       name: of the row.
       runs: names of those that were measured.
+      values: of the metric, of each of them.
       failed: name of a run -> what it said.
       missing: runs that are still to be made.
       clips: that were tested, each counted once.
@@ -65,6 +66,7 @@ class Line:
 
     name: str
     runs: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
     failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     missing: int = 0
     clips: int = 0
@@ -147,7 +149,7 @@ def line(name: str, runs: Sequence[Measured], against: str, others: Mapping[str,
     if not runs:
         return Line(name)
     values = np.array([run.value for run in runs])
-    found = Line(name, tuple(run.name for run in runs), against=against,
+    found = Line(name, tuple(run.name for run in runs), tuple(values.tolist()), against=against,
                  deviation=float(values.std(ddof=1)) if len(values) > 1 else float('nan'),
                  seconds=float(np.mean([run.seconds for run in runs])), parameters=runs[0].parameters)
     if runs[0].scores is None:

@@ -80,15 +80,17 @@ def _main(lines: Sequence[Line], metric: str) -> _Table:
                'difference', '95 % interval of it', 'to', 'McNemar p', 'clips', 'runs', 'training, s', 'parameters']
     rows = []
     for line in lines:
-        runs = ' '.join(line.runs) + ''.join(f', {name} failed' for name in line.failed)
-        runs += f', {line.missing} to come' if line.missing else ''
+        runs = ', '.join([*(f'{name} {_figure(value, percent)}' for name, value
+                            in zip(line.runs, line.values, strict=True)),
+                          *(f'{name} failed' for name in line.failed),
+                          *([f'{line.missing} to come'] if line.missing else [])])
         mean, difference = line.mean, line.difference
         rows.append([
             line.name, _figure(mean.mean if mean else math.nan, percent), _ends(mean, percent),
             _figure(line.deviation, percent), _figure(line.chance, percent),
             _figure(difference.mean if difference else math.nan, percent, sign=True), _ends(difference, percent, True),
             line.against if difference else _NONE, _NONE if math.isnan(line.p) else f'{line.p:.2g}',
-            str(line.clips) if line.clips else _NONE, runs.removeprefix(', '),
+            str(line.clips) if line.clips else _NONE, runs,
             _NONE if math.isnan(line.seconds) else f'{line.seconds:.0f}',
             f'{line.parameters / 1e6:.3g} M' if line.parameters else _NONE])
     kept = [i for i, _ in enumerate(columns) if i < 2 or any(row[i] not in (_NONE, '') for row in rows)]
@@ -181,15 +183,16 @@ def _csv(lines: Sequence[Line]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['row', 'streams', 'mean', 'low', 'high', 'deviation', 'chance', 'against', 'difference',
-                     'difference_low', 'difference_high', 'p', 'clips', 'runs', 'failed', 'missing', 'seconds',
-                     'parameters'])
+                     'difference_low', 'difference_high', 'p', 'clips', 'runs', 'values', 'failed', 'missing',
+                     'seconds', 'parameters'])
     none = ('', '', '')
     for line in lines:
         figures = [*(line.mean or none), line.deviation, line.chance, line.against, *(line.difference or none), line.p,
-                   line.clips, ' '.join(line.runs), ' '.join(line.failed), line.missing, line.seconds, line.parameters]
+                   line.clips, ' '.join(line.runs), ' '.join(map(str, line.values)), ' '.join(line.failed),
+                   line.missing, line.seconds, line.parameters]
         writer.writerow([line.name, 'all', *('' if figure != figure else figure for figure in figures)])  # NaN.
         for subset, found in line.subsets.items():
-            writer.writerow([line.name, subset, *found, *[''] * 13])
+            writer.writerow([line.name, subset, *found, *[''] * 14])
     return text.getvalue()
 
 
