@@ -25,8 +25,8 @@ def get_config(arg: str = '') -> ConfigDict:
     """The config; `arg` is empty, `white` or `babble`."""
     chosen = configs.choices(arg, ARGUMENTS, 'grid_noise.py')
     config = configs.defaults()
-    config.steps, config.batch_size = 400, 20
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 200, 200
+    config.steps, config.batch_size = 300, 20
+    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 150, 150
     config.optimizer.lr.peak = 2e-3
     config.optimizer.options.weight_decay = 1e-2
     config.task.label_smoothing = 0.05

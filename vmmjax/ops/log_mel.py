@@ -35,26 +35,42 @@ def log_mel(waveform: jax.Array, front_end: str | FrontEnd) -> jax.Array:
                         f'at {end.rate} Hz are needed.')
     places = end.hop * np.arange(end.frames(x.shape[-1]))[:, None] + np.arange(end.window)
     with jax.default_matmul_precision('highest'):
-        frames = end.pad(x.astype(jnp.float32), jnp)[..., places] * end.hann
+        x = end.pad(x.astype(jnp.float32), jnp)
         # Decibels are of powers, which are compared with the greatest.
-        spectrum = jnp.fft.rfft(frames, end.n_fft) if end.offset is None else _transform(frames, end.n_fft)
+        spectrum = (jnp.fft.rfft(x[..., places] * end.hann, end.n_fft) if end.offset is None else
+                    _transform(x, places, end))
         return end.compress(jnp.abs(spectrum), jnp)
 
 
-def _transform(frames: jax.Array, n_fft: int) -> jax.Array:
-    """The real discrete Fourier transform, float32 (..., window) -> complex64 (..., n_fft // 2 + 1), of more precision.
+def _transform(x: jax.Array, places: np.ndarray, end: FrontEnd) -> jax.Array:
+    """The real Fourier transform of the frames of x at `places` (F, window), complex64 (..., F, n_fft // 2 + 1).
+
+    Phases are those to the middle of a frame, about which the window is symmetric: the sums of two samples go with the
+    cosines and their differences with the sines, which is half of the products.
+    """
+    first = np.arange(1, (end.window + 1) // 2)  # Sample 0 has no weight.
+    before, after = (x[..., places[:, each]] * end.hann[first] for each in (first, end.window - first))
+    even, odd = after + before, after - before
+    away = end.window / 2 - first
+    if end.window % 2 == 0:
+        middle = x[..., places[:, [end.window // 2]]] * end.hann[end.window // 2]
+        even, odd = jnp.concatenate([even, middle], -1), jnp.concatenate([odd, jnp.zeros_like(middle)], -1)
+        away = np.append(away, 0)
+    angles = 2 * np.pi / end.n_fft * np.outer(away, np.arange(end.n_fft // 2 + 1))
+    return jax.lax.complex(_product(even, np.cos(angles)), _product(odd, -np.sin(angles)))
+
+
+def _product(x: jax.Array, waves: np.ndarray) -> jax.Array:
+    """The product of float32 (..., K) with float64 (K, N), float32 with more precision.
 
     A float32 transform errs by 1e-7 of the loudest band in all of them: beside a loud tone that is 1e-3 of the
     logarithm in the quiet ones. Here sound and waves are cut into multiples of 1/256 and a small rest. The product of
     the multiples is exact, since its sums fit into 24 bits; those with a rest are small, and so are their errors.
     """
-    angles = 2 * np.pi / n_fft * np.outer(np.arange(frames.shape[-1]), np.arange(n_fft // 2 + 1))
-    waves = np.concatenate([np.cos(angles), -np.sin(angles)], axis=1)
     coarse_waves = np.round(waves * _GRID) / _GRID
-    coarse = jax.lax.stop_gradient(jnp.round(frames * _GRID) / _GRID)  # The rest carries the whole gradient.
+    coarse = jax.lax.stop_gradient(jnp.round(x * _GRID) / _GRID)  # The rest carries the whole gradient.
     exact = coarse @ coarse_waves.astype(np.float32)
-    small = coarse @ (waves - coarse_waves).astype(np.float32) + (frames - coarse) @ waves.astype(np.float32)
-    return jax.lax.complex(*jnp.split(exact + small, 2, axis=-1))
+    return exact + (coarse @ (waves - coarse_waves).astype(np.float32) + (x - coarse) @ waves.astype(np.float32))
 
 
 def valid_frames(valid: jax.Array, front_end: str | FrontEnd) -> jax.Array:
