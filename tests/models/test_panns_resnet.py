@@ -1,5 +1,6 @@
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,3 +45,15 @@ def test_a_block_sees_nothing_of_invalid_frames(bottleneck: bool, stride: int) -
 def test_an_unknown_depth_is_named() -> None:
     with pytest.raises(UserError, match='Known: 22, 38, 54'):
         AudioResNet(depth=50)
+
+
+def test_a_narrow_network_has_the_same_layers() -> None:
+    def layers(width: float) -> dict[tuple[str, ...], Any]:
+        encoder = AudioResNet(depth=22, width_multiplier=width)
+        shapes = jax.eval_shape(lambda: encoder.init(
+            jax.random.key(0), jnp.zeros((1, 64, 64)), jnp.ones((1, 64), bool), train=False))
+        return flax.traverse_util.flatten_dict(shapes['params'])
+
+    wide, narrow = layers(1.0), layers(0.125)
+    assert wide.keys() == narrow.keys()
+    assert sum(leaf.size for leaf in narrow.values()) < sum(leaf.size for leaf in wide.values()) / 20

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from vmmjax.models.frames import check_choice
+from vmmjax.models.frames import check_choice, scaled
 from vmmjax.models.layers import BatchNorm, Conv2D
 from vmmjax.models.panns import PANN, Body, halve, halve_mask, shown
 from vmmjax.models.stages import Stage
@@ -61,6 +61,7 @@ class AudioLayers(nn.Module):
 
     Attributes:
       counts: blocks of each.
+      widths: channels of each.
       bottleneck: see `AudioBlock`.
       dropout: see `AudioBlock`.
       remat: whether blocks are computed again in the backward pass.
@@ -69,6 +70,7 @@ class AudioLayers(nn.Module):
     """
 
     counts: tuple[int, int, int, int]
+    widths: tuple[int, ...]
     bottleneck: bool
     dropout: float
     remat: bool
@@ -81,12 +83,12 @@ class AudioLayers(nn.Module):
         """(B, F, M, C), (B, F) -> (B, F // 8, M // 8, C'), (B, F // 8), every block and every layer by name."""
         block = nn.remat(AudioBlock, static_argnums=(3,)) if self.remat else AudioBlock
         endpoints = {}
-        for layer, count in enumerate(self.counts, 1):
+        for layer, (count, width) in enumerate(zip(self.counts, self.widths, strict=True), 1):
             for i in range(count):
                 stride = 2 if layer > 1 and i == 0 else 1
                 mask = halve_mask(mask) if stride == 2 else mask
                 x = endpoints[f'layer{layer}_{i}'] = block(
-                    32 * 2 ** layer, self.bottleneck, stride, self.dropout, self.norm, self.options,
+                    width, self.bottleneck, stride, self.dropout, self.norm, self.options,
                     name=f'layer{layer}_{i}')(x, mask, train)
             endpoints[f'layer{layer}'] = x
         return x, mask, endpoints
@@ -98,10 +100,13 @@ class AudioResNet(PANN):
 
     Attributes:
       depth: 22, 38 or 54.
+      width_multiplier: scales every channel count before the embedding, rounded to a multiple of 8; 1 is the published
+        network.
       residual_dropout: rate before every residual block's last convolution.
     """
 
     depth: int = 38
+    width_multiplier: float = 1.0
     residual_dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -117,10 +122,11 @@ class AudioResNet(PANN):
     def blocks(self) -> dict[str, nn.Module]:
         """See `PANN`."""
         counts, bottleneck = RESNETS[self.depth]
-        return {'conv_block1': self.block(64, 3, 2, 'conv_block1'),
-                'resnet': AudioLayers(counts, bottleneck, self.residual_dropout, self.remat, self.norm(),
+        first, *widths, last = (scaled(channels, self.width_multiplier) for channels in (64, 64, 128, 256, 512, 2048))
+        return {'conv_block1': self.block(first, 3, 2, 'conv_block1'),
+                'resnet': AudioLayers(counts, tuple(widths), bottleneck, self.residual_dropout, self.remat, self.norm(),
                                       self.convolution, name='resnet'),
-                'conv_block_after1': self.block(2048, 3, 2, 'conv_block_after1'),
+                'conv_block_after1': self.block(last, 3, 2, 'conv_block_after1'),
                 **{f'dropout{i}': nn.Dropout(self.block_dropout) for i in (1, 2, 3)}}
 
     @nn.nowrap

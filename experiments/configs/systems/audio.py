@@ -4,8 +4,7 @@ r"""Sound alone: ESC-10 (Piczak 2015), ten environmental sounds in four folds.
   vmmjax train --config=experiments/configs/systems/audio.py --workdir=runs/audio --config.data.fold=1
 
 The network is Cnn10 of the PANNs, or what the argument names: `audio.py:cnn14`, `audio.py:vggish`, `audio.py:resnet`
-(PANNs' ResNet22). `full` is the full-size variant, such as `audio.py:full,cnn14`; without it they are narrow, but for
-the ResNet, which has one width.
+(PANNs' ResNet22). `full` is the full-size variant, such as `audio.py:full,cnn14`; without it they are narrow.
 
 Expected accuracy: not yet measured. There are 240 training clips a fold, and the published figures have 320.
 """
@@ -19,7 +18,7 @@ SMALL = {
     'cnn10': dict(name='panns_cnn10', widths=(8, 16, 32, 64), features=128),
     'cnn14': dict(name='panns_cnn14', widths=(8, 16, 32, 64, 128, 256), features=256),
     'vggish': dict(name='vggish', widths=(16, 32, 64, 64, 128, 128), hidden=256),
-    'resnet': dict(name='panns_resnet22'),
+    'resnet': dict(name='panns_resnet22', width_multiplier=0.125, features=256),
 }
 
 
