@@ -1,14 +1,13 @@
-r"""A word of a GRID sentence from sound in noise and the lips that say it.
+r"""The words of a GRID sentence from sound in noise and the lips that say it.
 
   vmmjax prepare --source=GRID/manifest.csv --store=stores/grid --columns=rgb,waveform --short_side=160
   vmmjax train --config=experiments/configs/grid_noise.py:white --workdir=runs/noisy --config.data.fold=0
   vmmjax evaluate --workdir=runs/noisy --snr=10,5,0,-5,-10 --noise=white,babble
 
-The target is the digit; `words` in the argument asks for all six words at once. `white` or `babble` trains in that
-noise at -10 to 20 dB; without them training is clean, and all noise is new when it comes to the test. Each stream
-alone and both, in one table:
+The targets are the six words. `white` or `babble` trains in that noise at -10 to 20 dB; without them training is clean,
+and all noise is new when it comes to the test. Each stream alone and both, in one table:
 
-  vmmjax ablate --rows=experiments/ablations/noise.py --workdir=runs/noise
+  vmmjax ablate --rows=experiments/ablations/noise.py --workdir=runs/noise --snr=10,5,0,-5,-10 --noise=white,babble
 
 Expected accuracy: not yet measured.
 """

@@ -1,5 +1,7 @@
 """What `train` and `evaluate` build alike from a config: store, model, mesh, and how a state is measured."""
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,22 +21,31 @@ from vmmjax.training.step import make_eval_step
 class Run:
     """The parts of a run that follow from its config: store, task, class names, mesh, model."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, store: Store | None = None, devices: Sequence[jax.Device] | None = None) -> None:
         """Opens the store, makes the mesh and builds the model.
+
+        Args:
+          config: of the run.
+          store: in place of the config's.
+          devices: of the mesh; all there are unless given.
 
         Raises:
           UserError: for whatever the config names that is not there.
         """
         keep_compiled()
         self.config = config
-        self.store = folded(Store(config.data.store), config.data.fold, config.data.fold_validates)
+        self.store = store or folded(Store(config.data.store), config.data.fold, config.data.fold_validates)
         self.task = tasks.create(config, self.store)
         self.classes = self.task.classes
-        self.mesh = sharding.make_mesh(config.mesh)
+        self.mesh = sharding.make_mesh(config.mesh, devices)
         self.batch_sharding = sharding.batch_sharding(self.mesh)
-        self.rows = sharding.local_rows(self.batch_sharding, config.batch_size)
         self.model = models.create(config.model, self.task.num_classes)
         self._eval_step = make_eval_step(self.apply, self.mesh, self.task.read)
+
+    @functools.cached_property
+    def rows(self) -> slice:
+        """The rows of a batch that this process reads."""
+        return sharding.local_rows(self.batch_sharding, self.config.batch_size)
 
     def pipeline(self, split: str, *, train: bool) -> Pipeline:
         """Clip batches of a split."""

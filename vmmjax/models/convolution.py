@@ -5,8 +5,11 @@ XLA's own operations, 'stacked' with matrix products and 2-D convolutions, cut s
 the platform's. Values agree to rounding.
 """
 
+import contextlib
+import contextvars
 import functools
 import math
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -18,21 +21,33 @@ Shape2 = tuple[int, int]
 Shape3 = tuple[int, int, int]
 Edges = tuple[Shape2, Shape2]
 FORMS = ('native', 'stacked')
+# Where what is traced will run, if not where JAX computes by default.
+_PLATFORM: contextvars.ContextVar[str | None] = contextvars.ContextVar('platform', default=None)
 # Elements of a band's gradient when the weights' gradient is computed: 2 MB.
 BAND = 2 ** 19
 
 
 def resolve_form(form: str | None) -> str:
-    """The form to use: the one named, or for None the one that is fast where JAX computes by default.
+    """The form to use: the one named, or for None the one that is fast where JAX computes, see `on_platform`.
 
     Raises:
       UserError: for an unknown form.
     """
     if form is None:
-        return 'stacked' if jax.default_backend() == 'cpu' else 'native'
+        return 'stacked' if (_PLATFORM.get() or jax.default_backend()) == 'cpu' else 'native'
     if form not in FORMS:
         raise UserError(f'There is no form {form!r} of a convolution: {did_you_mean(form, FORMS)}.')
     return form
+
+
+@contextlib.contextmanager
+def on_platform(name: str) -> Iterator[None]:
+    """What is traced within is for that platform, such as `tpu`: it is compiled here and runs elsewhere."""
+    token = _PLATFORM.set(name)
+    try:
+        yield
+    finally:
+        _PLATFORM.reset(token)
 
 
 def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:

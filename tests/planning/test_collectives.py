@@ -1,0 +1,50 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from vmmjax.planning import collectives
+from vmmjax.training.sharding import make_mesh
+
+# Lines as the compilers write them: of the CPU, and of the TPU, whose groups are axes of a mesh.
+LINES = {
+    '  %a = f32[16,8]{1,0} all-reduce(%x), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%add':
+        ('all-reduce', 4, 512, 768),
+    '  %b = (f32[8]{0}, s32[]) all-reduce(%x, %y), replica_groups=[4,2]<=[8], to_apply=%add':
+        ('all-reduce', 2, 36, 36),
+    "  %c = bf16[512,4]{1,0:T(8,128)(2,1)S(1)} all-gather(%x), replica_groups=mesh['i'=2,'j'=4] {'j'}, dimensions={0}":
+        ('all-gather', 4, 4096, 3072),
+    "  %d = (bf16[2,4]{1,0}, bf16[8,4]{1,0}) all-gather-start(%x), replica_groups=mesh['i'=2,'j'=4] {'j'}":
+        ('all-gather', 4, 64, 48),
+    '  %e = f32[4,8]{1,0} reduce-scatter(%x), replica_groups={{0,1},{2,3}}, to_apply=%add':
+        ('reduce-scatter', 2, 128, 128),
+    '  %f = (u8[64]{0}, u8[64]{0}, u32[], u32[]) collective-permute-start(%x), source_target_pairs={{0,1},{1,0}}':
+        ('collective-permute', 8, 64, 64),
+}
+
+
+@pytest.mark.parametrize('line', LINES)
+def test_an_exchange_is_read_from_its_line(line: str) -> None:
+    kind, group, result, sent = LINES[line]
+    assert collectives(line, 8) == [(kind, group, 1, result, sent)]
+
+
+def test_a_sum_of_which_a_part_is_kept_is_a_scattered_one() -> None:
+    text = ('%all-reduce-scatter (input: f32[512,4]) -> f32[256,4] {\n'
+            '  %s = f32[512,4]{1,0} all-reduce(%input), replica_groups={{0,1},{2,3}}, to_apply=%add\n}\n\n'
+            'ENTRY %main (x: f32[8]) -> f32[8] {\n'
+            '  %t = f32[8]{0} all-reduce(%x), replica_groups={{0,1,2,3}}, to_apply=%add\n}\n')
+    assert collectives(text, 4) == [('all-reduce', 4, 1, 32, 48), ('reduce-scatter', 2, 1, 4096, 4096)]
+
+
+def test_a_real_program_sums_its_gradient_once() -> None:
+    mesh = make_mesh({'data': 4}, jax.devices()[:4])
+    w, x = np.ones((6, 5), np.float32), np.ones((8, 6), np.float32)
+    whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P('data'))
+    program = jax.jit(jax.grad(lambda w, x: jnp.sum(jnp.tanh(x @ w))), in_shardings=(whole, rows), out_shardings=whole)
+    found = collectives(program.lower(w, x).compile().as_text(), 4)
+    assert found == [('all-reduce', 4, 1, 120, 180)]
+    alone = jax.jit(jax.grad(lambda w, x: jnp.sum(jnp.tanh(x @ w)))).lower(w, x).compile()
+    assert not collectives(alone.as_text(), 1)

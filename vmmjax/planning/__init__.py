@@ -1,0 +1,9 @@
+"""What a training step needs on devices that are not here."""
+
+from vmmjax.planning.chips import CHIPS, Chip, Topology, simulate
+from vmmjax.planning.collectives import Collective, collectives
+from vmmjax.planning.compiling import Compiled, compile_step, largest_batch
+from vmmjax.planning.tables import table
+
+__all__ = ['CHIPS', 'Chip', 'Collective', 'Compiled', 'Topology', 'collectives', 'compile_step', 'largest_batch',
+           'simulate', 'table']
