@@ -48,7 +48,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     """
     key = jax.random.key(config.seed)
     optimizer = optimizers.create(config)
-    create = initializer(init, optimizer, use_ema=config.ema_decay > 0)
+    create = initializer(init, optimizer, use_ema=config.ema_decay > 0,
+                         scale_loss=config.model.dtype == 'float16')
     abstract = jax.eval_shape(create, key)
     shardings = sharding.state_shardings(abstract, mesh, config.sharding)
     checkpoints = Checkpoints(folder, config.keep_checkpoints)
@@ -69,7 +70,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
 
     step_function = compile_train_step(
         make_train_step(apply, objective, optimizer, seed=config.seed, freeze=tuple(config.freeze),
-                        ema_decay=config.ema_decay), mesh, shardings)
+                        ema_decay=config.ema_decay, microbatches=config.microbatches,
+                        rows=sharding.batch_sharding(mesh)), mesh, shardings)
     schedule = optimizers.learning_rate(config.optimizer.lr, config.steps)
     start = newest or 0
     feed = to_device(batches(start), sharding.batch_sharding(mesh))

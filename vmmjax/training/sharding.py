@@ -45,6 +45,11 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P(tuple(axis for axis in BATCH_AXES if axis in mesh.shape)))
 
 
+def row_shards(rows: NamedSharding) -> int:
+    """Over how many devices the rows of a batch are split; each has B / row_shards that stand together."""
+    return math.prod(rows.mesh.shape[axis] for axis in rows.spec[0])
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The whole array on every device."""
     return NamedSharding(mesh, P())
@@ -90,7 +95,7 @@ def local_rows(sharding: NamedSharding, batch_size: int) -> slice:
     Raises:
       UserError: where the batch does not split evenly over the mesh, or this process's rows are not adjacent.
     """
-    shards = math.prod(sharding.mesh.shape[axis] for axis in sharding.spec[0])
+    shards = row_shards(sharding)
     if batch_size % shards:
         raise UserError(f'A batch of {batch_size} clips does not split over {shards} devices; '
                         f'set config.batch_size to a multiple of {shards}.')
