@@ -13,7 +13,7 @@ from vmmjax.errors import UserError
 from vmmjax.objectives import Objective
 from vmmjax.objectives.base import Apply
 from vmmjax.training import optimizer as optimizers
-from vmmjax.training import sharding, warmstart, workdir
+from vmmjax.training import sharding, sharding_table, warmstart, workdir
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.log import Log
 from vmmjax.training.prefetch import to_device
@@ -77,6 +77,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     feed = to_device(batches(start), sharding.batch_sharding(mesh))
     if start < config.steps:
         count = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
+        if mesh.size > 1:
+            print(sharding_table.table(abstract, shardings))
         print(f'{count:,} parameters on {mesh.size} device(s); compiling the first step.', flush=True)
     with closing(checkpoints), Log(folder, config.steps, start) as log:
         pending: list[dict[str, jax.Array]] = []
