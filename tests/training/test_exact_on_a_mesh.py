@@ -81,7 +81,7 @@ def test_fifty_steps_in_float64_agree_with_one_device(double, microbatches):
     setup = Setup(jnp.float64, momentum(), microbatches=microbatches)
     one = setup.one(50)
     moved = optax.tree.norm(jax.tree.map(np.subtract, one.params, setup.start.params))
-    assert moved > 0.1 * optax.tree.norm(setup.start.params)
+    assert moved > 0.05 * optax.tree.norm(setup.start.params)
     for name, axes in MESHES.items():
         many = setup.run(axes, 50)
         largest = max(jax.tree.leaves(jax.tree.map(lambda a, b: np.abs(a - b).max(), one, many)))
