@@ -10,9 +10,10 @@ import pytest
 from tests.training import tiny
 from vmmjax.errors import UserError
 from vmmjax.objectives import Classification, Loss, Retrieval
-from vmmjax.training import TrainState, make_train_step, optimizer
+from vmmjax.training import TrainState, make_mesh, make_train_step, optimizer, sharding
 from vmmjax.training.loss_scale import FIRST, PATIENCE, LossScale
 from vmmjax.training.state import initializer
+from vmmjax.training.step import compile_train_step
 
 CONFIG = tiny.config(**{'optimizer.lr.warmup_steps': 0})
 
@@ -160,11 +161,29 @@ def test_microbatches_need_a_fraction_of_the_memory():
     assert temporary(8) < 0.3 * temporary(1)
 
 
+@pytest.mark.parametrize('microbatches', [1, 2])
+def test_no_row_moves_between_devices(microbatches):
+    mesh = make_mesh(dict(data=8))
+    rows, transformation = sharding.batch_sharding(mesh), optax.sgd(0.1)
+    start = begin(Plain(), transformation)
+    step = make_train_step(Plain().apply, Classification('label'), transformation, seed=0, microbatches=microbatches,
+                           rows=rows)
+    compiled = compile_train_step(step, mesh, sharding.state_shardings(start, mesh))
+    text = compiled.lower(start, batch(size=64)).compile().as_text()
+    assert 'all-reduce' in text  # The gradients' sums.
+    for move in ('all-gather', 'all-to-all', 'collective-permute'):
+        assert move not in text, move
+
+
 def test_what_does_not_split_is_refused():
     transformation = optax.sgd(0.1)
     step = make_train_step(Plain().apply, Classification('label'), transformation, seed=0, microbatches=3)
     with pytest.raises(UserError, match=r'16 clips does not split into 3 microbatches .* multiple of 3'):
         step(begin(Plain(), transformation), batch())
+    spread = make_train_step(Plain().apply, Classification('label'), transformation, seed=0, microbatches=4,
+                             rows=sharding.batch_sharding(make_mesh(dict(data=8))))
+    with pytest.raises(UserError, match=r'16 clips does not split into 4 .* over 8 device.* multiple of 32'):
+        spread(begin(Plain(), transformation), batch())
     with pytest.raises(UserError, match=r'compares the clips .* config.microbatches = 1 \(it is 2\)'):
         make_train_step(Plain().apply, Retrieval('label', ('a', 'b')), transformation, seed=0, microbatches=2)
 

@@ -48,7 +48,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 def row_shards(rows: NamedSharding) -> int:
     """Over how many devices the rows of a batch are split; each has B / row_shards that stand together."""
-    return math.prod(rows.mesh.shape[axis] for axis in rows.spec[0])
+    return math.prod(rows.mesh.shape.get(axis, 1) for axis in BATCH_AXES)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
