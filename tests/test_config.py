@@ -49,7 +49,8 @@ def test_differences_are_dotted_and_deep():
         'a.c': (2, 3), 'e': (None, 0)}
 
 
-@pytest.mark.parametrize('key', ['steps', 'batch_size', 'log_every', 'checkpoint_every', 'keep_checkpoints'])
+@pytest.mark.parametrize('key', ['steps', 'batch_size', 'microbatches', 'log_every', 'checkpoint_every',
+                                 'keep_checkpoints'])
 def test_counts_are_at_least_one(key):
     config = configs.defaults()
     config[key] = 0

@@ -19,6 +19,7 @@ def defaults() -> ConfigDict:
         seed=0,  # Initialisation, data order, augmentation and dropout derive from it and the step.
         steps=1000,
         batch_size=32,  # Clips a step over all devices and processes.
+        microbatches=1,  # Parts of a batch that are computed one after another; BatchNorm sees each part alone.
         log_every=20,
         evaluate_every=200,  # 0: at the end only.
         checkpoint_every=200,
@@ -27,12 +28,15 @@ def defaults() -> ConfigDict:
         init_from=dict(workdir='', skip=()),
         freeze=(),  # Path patterns of parameters and running statistics that stay as they are.
         mesh=dict(data=-1, fsdp=1, model=1),  # Devices an axis; -1 takes what is left.
-        sharding=(),  # ((path pattern, (axis name or None, ...)), ...); the rest by fsdp.
+        # (path pattern, (axis name or None, ...)), and 'tensor_parallel' for the axis model; the rest by fsdp.
+        sharding=(),
         optimizer=dict(
             name='adamw',
             options=dict(weight_decay=1e-4),  # Keyword arguments of the optax optimizer.
             clip=1.0,  # Global gradient norm; 0 clips nothing.
-            lr=dict(peak=1e-3, warmup_steps=50, schedule='cosine'),
+            # Schedules: constant, cosine, or step: times `factor` at each of the milestones, which are steps.
+            lr=dict(peak=1e-3, warmup_steps=50, schedule='cosine', milestones=(), factor=0.1),
+            multipliers=(),  # ((path pattern, of the learning rate, of the weight decay), ...); the first that matches.
         ),
         ema_decay=0.0,  # 0 keeps no moving average of the parameters.
         task=dict(name='classification', label_smoothing=0.0),
@@ -57,6 +61,7 @@ def defaults() -> ConfigDict:
             fusion=dict(name='concat'),
             head=dict(name='consensus'),
             stream_head=dict(),  # Such as dict(name='consensus'): a head of its own for every stream; empty for none.
+            dtype='float32',  # Of computations, or bfloat16, float16; parameters and statistics are float32.
             debug=False,  # Whether every batch is looked at for values that were not normalised.
         ),
     ))
@@ -86,7 +91,7 @@ def lock(config: ConfigDict) -> ConfigDict:
       UserError: names a key that no command reads, and the nearest right one; or a count below 1.
     """
     _check_keys(config.to_dict(), defaults().to_dict(), '')
-    for key in ('steps', 'batch_size', 'log_every', 'checkpoint_every', 'keep_checkpoints'):
+    for key in ('steps', 'batch_size', 'microbatches', 'log_every', 'checkpoint_every', 'keep_checkpoints'):
         if config[key] < 1:
             raise UserError(f'config.{key} is {config[key]}; it must be at least 1.')
     return config.lock()

@@ -115,6 +115,23 @@ def test_bfloat16(pre_norm: bool) -> None:
     np.testing.assert_allclose(half.astype(jnp.float32), full, atol=0.02 * np.abs(full).max())
 
 
+@pytest.mark.parametrize('pre_norm', [True, False])
+def test_stochastic_depth_drops_parts_of_later_blocks_for_whole_rows(pre_norm: bool) -> None:
+    x = np.repeat(inputs(1, 5, 8), 64, 0)
+    options = OPTIONS | dict(pre_norm=pre_norm)
+    network = Encoder(3, False, options, stochastic_depth=0.5)
+    variables = jax.jit(lambda: network.init(jax.random.key(0), x, None, False))()
+    _, found = network.apply(variables, x, None, True, rngs={'dropout': jax.random.key(1)})
+    kinds = [len(np.unique(np.round(np.asarray(found[f'layer_{i}']), 4), axis=0)) for i in range(3)]
+    # Attention, perceptron, both or neither.
+    assert kinds[:2] == [1, 4]
+    if pre_norm:
+        dropped = np.isclose(found['layer_1'], found['layer_0'], atol=1e-6).all((1, 2))
+        assert 1 <= dropped.sum() <= 12  # One in sixteen.
+    plain, _ = Encoder(3, False, options).apply(variables, x, None, False)
+    np.testing.assert_array_equal(network.apply(variables, x, None, False)[0], plain)
+
+
 def test_the_number_of_heads_is_published_or_asked_for() -> None:
     assert [heads(size, None, {384: 12}) for size in (128, 384, 768, 1024)] == [2, 12, 12, 16]
     assert heads(32, 4, {}) == 4

@@ -51,6 +51,7 @@ def test_a_config_makes_a_model_whatever_its_order() -> None:
     (dict(preprocess=dict(rgb='singed', audio='none')), "did you mean 'signed'"),
     (dict(preprocess=dict(rgb='signed')), "'audio' is in one alone"),
     (dict(heads=dict()), "did you mean 'head'"),
+    (dict(dtype='bfloat61'), "config.model.dtype is 'bfloat61': did you mean 'bfloat16'"),
     (dict(encoders=dict(), preprocess=dict()), 'at least one stream'),
 ])
 def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:

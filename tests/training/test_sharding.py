@@ -36,11 +36,49 @@ def test_rules_come_first_then_the_largest_divisible_axis():
     (('c/kernel', (None, 'model')), 'matches no path'),
     (('a/kernel', ('model',)), 'does not fit a/kernel'),
     (('a/kernel', ('model', None)), 'does not fit a/kernel'),
+    (('a/kernel', (None, 'modle')), "an axis that config.mesh lacks: did you mean 'model'"),
+    ('tensor_paralel', "no set of rules 'tensor_paralel': did you mean 'tensor_parallel'"),
+    ('tensor_parallel', "'tensor_parallel' of config.sharding split nothing"),
 ])
 def test_a_rule_that_does_not_apply_is_an_error(rule, message):
     mesh = sharding.make_mesh(dict(data=4, model=2))
     with pytest.raises(UserError, match=message):
         sharding.state_shardings({'a': {'kernel': jax.ShapeDtypeStruct((3, 4), jnp.float32)}}, mesh, (rule,))
+
+
+TRANSFORMER = {
+    'embedding': (40000, 64), 'layer_0/attention/query/kernel': (64, 64), 'layer_0/attention/query/bias': (64,),
+    'layer_0/attention/output/kernel': (64, 64), 'layer_0/attention/output/bias': (64,),
+    'layer_0/intermediate/kernel': (64, 256), 'layer_0/intermediate/bias': (256,), 'layer_0/output/kernel': (256, 64),
+    'fc/kernel': (4096, 1024), 'head/kernel': (64, 10), 'conv/kernel': (3, 3, 256, 512), 'odd/query/kernel': (64, 63)}
+
+
+def specs(mesh, rules=('tensor_parallel',)):
+    tree = {'params': {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in TRANSFORMER.items()}}
+    return {name: sharding.spec for name, sharding in sharding.state_shardings(tree, mesh, rules)['params'].items()}
+
+
+def test_the_tensor_parallel_set_splits_transformers_words_and_large_dense_layers():
+    found = specs(sharding.make_mesh(dict(data=4, fsdp=1, model=2)))
+    assert found == {
+        'embedding': P(None, 'model'), 'layer_0/attention/query/kernel': P(None, 'model'),
+        'layer_0/attention/query/bias': P('model'), 'layer_0/attention/output/kernel': P('model', None),
+        'layer_0/attention/output/bias': P(), 'layer_0/intermediate/kernel': P(None, 'model'),
+        'layer_0/intermediate/bias': P('model'), 'layer_0/output/kernel': P('model', None),
+        'fc/kernel': P(None, 'model'), 'head/kernel': P(), 'conv/kernel': P(), 'odd/query/kernel': P()}
+
+
+def test_fsdp_splits_beside_a_set_and_rules_come_before_it():
+    mesh = sharding.make_mesh(dict(data=1, fsdp=4, model=2))
+    found = specs(mesh, (('fc/kernel', (None, None)), 'tensor_parallel'))
+    assert found['layer_0/intermediate/kernel'] == P('fsdp', 'model')
+    assert found['layer_0/output/kernel'] == P('model', 'fsdp')
+    assert found['conv/kernel'] == P(None, None, None, 'fsdp')
+    assert found['fc/kernel'] == P(None, None)
+
+
+def test_a_set_asks_for_nothing_on_a_mesh_without_its_axis():
+    assert set(specs(sharding.make_mesh(dict(data=8, fsdp=1, model=1))).values()) == {P()}
 
 
 def test_a_batch_must_split_over_the_devices():

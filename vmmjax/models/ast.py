@@ -29,6 +29,8 @@ class AST(nn.Module):
       intermediate_size: units of each block's perceptron.
       layer_norm_eps: added to the variance in normalisation.
       dropout: rate in the embeddings, the attention's weights and after each part of a block.
+      stochastic_depth: rate at which a row loses the last block's parts; the first's never, those between in
+        proportion.
       remat: whether the backward pass computes each block again instead of keeping what is inside.
       form: of the convolution, see `layers`.
       dtype: computations; normalisation and softmax are float32.
@@ -43,6 +45,7 @@ class AST(nn.Module):
     intermediate_size: int = 3072
     layer_norm_eps: float = 1e-12
     dropout: float = 0.0
+    stochastic_depth: float = 0.0
     remat: bool = False
     form: str | None = None
     dtype: Any = jnp.float32
@@ -86,7 +89,8 @@ class AST(nn.Module):
         x, mask = Positions(('cls_token', 'distillation_token'), name='embeddings', **dtypes)(
             x.reshape(batch, bands * times, -1), seen)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        x, endpoints = Encoder(self.num_hidden_layers, self.remat, block, name='encoder')(x, mask, train)
+        encoder = Encoder(self.num_hidden_layers, self.remat, block, self.stochastic_depth, name='encoder')
+        x, endpoints = encoder(x, mask, train)
         x = endpoints['hidden'] = layer_norm(self.layer_norm_eps, name='layernorm', **dtypes)(x)
         x = endpoints['pooled'] = (x[:, 0] + x[:, 1]) / 2
         x = layer_norm(self.layer_norm_eps, name='classifier_layernorm', **dtypes)(x)

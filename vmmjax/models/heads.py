@@ -18,7 +18,7 @@ class Head(nn.Module):
       num_classes: C.
       dropout: rate on the tokens.
       deviation: of the normal that the weights are first drawn from; None takes I3D's, 1 / sqrt(fan-in).
-      dtype: computations; logits are float32.
+      dtype: computations; logits are float32 at least.
     """
 
     num_classes: int
@@ -31,7 +31,7 @@ class Head(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=not train)(fused.tokens.clean().x)
         init = unit_init if self.deviation is None else nn.initializers.normal(self.deviation)
         logits = nn.Dense(self.num_classes, kernel_init=init, dtype=self.dtype, name='logits')(x)
-        return logits.astype(jnp.float32)
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
 class Consensus(Head):

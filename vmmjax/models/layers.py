@@ -111,10 +111,14 @@ class Conv2D(nn.Module):
         return x
 
 
+def _wide(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def _sum(x: jax.Array, weight: jax.Array | float = 1.0) -> jax.Array:
-    """Sum over all axes but the last, in float32, of what is weighted by (B,) or (B, N)."""
+    """Sum over all axes but the last, in float32 at least, of what is weighted by (B,) or (B, N)."""
     # In two steps: the second is a hundredth of the first, which many threads share.
-    partial = x.astype(jnp.float32).sum(tuple(range(2, x.ndim - 1)))
+    partial = _wide(x).sum(tuple(range(2, x.ndim - 1)))
     if isinstance(weight, jax.Array):
         partial *= weight.reshape(weight.shape + (1,) * (partial.ndim - weight.ndim))
     return lax.optimization_barrier(partial).sum(tuple(range(partial.ndim - 1)))
@@ -123,7 +127,7 @@ def _sum(x: jax.Array, weight: jax.Array | float = 1.0) -> jax.Array:
 @jax.custom_vjp
 def _normalise(x: jax.Array, weight: jax.Array, scale: jax.Array, bias: jax.Array,
                epsilon: float) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normalises x (..., C) by its own statistics, float32; with the mean and the variance (C,).
+    """Normalises x (..., C) by its own statistics, float32 at least; with the mean and the variance (C,).
 
     `weight` (B,) or (B, N) sums to 1 over all positions, and is 0 for what does not count.
     """
@@ -133,16 +137,16 @@ def _normalise(x: jax.Array, weight: jax.Array, scale: jax.Array, bias: jax.Arra
 def _normalise_forward(x: jax.Array, weight: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> Any:
     mean = _sum(x, weight)
     # From the deviations, in a second pass: the difference of squares loses digits.
-    var = _sum(jnp.square(x.astype(jnp.float32) - mean), weight)
+    var = _sum(jnp.square(_wide(x) - mean), weight)
     factor = lax.rsqrt(var + epsilon)
-    y = x.astype(jnp.float32) * (factor * scale) + (bias - mean * factor * scale)
+    y = _wide(x) * (factor * scale) + (bias - mean * factor * scale)
     return (y, mean, var), (x, weight, scale, mean, factor)
 
 
 def _normalise_backward(kept: Any, cotangents: Any) -> Any:
     x, weight, scale, mean, factor = kept
     dy = cotangents[0]
-    unit = (x.astype(jnp.float32) - mean) * factor
+    unit = (_wide(x) - mean) * factor
     d_bias, d_scale = _sum(dy), _sum(dy * unit)
     share = weight.reshape(weight.shape + (1,) * (x.ndim - weight.ndim))
     dx = (dy - share * (d_bias + unit * d_scale)) * (factor * scale)
@@ -165,7 +169,7 @@ class BatchNorm(nn.Module):
       use_bias: whether there is a learned offset.
       scale_init: initialiser of the factor; zeros begin a residual block as its shortcut.
       frozen: whether it stays as it is in training too: running statistics, factor and offset without gradient.
-      dtype: of the output; statistics are float32.
+      dtype: of the output; statistics are float32 at least.
       param_dtype: of the parameters.
     """
 
@@ -188,15 +192,16 @@ class BatchNorm(nn.Module):
           train: with the batch's statistics, updating the running ones; else with the running ones.
         """
         size = x.shape[-1]
-        running_mean = self.variable('batch_stats', 'mean', jnp.zeros, (size,), jnp.float32)
-        running_var = self.variable('batch_stats', 'var', jnp.ones, (size,), jnp.float32)
-        scale, bias = jnp.ones(size), jnp.zeros(size)
+        wide = jnp.result_type(self.dtype, self.param_dtype, jnp.float32)
+        running_mean = self.variable('batch_stats', 'mean', jnp.zeros, (size,), wide)
+        running_var = self.variable('batch_stats', 'var', jnp.ones, (size,), wide)
+        scale, bias = jnp.ones(size, wide), jnp.zeros(size, wide)
         if self.use_scale:
-            scale = self.param('scale', self.scale_init, (size,), self.param_dtype).astype(jnp.float32)
+            scale = self.param('scale', self.scale_init, (size,), self.param_dtype).astype(wide)
         if self.use_bias:
-            bias = self.param('bias', nn.initializers.zeros, (size,), self.param_dtype).astype(jnp.float32)
+            bias = self.param('bias', nn.initializers.zeros, (size,), self.param_dtype).astype(wide)
         if train and not self.frozen:
-            count = mask.sum(dtype=jnp.float32) * math.prod(x.shape[mask.ndim:-1])
+            count = mask.sum(dtype=wide) * math.prod(x.shape[mask.ndim:-1])
             y, mean, var = _normalise(x, mask / jnp.maximum(count, 1), scale, bias, self.epsilon)
             if not self.is_initializing():
                 step = jnp.where(count > 0, 1 - self.momentum, 0)

@@ -91,8 +91,8 @@ class Block(nn.Module):
       hidden_act: a key of `ACTIVATIONS`.
       dropout: rate on the attention's weights and on what each part adds.
       shared: axes of (B, N, D) along which the same is dropped of what a part adds, and the attention's weights are
-        left alone: with 1 all tokens of a row lose the same units; with 1 and 2 the row loses the part (stochastic
-        depth: Huang et al. 2016).
+        left alone: with 1 all tokens of a row lose the same units; with 1 and 2 the row loses the part.
+      stochastic_depth: rate at which a row loses what a part adds, beside `dropout` (Huang et al. 2016).
       dtype: computations; normalisation and softmax are float32 at least.
       param_dtype: parameters.
     """
@@ -104,6 +104,7 @@ class Block(nn.Module):
     hidden_act: str = 'gelu'
     dropout: float = 0.0
     shared: Sequence[int] = ()
+    stochastic_depth: float = 0.0
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -113,6 +114,7 @@ class Block(nn.Module):
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
         dense = dict(kernel_init=published_init, **dtypes)
         dropout = nn.Dropout(self.dropout, self.shared, deterministic=not train)
+        keep = nn.Dropout(self.stochastic_depth, (1, 2), deterministic=not train)
         activation = find(self.hidden_act, ACTIVATIONS, 'hidden_act')
         attention = Attention(self.num_attention_heads, 0.0 if self.shared else self.dropout, name='attention',
                               **dtypes)
@@ -121,7 +123,7 @@ class Block(nn.Module):
         norms = [layer_norm(self.layer_norm_eps, name=name, **dtypes) for name in ('attention_norm', 'output_norm')]
         parts = (lambda y: attention(y, mask, train), lambda y: output(activation(intermediate(y))))
         for part, norm in zip(parts, norms, strict=True):
-            x = x + dropout(part(norm(x))) if self.pre_norm else norm(x + dropout(part(x)))
+            x = x + keep(dropout(part(norm(x)))) if self.pre_norm else norm(x + keep(dropout(part(x))))
         return x
 
 
@@ -137,11 +139,13 @@ class Encoder(nn.Module):
       num_hidden_layers: blocks.
       remat: whether the backward pass computes each block again instead of keeping what is inside.
       options: of every `Block`.
+      stochastic_depth: the last block's rate; the first has none, those between in proportion.
     """
 
     num_hidden_layers: int
     remat: bool
     options: Mapping[str, Any]
+    stochastic_depth: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -149,7 +153,9 @@ class Encoder(nn.Module):
         block = nn.remat(Block, static_argnums=(3,)) if self.remat else Block
         endpoints = {}
         for i in range(self.num_hidden_layers):
-            x = endpoints[f'layer_{i}'] = block(name=f'layer_{i}', **self.options)(x, mask, train)
+            rate = self.stochastic_depth * i / max(1, self.num_hidden_layers - 1)
+            x = endpoints[f'layer_{i}'] = block(
+                name=f'layer_{i}', stochastic_depth=rate, **self.options)(x, mask, train)
         return x, endpoints
 
 

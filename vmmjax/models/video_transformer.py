@@ -71,6 +71,8 @@ class VideoTransformer(nn.Module):
       layer_norm_eps: added to the variance in normalisation.
       hidden_act: activation, a key of `transformer.ACTIVATIONS`.
       dropout: rate in the embeddings, the attention's weights and after each part of a block.
+      stochastic_depth: rate at which a frame, in a joint encoder a clip, loses the parts of the first encoder's last
+        block; the first block's never, those between in proportion.
       remat: whether the backward pass computes each block again instead of keeping what is inside.
       dtype: computations; normalisation and softmax are float32.
       param_dtype: parameters.
@@ -86,6 +88,7 @@ class VideoTransformer(nn.Module):
     layer_norm_eps: float = 1e-6
     hidden_act: str = 'gelu'
     dropout: float = 0.0
+    stochastic_depth: float = 0.0
     remat: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -127,7 +130,8 @@ class VideoTransformer(nn.Module):
         else:
             x, mask = x.reshape(batch * times, patches, -1), None
         x, mask = Positions(('cls_token',), name='embeddings', **dtypes)(x, mask)
-        x, layers = Encoder(self.num_hidden_layers, self.remat, block, name='encoder')(dropout(x), mask, train)
+        encoder = Encoder(self.num_hidden_layers, self.remat, block, self.stochastic_depth, name='encoder')
+        x, layers = encoder(dropout(x), mask, train)
         x = endpoints['hidden'] = layer_norm(self.layer_norm_eps, name='layernorm', **dtypes)(x)
         endpoints |= layers
         x = x[:, 0].reshape(*valid.shape, -1)

@@ -92,28 +92,29 @@ MODELS: dict[str, Entry] = {
     'vivit_joint': Entry(functools.partial(VideoTransformer, temporal_layers=0, joint=True, hidden_act='gelu_fast'),
                          'rgb', {'rgb': 'signed'}, 400, 0.0),
 }
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'float16': jnp.float16}
 ENCODERS: dict[str, Callable[..., nn.Module]] = {name: entry.encoder for name, entry in MODELS.items()}
 HEADS: dict[str, Any] = {'consensus': Consensus, 'per_token': PerToken}
 
 
-def create(config: Mapping[str, Any], num_classes: int | Mapping[str, int], dtype: Any = jnp.float32,
+def create(config: Mapping[str, Any], num_classes: int | Mapping[str, int], dtype: Any = None,
            param_dtype: Any = jnp.float32) -> MultimodalModel:
     """The model of `config.model`.
 
     Args:
       config: `encoders`: stream -> name and options; `fusion` and `head`: name and options, an empty head for none;
         `stream_head`: of a head that every stream has of its own, empty or missing for none; `preprocess`: stream ->
-        name; `debug`: see `MultimodalModel`. Streams are taken in alphabetical order, so that parameters do not
-        depend on how a config is written.
+        name; `dtype`: a key of `DTYPES`, float32 where it is missing; `debug`: see `MultimodalModel`. Streams are
+        taken in alphabetical order, so that parameters do not depend on how a config is written.
       num_classes: classes of the head, or of a fusion of scores in its place; 0 for none. For several targets at
         once the classes of each by its name: every one has a head of its own.
-      dtype: in which everything is computed.
+      dtype: in which everything is computed; None for the config's.
       param_dtype: of the encoders' parameters.
 
     Raises:
       UserError: for an unknown name or key (it names the nearest right one), or a stream without preprocessing.
     """
-    known = ('encoders', 'fusion', 'head', 'stream_head', 'preprocess', 'debug')
+    known = ('encoders', 'fusion', 'head', 'stream_head', 'preprocess', 'dtype', 'debug')
     for key in config:
         if key not in known:
             raise UserError(f'config.model takes no key {key!r}: {did_you_mean(key, known)}.')
@@ -126,6 +127,11 @@ def create(config: Mapping[str, Any], num_classes: int | Mapping[str, int], dtyp
                         f'{name!r} is in one alone; ways to preprocess: {", ".join(sorted(PREPROCESS))}.')
     for name in normalisation.values():
         registry.find(name, PREPROCESS, 'preprocess')
+    if dtype is None:
+        named = config.get('dtype', 'float32')
+        if named not in DTYPES:
+            raise UserError(f'config.model.dtype is {named!r}: {did_you_mean(named, DTYPES)}.')
+        dtype = DTYPES[named]
     # A user's own encoder need not know `param_dtype` as long as nobody asks for another.
     dtypes = dict(dtype=dtype) if param_dtype == jnp.float32 else dict(dtype=dtype, param_dtype=param_dtype)
     encoders = {name: registry.build(config['encoders'][name], ENCODERS, 'encoder', **dtypes) for name in streams}

@@ -27,7 +27,11 @@ class Loss(NamedTuple):
 
 
 class Objective(Protocol):
-    """A function from parameters and a batch to a Loss."""
+    """A function from parameters and a batch to a Loss.
+
+    Weights of terms do not depend on the parameters. One in which a row's loss depends on other rows says so by an
+    attribute `compares_rows`, which is True; its batches are not parted.
+    """
 
     def __call__(self, apply: Apply, params: Any, model_state: Any, batch: Batch, rng: jax.Array) -> Loss:
         """Evaluates the objective in training mode; `rng` is the step's own key."""

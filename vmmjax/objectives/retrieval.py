@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -26,12 +26,14 @@ class Retrieval:
       streams: the two.
       dimensions: of the embeddings.
       temperature: fixed.
+      compares_rows: see `Objective`.
     """
 
     target: str | Sequence[str]
     streams: Sequence[str] = ()
     dimensions: int = 128
     temperature: float = 0.07
+    compares_rows: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Checks what a config says."""

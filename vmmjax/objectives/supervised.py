@@ -77,7 +77,7 @@ def _weighted(terms: Sums, weight: float) -> Sums:
 
 
 def of_clips(logits: jax.Array) -> jax.Array:
-    """The logits (B, C) as float32.
+    """The logits (B, C) in float32 at least.
 
     Raises:
       UserError: where they are of tokens (B, N, C).
@@ -85,4 +85,4 @@ def of_clips(logits: jax.Array) -> jax.Array:
     if logits.ndim != 2:
         raise UserError("The head answers for every token, and the task has one answer a clip; choose "
                         "config.model.head.name = 'consensus'.")
-    return logits.astype(jnp.float32)
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

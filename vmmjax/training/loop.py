@@ -13,7 +13,7 @@ from vmmjax.errors import UserError
 from vmmjax.objectives import Objective
 from vmmjax.objectives.base import Apply
 from vmmjax.training import optimizer as optimizers
-from vmmjax.training import sharding, warmstart, workdir
+from vmmjax.training import sharding, sharding_table, warmstart, workdir
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.log import Log
 from vmmjax.training.prefetch import to_device
@@ -48,7 +48,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     """
     key = jax.random.key(config.seed)
     optimizer = optimizers.create(config)
-    create = initializer(init, optimizer, use_ema=config.ema_decay > 0)
+    create = initializer(init, optimizer, use_ema=config.ema_decay > 0,
+                         scale_loss=config.model.dtype == 'float16')
     abstract = jax.eval_shape(create, key)
     shardings = sharding.state_shardings(abstract, mesh, config.sharding)
     checkpoints = Checkpoints(folder, config.keep_checkpoints)
@@ -69,12 +70,15 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
 
     step_function = compile_train_step(
         make_train_step(apply, objective, optimizer, seed=config.seed, freeze=tuple(config.freeze),
-                        ema_decay=config.ema_decay), mesh, shardings)
+                        ema_decay=config.ema_decay, microbatches=config.microbatches,
+                        rows=sharding.batch_sharding(mesh)), mesh, shardings)
     schedule = optimizers.learning_rate(config.optimizer.lr, config.steps)
     start = newest or 0
     feed = to_device(batches(start), sharding.batch_sharding(mesh))
     if start < config.steps:
         count = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
+        if mesh.size > 1:
+            print(sharding_table.table(abstract, shardings))
         print(f'{count:,} parameters on {mesh.size} device(s); compiling the first step.', flush=True)
     with closing(checkpoints), Log(folder, config.steps, start) as log:
         pending: list[dict[str, jax.Array]] = []

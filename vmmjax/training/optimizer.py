@@ -1,6 +1,7 @@
-"""The optimizer of a config: schedule, clipping, decay of kernels only, freezing."""
+"""The optimizer of a config: schedule, clipping, decay of kernels only, multipliers by path, freezing."""
 
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,20 +12,47 @@ from vmmjax.errors import UserError, did_you_mean
 from vmmjax.registry import find
 from vmmjax.training import paths
 
-OPTIMIZERS = {'adamw': optax.adamw, 'sgd': optax.sgd}
-SCHEDULES = ('constant', 'cosine')
+# What optax's optimizers call the parameters that weight decay, and the trust ratio of LARS, act on.
+_MASKS = ('mask', 'weight_decay_mask', 'trust_ratio_mask')
+
+
+def sgd(learning_rate: Any, momentum: float | None = None, nesterov: bool = False, weight_decay: float = 0.0,
+        mask: Any = None) -> optax.GradientTransformation:
+    """Stochastic gradient descent with weight decay in the gradient, before the momentum, as in PyTorch."""
+    descent = optax.sgd(learning_rate, momentum, nesterov)
+    return optax.chain(optax.add_decayed_weights(weight_decay, mask), descent) if weight_decay else descent
+
+
+OPTIMIZERS = {'adamw': optax.adamw, 'lamb': optax.lamb, 'lars': optax.lars, 'sgd': sgd}
+SCHEDULES = ('constant', 'cosine', 'step')
 
 
 def learning_rate(lr: Any, steps: int) -> optax.Schedule:
-    """Linear warm-up from 0 to `lr.peak`, then constant, or a cosine to 0 at the last step."""
+    """Linear warm-up from 0 to `lr.peak`, then constant, a cosine to 0 at the last step, or in steps.
+
+    In steps it is multiplied by `lr.factor` once `lr.milestones[i]` steps are done.
+
+    Raises:
+      UserError: for a schedule that there is not, and for a warm-up or milestones that are not within `steps`.
+    """
     if lr.schedule not in SCHEDULES:
         raise UserError(f'There is no schedule {lr.schedule!r}: {did_you_mean(lr.schedule, SCHEDULES)}.')
     if not 0 <= lr.warmup_steps < steps:
         raise UserError(f'config.optimizer.lr.warmup_steps = {lr.warmup_steps} must be less than the '
                         f'{steps} steps of config.steps.')
+    milestones = list(lr.milestones)
+    if bool(milestones) != (lr.schedule == 'step'):
+        raise UserError(f"config.optimizer.lr has schedule {lr.schedule!r} and milestones {tuple(milestones)}; the "
+                        f"schedule 'step' needs milestones, and the others take none.")
+    if any(before >= after for before, after in itertools.pairwise([lr.warmup_steps, *milestones, steps])):
+        raise UserError(f'config.optimizer.lr.milestones = {tuple(milestones)} must rise, from more than the '
+                        f'{lr.warmup_steps} steps of the warm-up to less than the {steps} of config.steps.')
     rest = steps - lr.warmup_steps
-    main = (optax.constant_schedule(lr.peak) if lr.schedule == 'constant'
-            else optax.cosine_decay_schedule(lr.peak, rest))
+    if lr.schedule == 'step':
+        main = optax.piecewise_constant_schedule(lr.peak, {step - lr.warmup_steps: lr.factor for step in milestones})
+    else:
+        main = (optax.constant_schedule(lr.peak) if lr.schedule == 'constant'
+                else optax.cosine_decay_schedule(lr.peak, rest))
     if lr.warmup_steps == 0:
         return main
     return optax.join_schedules([optax.linear_schedule(0.0, lr.peak, lr.warmup_steps), main],
@@ -35,22 +63,35 @@ def create(config: Any) -> optax.GradientTransformation:
     """The optax transformation of `config.optimizer` and `config.freeze`.
 
     Weight decay, where the optimizer has it, acts on kernels (two axes or more), not on biases and
-    normalisation. Frozen parameters have no slots and do not count towards the clipped norm.
+    normalisation; so does the trust ratio of LARS. `config.optimizer.multipliers` are `(path pattern, of the learning
+    rate, of the weight decay)`: a parameter takes those of the first pattern that matches, 1 where none does, as
+    PyTorch's parameter groups. Frozen parameters have no slots and do not count towards the clipped norm.
 
     Raises:
       UserError: for an unknown optimizer, schedule or option; on `init`, for a pattern that matches nothing.
     """
     settings = config.optimizer
     factory: Callable[..., optax.GradientTransformation] = find(settings.name, OPTIMIZERS, 'optimizer')
-    accepted = inspect.signature(factory).parameters
+    accepted = dict(inspect.signature(factory).parameters)
+    masks = {name: _kernels for name in _MASKS if accepted.pop(name, None)}
+    accepted.pop('learning_rate', None)
     options = dict(settings.options)
     for key in options:
         if key not in accepted:
             raise UserError(f'The optimizer {settings.name!r} takes no option {key!r}: '
                             f'{did_you_mean(key, accepted)}.')
-    if 'mask' in accepted:
-        options['mask'] = lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree)
-    chain = [factory(learning_rate(settings.lr, config.steps), **options)]
+    schedule = learning_rate(settings.lr, config.steps)
+
+    def descent(of_rate: float, of_decay: float) -> optax.GradientTransformation:
+        own = dict(options)
+        if of_decay != 1:
+            if 'weight_decay' not in accepted:
+                raise UserError(f'The optimizer {settings.name!r} has no weight decay that '
+                                f'config.optimizer.multipliers could multiply by {of_decay}; set 1 there.')
+            own['weight_decay'] = of_decay * own.get('weight_decay', accepted['weight_decay'].default)
+        return factory(schedule if of_rate == 1 else lambda step: of_rate * schedule(step), **own, **masks)
+
+    chain = [_by_path(settings.multipliers, descent) if settings.multipliers else descent(1, 1)]
     if settings.clip:
         chain.insert(0, optax.clip_by_global_norm(settings.clip))
     transformation = optax.chain(*chain)
@@ -62,3 +103,22 @@ def create(config: Any) -> optax.GradientTransformation:
         return jax.tree.map(lambda match: 'freeze' if match >= 0 else 'train', matches)
 
     return optax.multi_transform({'train': transformation, 'freeze': optax.set_to_zero()}, labels)
+
+
+def _by_path(multipliers: Any, descent: Callable[[float, float], optax.GradientTransformation]
+             ) -> optax.GradientTransformation:
+    groups = [tuple(each) for each in multipliers]
+    if any(len(group) != 3 for group in groups):
+        raise UserError(f'config.optimizer.multipliers = {tuple(groups)} must be triples (path pattern, of the '
+                        f'learning rate, of the weight decay).')
+
+    def labels(params: Any) -> Any:
+        matches = paths.first_match([pattern for pattern, _, _ in groups], params, 'config.optimizer.multipliers')
+        return jax.tree.map(str, matches)
+
+    return optax.multi_transform({'-1': descent(1, 1)} | {
+        str(i): descent(of_rate, of_decay) for i, (_, of_rate, of_decay) in enumerate(groups)}, labels)
+
+
+def _kernels(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

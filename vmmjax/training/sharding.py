@@ -9,8 +9,9 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vmmjax.errors import UserError
+from vmmjax.errors import UserError, did_you_mean
 from vmmjax.training import paths
+from vmmjax.training.rules import READY, Rule
 
 BATCH_AXES = ('data', 'fsdp')
 
@@ -45,43 +46,72 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P(tuple(axis for axis in BATCH_AXES if axis in mesh.shape)))
 
 
+def row_shards(rows: NamedSharding) -> int:
+    """Over how many devices the rows of a batch are split; each has B / row_shards that stand together."""
+    return math.prod(rows.mesh.shape.get(axis, 1) for axis in BATCH_AXES)
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The whole array on every device."""
     return NamedSharding(mesh, P())
 
 
-def state_shardings(state: Any, mesh: Mesh, rules: Sequence[tuple[str, Sequence[Any]]] = ()) -> Any:
-    """A NamedSharding for every leaf: the first rule that matches its path, else FSDP.
+def state_shardings(state: Any, mesh: Mesh, rules: Sequence[Any] = ()) -> Any:
+    """A NamedSharding for every leaf: the first rule that matches its path, else a named set's, else FSDP.
 
-    FSDP splits the largest axis that the `fsdp` mesh axis divides; what none divides is replicated. Optimizer
-    slots and moving averages carry their parameter's path, so one unanchored rule covers them all.
+    FSDP splits the largest axis that the `fsdp` mesh axis divides, beside what a named set has split; what none
+    divides is replicated. Optimizer slots and moving averages carry their parameter's path, so one unanchored rule
+    covers them all.
 
     Args:
       state: a tree of arrays or of shapes (`jax.eval_shape`).
       mesh: from `make_mesh`.
-      rules: (path pattern, mesh axis name or None for each axis of the array).
+      rules: (path pattern, mesh axis name or None for each axis of the array), and names of sets, see `rules.READY`.
 
     Raises:
-      UserError: where a rule matches nothing, or does not fit the array's shape.
+      UserError: where a rule matches nothing, or does not fit the array's shape; for a set that there is not, or that
+        splits nothing.
     """
-    matches = paths.first_match([pattern for pattern, _ in rules], state, 'config.sharding')
+    named = [rule for rule in rules if isinstance(rule, str)]
+    own = [rule for rule in rules if not isinstance(rule, str)]
+    matches = paths.first_match([pattern for pattern, _ in own], state, 'config.sharding')
     fsdp = mesh.shape.get('fsdp', 1)
 
     def one(path: tuple[Any, ...], leaf: Any, match: int) -> NamedSharding:
         if match >= 0:
-            axes = tuple(rules[match][1])
+            axes = tuple(own[match][1])
+            for axis in axes:
+                if axis and axis not in mesh.shape:
+                    raise UserError(f'The rule {own[match]} of config.sharding names an axis that config.mesh lacks: '
+                                    f'{did_you_mean(axis, mesh.shape)}.')
             if len(axes) != leaf.ndim or any(axis and leaf.shape[i] % mesh.shape[axis]
                                              for i, axis in enumerate(axes)):
-                raise UserError(f'The rule {rules[match]} of config.sharding does not fit '
+                raise UserError(f'The rule {own[match]} of config.sharding does not fit '
                                 f'{paths.name(path)} of shape {leaf.shape} on the mesh {dict(mesh.shape)}.')
             return NamedSharding(mesh, P(*axes))
-        divisible = [axis for axis, size in enumerate(leaf.shape) if size % fsdp == 0 and size >= fsdp]
-        if fsdp == 1 or not divisible:
-            return replicated(mesh)
-        split = max(divisible, key=lambda axis: leaf.shape[axis])
-        return NamedSharding(mesh, P(*(['fsdp' if axis == split else None for axis in range(leaf.ndim)])))
+        split = list(next((rule.axes for rule in ready if rule.fits(paths.name(path), leaf.shape, mesh.shape)),
+                          (None,) * leaf.ndim))
+        divisible = [axis for axis, size in enumerate(leaf.shape)
+                     if split[axis] is None and size % fsdp == 0 and size >= fsdp]
+        if fsdp > 1 and divisible:
+            split[max(divisible, key=lambda axis: leaf.shape[axis])] = 'fsdp'
+        return NamedSharding(mesh, P(*split)) if any(split) else replicated(mesh)
 
+    ready = [rule for name in named for rule in _ready(name, state, mesh)]
     return jax.tree_util.tree_map_with_path(one, state, matches)
+
+
+def _ready(name: str, state: Any, mesh: Mesh) -> tuple[Rule, ...]:
+    """A set's rules; none on a mesh without the axes that they split over."""
+    if name not in READY:
+        raise UserError(f'config.sharding has no set of rules {name!r}: {did_you_mean(name, READY)}.')
+    if all(mesh.shape.get(axis, 1) == 1 for rule in READY[name] for axis in rule.axes if axis):
+        return ()
+    if not any(rule.fits(paths.name(path), leaf.shape, mesh.shape) for rule in READY[name]
+               for path, leaf in jax.tree_util.tree_leaves_with_path(state)):
+        raise UserError(f'The rules {name!r} of config.sharding split nothing of this model on the mesh '
+                        f'{dict(mesh.shape)}; set config.mesh.model to what divides its layers, or leave them out.')
+    return READY[name]
 
 
 def local_rows(sharding: NamedSharding, batch_size: int) -> slice:
@@ -90,7 +120,7 @@ def local_rows(sharding: NamedSharding, batch_size: int) -> slice:
     Raises:
       UserError: where the batch does not split evenly over the mesh, or this process's rows are not adjacent.
     """
-    shards = math.prod(sharding.mesh.shape[axis] for axis in sharding.spec[0])
+    shards = row_shards(sharding)
     if batch_size % shards:
         raise UserError(f'A batch of {batch_size} clips does not split over {shards} devices; '
                         f'set config.batch_size to a multiple of {shards}.')

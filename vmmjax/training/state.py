@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vmmjax.training.loss_scale import LossScale
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -19,6 +21,7 @@ class TrainState:
       model_state: the other collections of the model, such as `{'batch_stats': ...}`.
       opt_state: the optimizer's slots.
       ema: moving average of `params`, or None.
+      loss_scale: where gradients are of float16, else None.
     """
 
     step: jax.Array
@@ -26,6 +29,7 @@ class TrainState:
     model_state: Any
     opt_state: optax.OptState
     ema: Any = None
+    loss_scale: LossScale | None = None
 
     @property
     def eval_params(self) -> Any:
@@ -34,13 +38,14 @@ class TrainState:
 
 
 def initializer(init: Callable[[jax.Array], Any], optimizer: optax.GradientTransformation,
-                use_ema: bool) -> Callable[[jax.Array], TrainState]:
+                use_ema: bool, scale_loss: bool = False) -> Callable[[jax.Array], TrainState]:
     """A function of a key that gives the first state; to be run under `jit(out_shardings=...)`.
 
     Args:
       init: gives the model's variables from a key.
       optimizer: its slots are made for the parameters.
       use_ema: whether a moving average is kept.
+      scale_loss: whether the loss is scaled, which float16 needs.
     """
     def create(key: jax.Array) -> TrainState:
         model_state = dict(init(key))
@@ -48,6 +53,7 @@ def initializer(init: Callable[[jax.Array], Any], optimizer: optax.GradientTrans
         return TrainState(
             step=jnp.zeros((), jnp.int32), params=params, model_state=model_state,
             opt_state=optimizer.init(params),
-            ema=jax.tree.map(jnp.copy, params) if use_ema else None)
+            ema=jax.tree.map(jnp.copy, params) if use_ema else None,
+            loss_scale=LossScale.create() if scale_loss else None)
 
     return create
