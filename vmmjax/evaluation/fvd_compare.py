@@ -112,8 +112,8 @@ def compare(real: Any, fake: Any, *, protocol: str, frames: int | None = None, e
     """
     if protocol not in PROTOCOLS:
         raise UserError(f'There is no protocol {protocol!r}: {did_you_mean(protocol, PROTOCOLS)}.')
-    for path in filter(None, save):
-        check_ending(Path(path))
+    for named in filter(None, save):
+        check_ending(Path(named))
     standard = _Standard(nonstandard)
     choices = [_choice(PROTOCOLS[protocol], role, frames, every, seed, standard) for role in ROLES]
     keep = resamples > 0
