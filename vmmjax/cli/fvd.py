@@ -56,3 +56,5 @@ def main(paths: list[str]) -> None:
         nonstandard=NONSTANDARD.value, resamples=RESAMPLES.value, seed=SEED.value, batch_size=BATCH_SIZE.value,
         save=[flag.value for flag in SAVE], progress=True)
     print(json.dumps(found.json()) if JSON.value else found.lines())
+    if RESAMPLES.value and found.interval is None and not JSON.value:
+        print('  No interval: statistics were saved with --resamples=0, and so without features.')

@@ -1,8 +1,11 @@
 """Clips for the Fréchet video distance, out of a folder of videos or an array, as a protocol chooses them."""
 
+import collections
 import dataclasses
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,9 @@ from vmmjax.evaluation.fvd_protocols import SIDE, Protocol, resized
 ROLES = ('real', 'fake')
 AS_GIVEN = 'none'
 """In place of a way to resize, where nothing is done to the pictures."""
+
+_THREADS = min(8, os.cpu_count() or 1)
+_Read = tuple[str, int, np.ndarray | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,28 +84,43 @@ class Clips:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yields them; a UserError for videos that are too short or, of whole ones, not equally long."""
-        found = (clip for clip in map(self._clip, self.choice.order(self._videos)) if clip is not None)
-        return itertools.islice(found, self.choice.most or None)
+        found = _ahead(self._read, self.choice.order(self._videos))
+        clips = (clip for name, pictures, clip in found if self._fits(name, pictures) and clip is not None)
+        return itertools.islice(clips, self.choice.most or None)
 
-    def _clip(self, video: int) -> np.ndarray | None:
-        """The clip of one video; None where it is too short and may be."""
+    def _read(self, video: int) -> _Read:
+        """The name of a video, how many pictures it has up to the end of its clip, and the clip where it is enough."""
         raise NotImplementedError
 
-    def _enough(self, name: str, pictures: int) -> bool:
-        """Whether a video with so many pictures is taken; pictures behind a clip may be left out of the count."""
-        choice, shortest = self.choice, self.choice.protocol.shortest
-        self.frames = self.frames or pictures
-        needed = max(self.frames * choice.every, shortest)
-        if pictures < needed and choice.protocol.drops_short:
+    @property
+    def _needed(self) -> int:
+        return max(self.choice.frames * self.choice.every, self.choice.protocol.shortest)
+
+    def _fits(self, name: str, pictures: int) -> bool:
+        choice = self.choice
+        if pictures < self._needed and choice.protocol.drops_short:
             self.dropped += 1
             return False
-        if pictures < needed:
-            remedy = ', or take fewer of each with --frames' if needed > shortest else ''
-            raise UserError(f'{name} has {pictures} pictures, and {needed} are needed; leave it out{remedy}.')
+        if pictures < self._needed:
+            remedy = ', or take fewer of each with --frames' if self._needed > choice.protocol.shortest else ''
+            raise UserError(f'{name} has {pictures} pictures, and {self._needed} are needed; leave it out{remedy}.')
+        self.frames = self.frames or pictures
         if not choice.frames and pictures != self.frames:
             raise UserError(f'{name} has {pictures} pictures, and those before it have {self.frames}; say how many are '
                             f'taken of each with --frames.')
         return True
+
+
+def _ahead(read: Callable[[int], _Read], videos: Iterable[int]) -> Iterator[_Read]:
+    """What is read of videos, in their order, by several threads: decoding holds no lock."""
+    pending: collections.deque[futures.Future[_Read]] = collections.deque()
+    with futures.ThreadPoolExecutor(_THREADS) as pool:
+        for video in videos:
+            pending.append(pool.submit(read, video))
+            if len(pending) > _THREADS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 class Folder(Clips):
@@ -119,20 +140,20 @@ class Folder(Clips):
             raise UserError(f'The folder {folder} holds no videos ({", ".join(VIDEOS)}).')
         super().__init__(choice, choice.protocol.resize_files, len(self._files))
 
-    def _clip(self, video: int) -> np.ndarray | None:
+    def _read(self, video: int) -> _Read:
         path, choice = self._files[video], self.choice
+        clip: list[np.ndarray] = []
         if choice.start == 'random':
             count = self._video.count_pictures(path)
-            if not self._enough(str(path), count):
-                return None
-            found = self._video.stored_pictures(path, start=choice.first(video, count), every=choice.every)
-            clip = list(itertools.islice(found, choice.frames))
+            if count >= self._needed:
+                pictures = self._video.stored_pictures(path, start=choice.first(video, count), every=choice.every)
+                clip = list(itertools.islice(pictures, choice.frames))
         else:
-            pictures = list(itertools.islice(self._video.stored_pictures(path), choice.frames * choice.every or None))
-            if not self._enough(str(path), len(pictures)):
-                return None
-            clip = pictures[::choice.every]
-        return resized(np.stack(clip), self.resize)
+            found = list(itertools.islice(self._video.stored_pictures(path), choice.frames * choice.every or None))
+            count = len(found)
+            if count >= self._needed:
+                clip = found[::choice.every]
+        return str(path), count, resized(np.stack(clip), self.resize) if clip else None
 
 
 class Array(Clips):
@@ -148,15 +169,16 @@ class Array(Clips):
         super().__init__(choice, choice.protocol.resize if videos.dtype == np.uint8 else AS_GIVEN, len(videos))
         self._array, self._name = videos, name
 
-    def _clip(self, video: int) -> np.ndarray | None:
+    def _read(self, video: int) -> _Read:
         pictures, choice = self._array[video], self.choice
-        if not self._enough(self._name, len(pictures)):
-            return None
-        clip = np.asarray(pictures[choice.first(video, len(pictures))::choice.every][:choice.frames or None])
+        count = len(pictures)
+        if count < self._needed:
+            return self._name, count, None
+        clip = np.asarray(pictures[choice.first(video, count)::choice.every][:choice.frames or None])
         if self.resize != AS_GIVEN:
-            return resized(clip, self.resize)
+            return self._name, count, resized(clip, self.resize)
         # The tolerance of the official implementation.
         if not np.abs(clip).max() <= 1.001:
             raise UserError(f'Video {video} of {self._name} has floats outside of [-1, 1]; give uint8 0..255, or '
                             f'normalise them.')
-        return clip.astype(np.float32)
+        return self._name, count, clip.astype(np.float32)
