@@ -140,7 +140,7 @@ def find(source: str | Path | np.ndarray, choice: Choice, *, keep: bool) -> Clip
             return _statistics(path) or _of_features(_extracted(path), keep)
         try:
             source = np.load(path, mmap_mode='r', allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise UserError(f'{path} is no folder of videos, and no array or statistics that can be read ({error}).'
                             ) from error
     source = np.asarray(source) if not isinstance(source, np.ndarray) else source
@@ -202,7 +202,7 @@ def _statistics(path: Path) -> Statistics | None:
             made = json.loads(str(file['made']))
             return Statistics(moments, {key: made[key] for key in _MADE} if made else {},
                               file['features'] if 'features' in file.files else None)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f'The statistics {path} cannot be read ({error}); make them again with `vmmjax fvd`.'
                         ) from error
 
@@ -211,8 +211,8 @@ def _extracted(path: Path) -> np.ndarray:
     """Logits that `vmmjax extract` wrote, or what it wrote alone."""
     found = extracted.read(path)
     names = extracted.endpoints(found)
-    name = 'logits' if 'logits' in names or not names else names[0]
-    if name not in names or (name != 'logits' and len(names) > 1) or found[name].ndim != 2:
+    name = 'logits' if 'logits' in names else ''.join(names[:1])
+    if (name != 'logits' and len(names) != 1) or found[name].ndim != 2:
         raise UserError(f'{path} holds {", ".join(names) or "no features"}; give features (N, D), by `vmmjax extract '
                         f'--endpoints=logits`.')
     return found[name]
