@@ -51,6 +51,17 @@ def test_what_a_user_gets_wrong_is_one_sentence(trained, arguments, message):
     assert message in refused('evaluate', f'--workdir={trained}', *arguments)
 
 
+def test_clips_that_were_trained_on_in_another_store_are_refused(trained, store, tmp_path):
+    other = shutil.copytree(store, tmp_path / 'other')
+    meta = json.loads((other / 'store.json').read_text())
+    splits = meta['splits']
+    splits['train'], splits['test'] = splits['test'], splits['train']
+    (other / 'store.json').write_text(json.dumps(meta))
+    arguments = ('evaluate', f'--workdir={trained}', f'--store={other}')
+    assert '40 clips of the split test' in refused(*arguments)
+    assert vmmjax(*arguments, '--split=validation').returncode == 0
+
+
 def test_a_workdir_without_checkpoint(tmp_path):
     assert 'no checkpoint' in refused('evaluate', f'--workdir={tmp_path}')
 
@@ -65,3 +76,23 @@ def test_the_predictions_stand_in_a_file_clip_by_clip(trained):
         right = scores.right(subset)[scores.present[subset.split('+')[0]] & scores.present[subset.split('+')[-1]]]
         assert len(right) == row['examples']
         assert right.mean() == pytest.approx(row['accuracy'])
+
+
+def test_scores_of_runs_are_fused(trained, tmp_path):
+    for split in ('test', 'validation'):
+        assert vmmjax('evaluate', f'--workdir={trained}', f'--split={split}').returncode == 0
+    test, validation = (trained / 'eval' / f'{split}.npz' for split in ('test', 'validation'))
+    found = vmmjax('evaluate', f'--fuse={test},{test}', '--weights=search', f'--tune={validation},{validation}')
+    assert found.returncode == 0, found.stderr
+    assert 'fused +0.0 (+0.0 to +0.0), McNemar p 1' in found.stdout
+    assert '21 clips; weights 0.5, 0.5 of logits.' in found.stdout
+    assert 'among those that are measured' in refused(
+        'evaluate', f'--fuse={test},{test}', '--weights=search', f'--tune={test},{test}')
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ([], '--workdir is missing'),
+    (['--fuse=nowhere.npz'], 'nowhere.npz holds no predictions'),
+])
+def test_something_must_be_named_that_is_there(arguments, message):
+    assert message in refused('evaluate', *arguments)

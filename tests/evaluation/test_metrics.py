@@ -38,7 +38,25 @@ def test_top5_of_seven_classes():
 def test_of_equal_scores_the_first_class_wins_in_accuracy_and_top5():
     scores = np.zeros((7, 7), np.float32)
     found = metrics.summary(scores, np.arange(7), {})
-    assert found == {'accuracy': pytest.approx(1 / 7), 'top5': pytest.approx(5 / 7)}
+    assert (found['accuracy'], found['top5']) == (pytest.approx(1 / 7), pytest.approx(5 / 7))
+
+
+def test_every_class_counts_the_same_in_the_class_accuracy():
+    found = metrics.summary(np.eye(3)[[0, 0, 0, 0, 1]], np.array([0, 0, 0, 1, 1]), {})
+    assert found['class_accuracy'] == pytest.approx((1 + 1 / 2) / 2)
+    assert metrics.summary(SCORES, TARGETS, {})['class_accuracy'] == pytest.approx((1 + 1 + 1 / 2) / 3)
+
+
+def test_calibration_is_how_far_probabilities_lie_from_how_often_they_are_right():
+    def error(probabilities, targets):
+        return metrics.summary(np.log(probabilities), np.array(targets), {})['calibration_error']
+
+    half, sure = [0.5 - 1e-9, 0.5 + 1e-9], [0.1, 0.9]
+    assert error([half] * 4, [1, 1, 0, 0]) == pytest.approx(0, abs=1e-6)
+    assert error([sure] * 10, [1] * 9 + [0]) == pytest.approx(0, abs=1e-6)
+    assert error([sure] * 10, [1] * 5 + [0] * 5) == pytest.approx(0.4)
+    # Too sure and too little sure are not weighed against each other.
+    assert error([sure] * 2 + [half] * 2, [0, 0, 1, 1]) == pytest.approx((0.9 + 0.5) / 2)
 
 
 def test_a_class_without_clips_and_predictions_counts_as_zero():

@@ -155,10 +155,10 @@ def test_the_terminal_table():
     lines = report.terminal_table(result_of()).splitlines()
     result = result_of()
     assert lines[0].startswith('test split, step 200: 40 clips, accuracy ')
-    assert lines[2].split() == ['streams', 'clips', 'accuracy', 'side']
+    assert lines[2].split() == ['streams', 'clips', 'accuracy', 'side', 'class_accuracy', 'calibration_error']
     for line, (name, row) in zip(lines[4:], result['subsets'].items(), strict=False):
-        assert line.split() == [name, str(row['examples']), f'{100 * row["accuracy"]:.1f}',
-                                f'{100 * row["side"]:.1f}']
+        figures = [f'{100 * row[key]:.1f}' for key in ('accuracy', 'side', 'class_accuracy', 'calibration_error')]
+        assert line.split() == [name, str(row['examples']), *figures]
     assert lines[7].startswith('most frequent class')
     assert 'precision' in lines[9]
     assert len(lines) == 11 + len(CLASSES)
@@ -175,7 +175,7 @@ def test_the_terminal_table_stays_within_100_columns():
 
 def test_a_subset_without_clips_is_a_dash(tmp_path):
     result = result_of()
-    result['subsets']['audio'] = {'examples': 0, 'accuracy': None, 'top5': None, 'side': None}
+    result['subsets']['audio'] = {**dict.fromkeys(result['subsets']['audio']), 'examples': 0}
     evaluate.write(tmp_path, result)
     assert '–' in report.terminal_table(result)
     assert '–' in written(tmp_path).text

@@ -51,6 +51,9 @@ def test_several_targets_at_once(learned):
 def test_several_names_a_clip(learned):
     result, page, said = learned(dict(name='multi_label'), 'names', head=HEAD)
     assert result['metrics']['mAP'] > 0.9 > result['chance']['mAP']
+    assert result['metrics']['AUC'] > 0.9
+    assert result['metrics']['d_prime'] > 1.8
+    assert result['plain'] == ['d_prime']
     assert [row[0] for row in result['tables'][0]['rows']].count('dog') == 1
     assert 'Average precision, the lowest first' in page
     assert 'share of clips with the name' in said

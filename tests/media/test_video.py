@@ -4,7 +4,7 @@ import pytest
 from tests.media.files import counting_frames, numbers, write_media
 from vmmjax.media.container import MediaError
 from vmmjax.media.probe import probe
-from vmmjax.media.video import each_frame, read_frames
+from vmmjax.media.video import count_pictures, each_frame, read_frames, stored_pictures
 from vmmjax.media.writer import write_clip
 
 SMALL = {'short_side': 32, 'fps': 25}
@@ -63,6 +63,15 @@ def test_a_whole_file_comes_one_picture_after_another(long_gop, monkeypatch):
         assert len(decoded) < 20  # Nothing far ahead, in spite of B-frames.
         whole = read_frames(long_gop, start=0, end=end, fps=fps, short_side=32)
         np.testing.assert_array_equal([first, *pictures], whole)
+
+
+def test_pictures_by_their_number_whatever_their_times(tmp_path):
+    path = tmp_path / 'clip.mkv'
+    write_media(path, counting_frames(30), times_ms=[7 * index ** 2 for index in range(30)], options={'bf': '3'})
+    assert numbers(np.stack(list(stored_pictures(path)))) == list(range(30))
+    assert numbers(np.stack(list(stored_pictures(path, start=5, every=8)))) == [5, 13, 21, 29]
+    assert next(stored_pictures(path)).shape == (64, 64, 3)
+    assert count_pictures(path) == 30
 
 
 def test_resampling_takes_what_is_on_the_screen_in_the_middle(long_gop):

@@ -10,7 +10,6 @@ import pytest
 
 import vmmjax
 from tests.cli.conftest import vmmjax as run
-from vmmjax.evaluation.frechet import frechet_distance
 from vmmjax.media.video import read_frames
 from vmmjax.serving import kinetics_classes
 from vmmjax.serving.predict import Predictor
@@ -73,16 +72,3 @@ def test_probabilities_may_be_averaged_instead(network, shared_data):
     found = Predictor(*network, average='probabilities')(shared_data / 'clips' / 'mmaction2_test.avi')
     assert kinetics_classes()[found.top(1)[0]] == 'filling eyebrows'
     assert found.probabilities.max() == pytest.approx(0.870, abs=0.005)
-
-
-@pytest.mark.slow
-def test_the_frechet_distance_between_noises_is_the_published_one(network):
-    model, variables = network
-    apply = jax.jit(lambda clips: model.apply(variables, {'rgb': clips}, train=False).logits)
-
-    def logits(seed):
-        random = np.random.RandomState(seed)
-        return np.concatenate([np.asarray(apply(random.rand(16, 16, 224, 224, 3).astype(np.float32)))
-                               for _ in range(8)])
-
-    assert frechet_distance(logits(1), logits(2)) == pytest.approx(10.13809, abs=1e-4)

@@ -3,11 +3,16 @@
   vmmjax evaluate --workdir=runs/motion_sound
   vmmjax evaluate --workdir=runs/motion_sound --split=validation --store=/elsewhere/motion_sound
   vmmjax evaluate --workdir=runs/grid_av --snr=10,5,0,-5,-10 --noise=white,babble
+  vmmjax evaluate --fuse=runs/rgb/eval/test.npz,runs/flow/eval/test.npz --weights=1,1
 
 Prints a table and writes <workdir>/eval/<split>.json, <workdir>/report.html and, clip by clip,
 <workdir>/eval/<split>.npz. The newest whole checkpoint is used; the config is the one the run was trained with.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
+
+With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
+two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
+tenths, on the files of --tune, which are the same runs' scores of another split.
 """
 
 from pathlib import Path
@@ -20,22 +25,33 @@ from ml_collections import ConfigDict
 
 from vmmjax import config as configs
 from vmmjax.cli.setup import Run
+from vmmjax.data.folds import folded
+from vmmjax.data.store import Store
 from vmmjax.errors import UserError
-from vmmjax.evaluation import evaluate, noise, report, statistics
+from vmmjax.evaluation import evaluate, fusing, noise, report, statistics
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.sharding import replicated
 from vmmjax.training.state import TrainState
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.', required=True)
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained.')
 SNR = flags.DEFINE_list('snr', [], 'Ratios of sound to noise in decibels, such as 10,5,0,-5,-10, to measure at, too.')
 NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
+FUSE = flags.DEFINE_list('fuse', [], 'Score files of several runs, to be added up.')
+WEIGHTS = flags.DEFINE_list('weights', [], 'One a file of --fuse, all the same unless given, or `search`.')
+TUNE = flags.DEFINE_list('tune', [], 'Score files, one a file of --fuse, on which --weights=search looks for them.')
+AVERAGE = flags.DEFINE_enum('average', 'logits', fusing.AVERAGES, 'What --fuse adds up.')
 
 
 def main() -> None:
     """The command."""
+    if FUSE.value:
+        _fuse([Path(name) for name in FUSE.value])
+        return
+    if not WORKDIR.value:
+        raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
     folder = Path(WORKDIR.value)
     checkpoints = Checkpoints(folder)
     newest = checkpoints.newest()
@@ -43,6 +59,7 @@ def main() -> None:
         raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
     meta = checkpoints.meta(newest)
     config = configs.from_json(meta['config'])
+    trained_on = config.data.store
     if STORE.value:
         config.data.store = STORE.value
     others = [Path(name) for name in BESIDE.value]
@@ -52,6 +69,8 @@ def main() -> None:
     if run.classes != meta['classes']:
         raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
                         f'{folder} was trained on; name its own store with --store.')
+    if run.store.fingerprint != meta['fingerprint']:
+        _check_apart(run.store, SPLIT.value, trained_on, config.data.fold)
     ratios = _ratios(run)
     state = restore(run, checkpoints, newest)
     predictions = run.measure(run.task.predictions, state, SPLIT.value)
@@ -68,6 +87,36 @@ def main() -> None:
         if swept is not None:
             print(noise.terminal_table(swept))
         print(f'Wrote {path} and {page}.')
+
+
+def _fuse(paths: list[Path]) -> None:
+    runs = fusing.read(paths)
+    if WEIGHTS.value == ['search']:
+        if len(TUNE.value) != len(paths):
+            raise UserError('--weights=search needs --tune: a score file of another split for each of --fuse.')
+        tuned = [Path(name) for name in TUNE.value]
+        weights: tuple[float, ...] = fusing.search(fusing.read(tuned, measured=runs[0]), AVERAGE.value)
+    else:
+        try:
+            weights = tuple(float(text) for text in WEIGHTS.value) or (1.0,) * len(paths)
+        except ValueError as error:
+            raise UserError(f'--weights is {",".join(WEIGHTS.value)} ({error}); give numbers, or `search`.') from error
+    fused = fusing.fuse(runs, weights, AVERAGE.value)
+    print(fusing.table(FUSE.value, runs, fused))
+    print(f'{len(fused.clip)} clips; weights {", ".join(f"{weight:g}" for weight in weights)} of {AVERAGE.value}.')
+
+
+def _check_apart(store: Store, split: str, trained_on: str, fold: int | None) -> None:
+    """Refuses clips that were trained on, such as those of another of the official splits of one data set."""
+    try:
+        before = folded(Store(trained_on), fold)
+    except UserError:
+        return  # It is no longer there, and what was trained on is not known.
+    trained = set(before.values('id')[before.rows('train')].tolist())
+    shared = [clip for clip in store.values('id')[store.rows(split)].tolist() if clip in trained]
+    if shared:
+        raise UserError(f'{len(shared)} clips of the split {split} of {store.name}, such as {shared[0]!r}, are among '
+                        f'those that the run was trained on in {trained_on}; measure it on that store.')
 
 
 def _ratios(run: Run) -> list[float]:

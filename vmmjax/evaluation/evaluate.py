@@ -109,8 +109,8 @@ def result(predictions: Mapping[str, Predictions], *, split: str, step: int, cla
       parts: for each part of the label its value for every class (`metrics.part_classes`).
 
     Returns:
-      Plain JSON values: `split`, `step`, `examples`, `classes`, `metrics` (`accuracy`, `top5`, `loss` in nats
-      and each part's accuracy; over all clips, each with the streams it has), `subsets` (the same without the
+      Plain JSON values: `split`, `step`, `examples`, `classes`, `metrics` (those of `metrics.summary`, and
+      `loss` in nats; over all clips, each with the streams it has), `subsets` (the same without the
       loss, over the `examples` clips that have every stream of the subset; None where there are none),
       `chance` (what the most frequent class and parts get), `per_class` and `confusion`; `task`, `chance_of`, `plain`
       and `tables` as of every task, see `tasks.base.Task.result`.
@@ -118,7 +118,7 @@ def result(predictions: Mapping[str, Predictions], *, split: str, step: int, cla
     Raises:
       UserError: for scores that are not finite, targets out of range, or a part with the name of a metric.
     """
-    if taken := sorted(set(parts) & {'examples', 'accuracy', 'top5', 'loss'}):
+    if taken := sorted(set(parts) & {'examples', 'loss', *metrics.FIGURES}):
         raise UserError(f'data.parts has {taken[0]!r}, which is the name of a metric: rename that column.')
     whole = next(iter(predictions.values()))
     figures = metrics.classification(whole.scores, whole.target, classes)
@@ -171,7 +171,7 @@ def write_text(path: Path, text: str) -> None:
 def _subset(name: str, rows: Predictions, parts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     has_all = np.logical_and.reduce([rows.present[stream] for stream in name.split('+')])
     if not has_all.any():
-        return {'examples': 0, **dict.fromkeys(['accuracy', 'top5', *parts])}
+        return {'examples': 0, **dict.fromkeys([*metrics.FIGURES, *parts])}
     return {'examples': int(has_all.sum()),
             **metrics.summary(rows.scores[has_all], rows.target[has_all], parts)}
 

@@ -12,6 +12,10 @@ import numpy as np
 from vmmjax.errors import UserError
 from vmmjax.evaluation import extra
 
+FIGURES = ('accuracy', 'top5', 'class_accuracy', 'calibration_error')
+"""The names of a classifier's figures, but for those of the label's parts."""
+_BINS = 15  # Of the calibration error, as published.
+
 
 def classification(scores: np.ndarray, targets: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """Everything that is told of a single-label classifier.
@@ -50,10 +54,14 @@ def classification(scores: np.ndarray, targets: np.ndarray, classes: Sequence[st
 
 def summary(scores: np.ndarray, targets: np.ndarray,
             parts: Mapping[str, Sequence[str | int]]) -> dict[str, float]:
-    """The headline figures: `accuracy`, `top5`, and the accuracy on each part of the label.
+    """The headline figures.
+
+    They are `accuracy`, `top5`, the accuracy on each part of the label, `class_accuracy` (the mean over classes, each
+    counting the same) and `calibration_error` (how far on average the probability of what is named lies from how often
+    it is right: Guo et al. 2017, over 15 bins of that probability).
 
     Args:
-      scores: float (N, C).
+      scores: float (N, C), taken as logits by the calibration error.
       targets: int (N,).
       parts: each part's value for every class, such as `{'motion': ['left', 'right']}`
         (see `part_classes`).
@@ -63,7 +71,9 @@ def summary(scores: np.ndarray, targets: np.ndarray,
     """
     _check(scores, targets)
     return {'accuracy': _accuracy(scores, targets), 'top5': _top5(scores, targets),
-            **{name: part_accuracy(scores, targets, values) for name, values in parts.items()}}
+            **{name: part_accuracy(scores, targets, values) for name, values in parts.items()},
+            'class_accuracy': _class_accuracy(scores, targets),
+            'calibration_error': _calibration_error(scores, targets)}
 
 
 def part_accuracy(scores: np.ndarray, targets: np.ndarray, part_of_class: Sequence[str | int]) -> float:
@@ -145,6 +155,18 @@ def _top5(scores: np.ndarray, targets: np.ndarray) -> float:
     # A stable sort, so that of equal scores the first class wins, as in argmax.
     best = np.argsort(-scores, axis=1, kind='stable')[:, :5]
     return float((best == targets[:, None]).any(axis=1).mean())
+
+
+def _class_accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
+    _, places, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    return float((np.bincount(places, scores.argmax(axis=1) == targets) / counts).mean())
+
+
+def _calibration_error(scores: np.ndarray, targets: np.ndarray) -> float:
+    # The largest probability of a softmax.
+    sure = 1 / np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True)).sum(axis=1)
+    bins = np.minimum((sure * _BINS).astype(np.int64), _BINS - 1)
+    return float(np.abs(np.bincount(bins, (scores.argmax(axis=1) == targets) - sure)).sum() / len(targets))
 
 
 def regression(said: np.ndarray, targets: np.ndarray) -> dict[str, float]:

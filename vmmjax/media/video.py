@@ -85,6 +85,49 @@ def each_frame(path: Path, *, start: float = 0.0, end: float, fps: float, short_
     yield from _shown_at(path, times, short_side, seeking=False)
 
 
+def stored_pictures(path: Path, *, start: int = 0, every: int = 1) -> Iterator[np.ndarray]:
+    """Yields the pictures of a file by their number, whatever their times, in the size that they are stored in.
+
+    Args:
+      path: a file with pictures.
+      start: number of the first one; those before it are decoded, too.
+      every: of how many pictures one is yielded.
+
+    Yields:
+      uint8 (H, W, 3), RGB, upright; pixels that are not square stay so.
+
+    Raises:
+      MediaError: where no picture can be decoded.
+    """
+    size: tuple[int, int] | None = None
+    for frame in itertools.islice(_stored(path), start, None, every):
+        size = size or (frame.width, frame.height)
+        yield _picture(frame, size)
+
+
+def count_pictures(path: Path) -> int:
+    """How many pictures `stored_pictures` yields; all are decoded, since some containers do not know.
+
+    Raises:
+      MediaError: where no picture can be decoded.
+    """
+    return sum(1 for _ in _stored(path))
+
+
+def _stored(path: Path) -> Iterator[VideoFrame]:
+    found = False
+    with open_media(path) as container:
+        stream = picture_stream(container)
+        if stream is None:
+            raise MediaError(path, 'it holds no pictures')
+        for packet in packets(container, stream):
+            for frame in decode(packet):
+                found = True
+                yield frame
+    if not found:
+        raise MediaError(path, 'none of its pictures can be decoded')
+
+
 class _LedPast(Exception):
     """The container's index led past the window."""
 

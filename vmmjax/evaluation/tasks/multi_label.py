@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from vmmjax.data.labels import Labels, Names
 from vmmjax.data.store import Store
@@ -11,11 +12,18 @@ from vmmjax.evaluation import extra, metrics
 from vmmjax.evaluation.evaluate import Predictions
 from vmmjax.evaluation.tasks.base import COUNT, PERCENT, TEXT, Task, table
 
+_NEAREST = 1e-6
+
 
 class MultiLabel(Task):
-    """Mean average precision over the names that some clip has, as AudioSet is measured, and each name's own."""
+    """What AudioSet is measured by, mean average precision, AUC and d', and each name's own.
+
+    Means are over the names that some clip has, and for the AUC some has not. d' is sqrt(2) times the standard normal
+    quantile of the mean AUC (Hershey et al. 2017), which is cut off at 1e-6 from 0 and 1.
+    """
 
     name = 'multi_label'
+    plain = ('d_prime',)
     chance_of = 'share of clips with the name'
 
     def __init__(self, config: Any, store: Store) -> None:
@@ -34,31 +42,37 @@ class MultiLabel(Task):
         """See `Task`; `all_right` counts names of a probability above one half as told."""
         target = self._target(rows)
         scores = rows.scores.astype(np.float64)
-        precisions = [value for value in self._precisions(rows) if value is not None]
+        precisions, areas = ([value for value in self._each(rows, measure) if value is not None]
+                             for measure in ('average_precision_score', 'roc_auc_score'))
+        area = float(np.mean(areas)) if areas else 0.5
         told = (scores > 0) == (target > 0)
         loss = np.maximum(scores, 0) - scores * target + np.log1p(np.exp(-np.abs(scores)))
-        return {'mAP': float(np.mean(precisions)) if precisions else 0.0, 'all_right': float(told.all(axis=1).mean()),
-                'loss': float(loss.mean())}
+        return {'mAP': float(np.mean(precisions)) if precisions else 0.0, 'AUC': area,
+                'd_prime': float(2 ** 0.5 * stats.norm.ppf(np.clip(area, _NEAREST, 1 - _NEAREST))),
+                'all_right': float(told.all(axis=1).mean()), 'loss': float(loss.mean())}
 
     def chance(self, rows: Predictions) -> dict[str, float]:
         """The average precision of a random order is the share of clips with the name."""
         shares = self._target(rows).mean(axis=0)
-        return {'mAP': float(shares[shares > 0].mean()) if shares.any() else 0.0}
+        return {'mAP': float(shares[shares > 0].mean()) if shares.any() else 0.0, 'AUC': 0.5, 'd_prime': 0.0}
 
     def tables(self, rows: Predictions) -> list[dict[str, Any]]:
         """Every name's average precision, the lowest first."""
         target = self._target(rows)
-        found = [[name, value, float(share), int(count)] for name, value, share, count in zip(
-            self.classes, self._precisions(rows), target.mean(axis=0), target.sum(axis=0), strict=True)]
+        found = [[name, value, float(share), area, int(count)] for name, value, share, area, count in zip(
+            self.classes, self._each(rows, 'average_precision_score'), target.mean(axis=0),
+            self._each(rows, 'roc_auc_score'), target.sum(axis=0), strict=True)]
         found.sort(key=lambda row: (row[1] is None, row[1]))
         return [table('Names', 'Average precision, the lowest first; a name that no clip has cannot be measured.',
-                      {'name': TEXT, 'AP': PERCENT, 'chance': PERCENT, 'clips': COUNT}, found)]
+                      {'name': TEXT, 'AP': PERCENT, 'chance': PERCENT, 'AUC': PERCENT, 'clips': COUNT}, found)]
 
     def _target(self, rows: Predictions) -> np.ndarray:
         (target,) = rows.target.values()
         return target
 
-    def _precisions(self, rows: Predictions) -> list[float | None]:
+    def _each(self, rows: Predictions, measure: str) -> list[float | None]:
+        """What a function of scikit-learn says of each name; None where no clip has it, of an AUC also where all do."""
         metrics.check_finite(rows.scores)
-        return [float(self._sklearn.average_precision_score(target, scores)) if target.any() else None
-                for target, scores in zip(self._target(rows).T, rows.scores.T, strict=True)]
+        measured = getattr(self._sklearn, measure)
+        return [float(measured(target, scores)) if target.any() and (measure != 'roc_auc_score' or not target.all())
+                else None for target, scores in zip(self._target(rows).T, rows.scores.T, strict=True)]
