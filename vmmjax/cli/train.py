@@ -5,12 +5,15 @@ r"""Trains a model on a prepared store.
 
 The config is a Python file; any of its keys can be set on the command line, as above. Everything the run makes
 stands in the workdir: checkpoints, log.jsonl, TensorBoard events. The same command again goes on
-where the last one stopped, to the same result bit for bit.
+where the last one stopped, to the same result bit for bit; after SIGTERM the run saves and ends at the next step.
+
+On several machines start it on each. TPU pods, SLURM (`srun`) and Open MPI say themselves who takes part; elsewhere:
+
+  vmmjax train ... --coordinator=10.0.0.1:1234 --num_processes=2 --process_id=0     # and 1 on the other
 """
 
 from pathlib import Path
 
-import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -18,6 +21,7 @@ from vmmjax import config as configs
 from vmmjax.cli.setup import Run
 from vmmjax.evaluation.evaluate import predict
 from vmmjax.training import train, workdir
+from vmmjax.training.distributed import Preempted, joined, say
 from vmmjax.training.state import TrainState
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -25,26 +29,33 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; made where it is not there.', required=True)
 ALLOW_CHANGED = flags.DEFINE_list(
     'allow_changed', [], 'Config keys that may differ from those the run in the workdir began with.')
+COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, of a run of several processes.')
+NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes the run has; 1 asks no cluster.',
+                                     lower_bound=1)
+PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0 on.', lower_bound=0)
 flags.mark_flag_as_required('config')
 
 
 def main() -> None:
     """The command."""
     config, folder = configs.lock(CONFIG.value), Path(WORKDIR.value)
-    with workdir.hold(folder):
+    with joined(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value), workdir.hold(folder):
         run = Run(config)
         pipeline = run.pipeline('train', train=True)
-        print(pipeline.summary(), flush=True)
+        say(pipeline.summary())
 
         def evaluate(state: TrainState) -> dict[str, float]:
             values = run.task.summary(run.measure(predict, state, 'validation'))
             return {f'validation/{name}': value for name, value in values.items()}
 
-        train(config, folder, mesh=run.mesh, apply=run.apply, init=run.init,
-              objective=run.task.objective,
-              batches=lambda step: pipeline.batches(step, run.rows), evaluate=evaluate,
-              identity={'config': configs.to_json(config), 'fingerprint': run.store.fingerprint,
-                        'classes': run.classes},
-              allow_changed=ALLOW_CHANGED.value)
-    if jax.process_index() == 0:
-        print(f'Done. Now: vmmjax evaluate --workdir={folder}')
+        try:
+            train(config, folder, mesh=run.mesh, apply=run.apply, init=run.init,
+                  objective=run.task.objective,
+                  batches=lambda step: pipeline.batches(step, run.rows), evaluate=evaluate,
+                  identity={'config': configs.to_json(config), 'fingerprint': run.store.fingerprint,
+                            'classes': run.classes},
+                  allow_changed=ALLOW_CHANGED.value)
+        except Preempted as stop:
+            say(f'{stop} The same command goes on from there.')
+        else:
+            say(f'Done. Now: vmmjax evaluate --workdir={folder}')
