@@ -5,7 +5,8 @@
   vmmjax evaluate --workdir=runs/grid_av --snr=10,5,0,-5,-10 --noise=white,babble
 
 Prints a table and writes <workdir>/eval/<split>.json, <workdir>/report.html and, clip by clip,
-<workdir>/eval/<split>.npz. The newest whole checkpoint is used; the config is the one the run was trained with.
+<workdir>/eval/<split>.npz. The newest whole checkpoint is used, or with --best the best one of a run that was trained
+with config.best.metric; the config is the one the run was trained with.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
 """
@@ -30,6 +31,7 @@ WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax tra
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained.')
+BEST = flags.DEFINE_bool('best', False, 'Measure the best checkpoint by config.best.metric, not the newest.')
 SNR = flags.DEFINE_list('snr', [], 'Ratios of sound to noise in decibels, such as 10,5,0,-5,-10, to measure at, too.')
 NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
 
@@ -41,6 +43,8 @@ def main() -> None:
     newest = checkpoints.newest()
     if newest is None:
         raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
+    if BEST.value:
+        newest = checkpoints.best()
     meta = checkpoints.meta(newest)
     config = configs.from_json(meta['config'])
     if STORE.value:
