@@ -1,10 +1,12 @@
 import itertools
 import json
 import os
+import resource
 import signal
 import sys
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import jax
@@ -236,6 +238,52 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_end(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
     assert Checkpoints(tmp_path / 'stopped').newest() == 12
     tiny.assert_equal(tiny.run(tmp_path / 'stopped', tiny.config()), whole)
+
+
+def test_training_goes_on_beside_a_full_disk(tmp_path, caplog):
+    whole = tiny.run(tmp_path / 'whole', tiny.config())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def feed(start):
+        for step, batch in enumerate(tiny.batches(start), start):
+            if step in (6, 13):  # No file may grow: Python ignores SIGXFSZ, so that writing fails.
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100 if step == 6 else before[0], before[1]))
+            yield batch
+
+    try:
+        state = tiny.run(tmp_path / 'full', tiny.config(), feed=feed)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    tiny.assert_equal(state, whole)
+    assert 'log.jsonl cannot be written: File too large; make room. Training goes on.' in caplog.text
+    assert 'checkpoints: File too large' in caplog.text
+    assert Checkpoints(tmp_path / 'full').newest() == 20
+    assert [line['step'] for line in logged(tmp_path / 'full', 'train/loss')] == [5, 10, 15, 20]
+
+
+def test_an_input_worker_that_dies_loses_nothing(tmp_path):
+    def feed(start):
+        with ThreadPoolExecutor(1) as pool:
+            for step in range(start, 30):
+                yield pool.submit(work, step).result()
+
+    def work(step):
+        if step == 13 and not (tmp_path / 'died').exists():
+            (tmp_path / 'died').touch()
+            raise MemoryError('the worker')
+        return next(tiny.batches(step))
+
+    whole = tiny.run(tmp_path / 'whole', tiny.config())
+    with pytest.raises(MemoryError, match='the worker'):
+        tiny.run(tmp_path / 'run', tiny.config(), feed=feed)
+    assert Checkpoints(tmp_path / 'run').newest() == 10
+    tiny.assert_equal(tiny.run(tmp_path / 'run', tiny.config(), feed=feed), whole)
+
+
+def test_input_that_ends_is_an_error_and_not_the_end(tmp_path):
+    with pytest.raises(RuntimeError, match='The input ended'):
+        tiny.run(tmp_path, tiny.config(), feed=lambda start: itertools.islice(tiny.batches(start), 13))
+    assert Checkpoints(tmp_path).newest() == 10
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):

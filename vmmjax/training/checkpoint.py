@@ -26,8 +26,6 @@ from vmmjax.training import distributed, paths
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
-# Seconds that a save may take, by a clock that may jump; orbax's ten minutes are short for a slow disk.
-_PATIENCE = 24 * 3600
 
 
 class Checkpoints:
@@ -74,7 +72,7 @@ class Checkpoints:
             with _saying_where(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self.manifests.mkdir(exist_ok=True)
-                self._writer = self._writer or ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler(), _PATIENCE)
+                self._writer = self._writer or ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
                 self._writer.save(self.folder / str(step), args=items)
         except UserError as failure:
             self._give_up(failure)

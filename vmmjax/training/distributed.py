@@ -42,7 +42,7 @@ def joined(coordinator: str | None = None, num_processes: int | None = None,
             if given != (None, None, None) or not isinstance(error, ValueError):
                 raise UserError(f'The processes do not find each other: {str(error).splitlines()[0]} Give each the '
                                 f'same --coordinator=HOST:PORT (of process 0) and --num_processes, and a '
-                                f'--process_id of its own, from 0 on.') from error
+                                f'--process_id of its own, from 0 on; or --num_processes=1 to stay alone.') from error
     try:
         yield
     except BaseException as error:

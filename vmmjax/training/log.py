@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -113,12 +114,14 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _open_wandb(project: str, workdir: Path) -> Any:
-    """The run of Weights & Biases that the folder's name says: a run that goes on is the same there."""
+    """The run of Weights & Biases that belongs to the folder: a run that goes on is the same there."""
     try:
         wandb = importlib.import_module('wandb')
     except ImportError as error:
         raise UserError("config.wandb needs a package: pip install 'vmmjax[wandb]'.") from error
-    return wandb.init(project=project, id=workdir.resolve().name, dir=str(workdir), resume='allow')
+    path = workdir.resolve()
+    return wandb.init(project=project, name=path.name, id=f'{path.name}-{zlib.crc32(str(path).encode()):08x}',
+                      dir=str(workdir), resume='allow')
 
 
 def _short(value: float) -> str:
