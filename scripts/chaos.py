@@ -129,7 +129,7 @@ def unfinished(workdir: Path) -> bool:
 
 def disturb(run: Run, kind: str, workdir: Path, startup: float, rng: np.random.Generator) -> str | None:
     """Waits for a moment of a kind and kills the run; returns of which kind it was, None where the run had ended."""
-    until = run.began + rng.uniform(0, startup if kind == 'early' else 1.3 * startup)
+    until = run.began + startup * (rng.uniform(0, 1) if kind == 'early' else rng.uniform(0.5, 1.3))
     step = newest(workdir) + int(rng.integers(0, 10))
     while True:
         if run.ended:
@@ -200,18 +200,17 @@ def kill_again_and_again(folder: Path, store: Path, args: argparse.Namespace) ->
         time.sleep(0.01)
     print(f'The undisturbed run took {time.monotonic() - run.began:.0f} s, {startup:.0f} s to its first checkpoint.')
 
+    share = sum(quotas.values()) / max(args.kills, sum(quotas.values()))
     counts: Counter[str] = Counter()
     runs, before = 1, 0
     workdir = folder / 'run1'
     while True:
         lacking = [kind for kind, quota in quotas.items() if counts[kind] < quota]
         over = counts.total() >= args.kills and not lacking
+        possible = [kind for kind in lacking if kind != 'early' and (newest(workdir) or kind == 'save')]
         if 'early' in lacking and not newest(workdir):
-            kind = 'early'
-        else:
-            kind = str(rng.choice([each for each in lacking if each != 'early'] + ['anywhere']))
-        if kind == 'restore' and not newest(workdir):
-            kind = 'anywhere'
+            possible = ['early']
+        kind = str(rng.choice(possible)) if possible and rng.random() < share else 'anywhere'
         run = Run(workdir, store, args.steps)
         while over and not run.ended:
             time.sleep(0.01)
