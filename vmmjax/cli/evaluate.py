@@ -20,7 +20,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
-from vmmjax.cli.setup import Run
+from vmmjax.cli.setup import Run, several_processes
 from vmmjax.errors import UserError
 from vmmjax.evaluation import evaluate, noise, report, statistics
 from vmmjax.training.checkpoint import Checkpoints
@@ -36,6 +36,7 @@ SNR = flags.DEFINE_list('snr', [], 'Ratios of sound to noise in decibels, such a
 NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
 
 
+@several_processes
 def main() -> None:
     """The command."""
     folder = Path(WORKDIR.value)
@@ -47,6 +48,7 @@ def main() -> None:
         newest = checkpoints.best()
     meta = checkpoints.meta(newest)
     config = configs.from_json(meta['config'])
+    config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
     if STORE.value:
         config.data.store = STORE.value
     others = [Path(name) for name in BESIDE.value]

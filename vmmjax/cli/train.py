@@ -18,10 +18,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from vmmjax import config as configs
-from vmmjax.cli.setup import Run
+from vmmjax.cli.setup import Run, several_processes
 from vmmjax.evaluation.evaluate import predict
 from vmmjax.training import train, workdir
-from vmmjax.training.distributed import Preempted, joined, say
+from vmmjax.training.distributed import Preempted, say
 from vmmjax.training.state import TrainState
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -29,17 +29,14 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; made where it is not there.', required=True)
 ALLOW_CHANGED = flags.DEFINE_list(
     'allow_changed', [], 'Config keys that may differ from those the run in the workdir began with.')
-COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, of a run of several processes.')
-NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes the run has; 1 asks no cluster.',
-                                     lower_bound=1)
-PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0 on.', lower_bound=0)
 flags.mark_flag_as_required('config')
 
 
+@several_processes
 def main() -> None:
     """The command."""
     config, folder = configs.lock(CONFIG.value), Path(WORKDIR.value)
-    with joined(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value), workdir.hold(folder):
+    with workdir.hold(folder):
         run = Run(config)
         pipeline = run.pipeline('train', train=True)
         say(pipeline.summary())
