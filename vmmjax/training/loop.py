@@ -102,8 +102,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
             state, metrics = step_function(state, batch)
             unfetched.add(step, metrics, batch['id'])
             profile.after(step, metrics)
-            last, better = step == config.steps, False
-            if step % config.log_every == 0 or last:
+            last, stop, better = step == config.steps, preempted(step), False
+            if last or stop or step % config.log_every == 0:
                 # The only fetch from the device between evaluations.
                 means = {f'train/{name}': value for name, value in unfetched.fetch().items()}
                 log.write(step, {**means, 'learning_rate': float(schedule(step - 1)), **meter.interval()})
@@ -112,7 +112,6 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
                     values = evaluate(state)
                     log.write(step, values)
                     better = best.improves(step, values)
-            stop = preempted(step)  # Asked at every step: see there.
             if last or better or stop or best.exhausted or step % config.checkpoint_every == 0:
                 with meter.apart():
                     checkpoints.save(state, {**identity, 'best': best.found}, best.step)
