@@ -116,6 +116,12 @@ def test_alone_nothing_is_asked_of_others():
         assert not jax.distributed.is_initialized()
 
 
+def test_without_flags_and_cluster_a_process_is_alone_even_where_jax_was_used_before():
+    jax.devices()
+    with joined():
+        assert not jax.distributed.is_initialized()
+
+
 def test_half_of_the_flags_is_one_sentence():
     with pytest.raises(UserError, match=r'do not find each other: .* --process_id of its own'), \
             joined('localhost:1234', None, None):

@@ -39,7 +39,9 @@ def joined(coordinator: str | None = None, num_processes: int | None = None,
         try:
             jax.distributed.initialize(*given)
         except (ValueError, RuntimeError) as error:
-            if given != (None, None, None) or not isinstance(error, ValueError):
+            # No cluster says that there are others; or a config file has used JAX already, as one alone may.
+            alone = isinstance(error, ValueError) or 'must be called before' in str(error)
+            if given != (None, None, None) or not alone:
                 raise UserError(f'The processes do not find each other: {str(error).splitlines()[0]} Give each the '
                                 f'same --coordinator=HOST:PORT (of process 0) and --num_processes, and a '
                                 f'--process_id of its own, from 0 on; or --num_processes=1 to stay alone.') from error
