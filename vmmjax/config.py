@@ -24,6 +24,12 @@ def defaults() -> ConfigDict:
         evaluate_every=200,  # 0: at the end only.
         checkpoint_every=200,
         keep_checkpoints=2,
+        # The best by a figure of the evaluations, such as 'validation/accuracy', is kept beside them; the run ends
+        # after `patience` evaluations without a better one, 0: never.
+        best=dict(metric='', mode='max', patience=0),
+        max_skipped=10,  # Steps in a row without finite gradients; after that many the run stops.
+        profile=(),  # First and last step of a trace for TensorBoard's profiler.
+        wandb='',  # Project of Weights & Biases to log to, beside TensorBoard.
         # Parameters of another run: its workdir, and path patterns that stay as initialised.
         init_from=dict(workdir='', skip=()),
         freeze=(),  # Path patterns of parameters and running statistics that stay as they are.
@@ -91,7 +97,8 @@ def lock(config: ConfigDict) -> ConfigDict:
       UserError: names a key that no command reads, and the nearest right one; or a count below 1.
     """
     _check_keys(config.to_dict(), defaults().to_dict(), '')
-    for key in ('steps', 'batch_size', 'microbatches', 'log_every', 'checkpoint_every', 'keep_checkpoints'):
+    for key in ('steps', 'batch_size', 'microbatches', 'log_every', 'checkpoint_every', 'keep_checkpoints',
+                'max_skipped'):
         if config[key] < 1:
             raise UserError(f'config.{key} is {config[key]}; it must be at least 1.')
     return config.lock()

@@ -1,9 +1,10 @@
 import dataclasses
 import json
 import logging
+import os
 import resource
 import shutil
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,13 @@ def data_file(folder, step):
     return max((folder / 'checkpoints' / str(step)).rglob('*'), key=lambda path: path.stat().st_size * path.is_file())
 
 
+def half_delete(path):
+    """Every second file of the step that the path belongs to, as a deletion that was killed leaves it."""
+    (step,) = [parent for parent in path.parents if parent.parent.name == 'checkpoints']
+    for file in sorted(file for file in step.rglob('*') if file.is_file())[::2]:
+        file.unlink()
+
+
 def flip(path, where=None):
     content = bytearray(path.read_bytes())
     where = len(content) // 2 if where is None else where
@@ -57,7 +65,7 @@ def test_a_part_of_the_state_can_be_restored(tmp_path):
 
 @pytest.mark.parametrize('damage', [
     flip, lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1]),
-    lambda path: path.write_bytes(b'')], ids=['bit', 'gone', 'short', 'empty'])
+    lambda path: path.write_bytes(b''), half_delete], ids=['bit', 'gone', 'short', 'empty', 'half-deleted'])
 def test_damage_falls_back_to_the_newest_whole_step_and_says_so(tmp_path, caplog, damage):
     checkpoints = saved(tmp_path)
     damage(data_file(tmp_path, 3))
@@ -102,6 +110,39 @@ def test_damaged_steps_are_kept_aside_and_training_saves_there_again(tmp_path):
     assert Checkpoints(tmp_path).newest() == 3
 
 
+def test_a_step_whose_deletion_was_killed_is_removed(tmp_path):
+    checkpoints = saved(tmp_path)
+    (tmp_path / 'manifests' / '1.json').unlink()
+    half_delete(data_file(tmp_path, 1))
+    checkpoints.discard_after(3)
+    assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == ['2', '3']
+    assert not (tmp_path / 'damaged').exists()
+
+
+def test_saving_is_asynchronous(tmp_path):
+    state = dataclasses.replace(tiny_state(1), params={'kernel': jnp.zeros((4096, 4096))})
+    with closing(Checkpoints(tmp_path)) as checkpoints:
+        checkpoints.save(state, {})
+        assert not list((tmp_path / 'manifests').glob('*.json'))
+    assert Checkpoints(tmp_path).newest() == 1
+
+
+def test_the_best_stays_beside_the_newest(tmp_path):
+    with closing(Checkpoints(tmp_path, keep=1)) as checkpoints:
+        for step, best in ((1, 1), (2, 1), (3, 3), (4, 3), (5, 3)):
+            checkpoints.save(tiny_state(step), {}, best)
+    assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == ['3', '5']
+    assert Checkpoints(tmp_path).newest() == 5
+
+
+def test_the_newest_is_the_highest_step_whatever_the_clock_said(tmp_path):
+    checkpoints = saved(tmp_path)
+    for step in (1, 2, 3):
+        for path in (tmp_path / 'checkpoints' / str(step), tmp_path / 'manifests' / f'{step}.json'):
+            os.utime(path, (10**9 - step, 10**9 - step))
+    assert checkpoints.newest() == 3
+
+
 def test_another_shape_is_named(tmp_path):
     like = {'params': {'kernel': jax.ShapeDtypeStruct((64, 32), jnp.float32)}}
     with pytest.raises(UserError, match=r'params/kernel has shape \(64, 32\) in the model and \(64, 64\)'):
@@ -119,8 +160,8 @@ def test_a_newer_format_is_refused(tmp_path):
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     blocker = tmp_path / 'file'
     blocker.write_text('')
-    with pytest.raises(UserError, match='cannot be written'):
-        Checkpoints(blocker).save(tiny_state(1), {})
+    with pytest.raises(UserError, match='cannot be written'), closing(Checkpoints(blocker)) as checkpoints:
+        checkpoints.save(tiny_state(1), {})
     with pytest.raises(UserError, match='cannot be written'), hold(blocker / 'run'):
         pass
 
@@ -139,17 +180,42 @@ def test_a_damaged_run_trains_to_the_same_end(tmp_path):
     tiny.assert_equal(tiny.run(tmp_path / 'damaged', tiny.config()), whole)
 
 
-def test_a_full_disk_is_one_sentence_and_older_checkpoints_stay(tmp_path):
-    checkpoints = saved(tmp_path, steps=(1,))
-    generator = np.random.default_rng(0)
-    noise = generator.standard_normal((300, 300)).astype(np.float32)  # Too many bits for the limit, compressed or not.
-    large = dataclasses.replace(tiny_state(2), params={'kernel': jnp.asarray(noise)})
+@contextmanager
+def full_disk():
+    """No file may grow: Python ignores SIGXFSZ, so that writing fails."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # Python ignores SIGXFSZ: writing fails.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        message = r'cannot be written to .*checkpoints.*Older checkpoints stay'
-        with pytest.raises(UserError, match=message), closing(checkpoints):
-            checkpoints.save(large, {})
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def large_state(step):
+    """Too many bits for the limit, compressed or not."""
+    noise = np.random.default_rng(0).standard_normal((300, 300)).astype(np.float32)
+    return dataclasses.replace(tiny_state(step), params={'kernel': jnp.asarray(noise)})
+
+
+def test_a_last_save_on_a_full_disk_is_one_sentence_and_older_checkpoints_stay(tmp_path):
+    checkpoints = saved(tmp_path, steps=(1,))
+    message = r'cannot be written to .*checkpoints.*Older checkpoints stay'
+    with full_disk(), pytest.raises(UserError, match=message), closing(checkpoints):
+        checkpoints.save(large_state(2), {})
     assert Checkpoints(tmp_path).newest() == 1
+
+
+def test_saving_goes_on_after_a_full_disk_and_it_warns(tmp_path, caplog):
+    checkpoints = saved(tmp_path, steps=(1, 2), keep=2)
+    with closing(checkpoints), caplog.at_level(logging.WARNING):
+        with full_disk():
+            for step in (3, 4, 5):
+                checkpoints.save(large_state(step), {})
+                assert Checkpoints(tmp_path).newest() == 2
+            checkpoints.save(tiny_state(6), {})  # Waits for the one before; small enough.
+        warnings = [record.getMessage() for record in caplog.records if record.name == 'vmmjax.training.checkpoint']
+    assert len(warnings) == 3
+    assert warnings[0].endswith('checkpoints: File too large; make room or name another --workdir. Older checkpoints '
+                                'stay. Training goes on.')
+    assert Checkpoints(tmp_path).newest() == 6
+    assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == ['2', '6']

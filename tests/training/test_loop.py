@@ -1,12 +1,25 @@
 import itertools
 import json
+import os
+import resource
+import signal
+import sys
+import time
+import types
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import jax
 import numpy as np
 import pytest
+from jax._src.array import ArrayImpl
 
 from tests.training import tiny
+from vmmjax import config as configs
 from vmmjax.errors import UserError
+from vmmjax.training import Checkpoints, TrainState, checkpoint
+from vmmjax.training.distributed import Preempted
+from vmmjax.training.workdir import check_same_run
 
 
 class Killed(Exception):
@@ -19,6 +32,12 @@ def dying(at):
         yield from itertools.islice(tiny.batches(start), at - start)
         raise Killed
     return feed
+
+
+def logged(folder, name):
+    """The lines of a log that have a figure."""
+    lines = [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
+    return [line for line in lines if name in line]
 
 
 def test_it_learns_and_logs_every_interval(tmp_path):
@@ -43,12 +62,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, changes
         tiny.run(tmp_path / 'killed', settings, feed=dying(18))
     tiny.assert_equal(tiny.run(tmp_path / 'killed', settings), whole)
 
-    def logged(name):
+    def untimed(name):
         lines = (tmp_path / name / 'log.jsonl').read_text().splitlines()
-        return [{key: value for key, value in json.loads(line).items() if key != 'clips_per_second'}
-                for line in lines]
+        timed = ('clips_per_second', 'input_wait', 'goodput', 'elapsed')
+        return [{key: value for key, value in json.loads(line).items() if key not in timed} for line in lines]
 
-    assert logged('killed') == logged('whole')
+    assert untimed('killed') == untimed('whole')
 
 
 def test_a_finished_run_is_not_trained_further(tmp_path):
@@ -104,14 +123,229 @@ def test_init_from_a_folder_without_checkpoint(tmp_path):
         tiny.run(tmp_path / 'run', tiny.config(**{'init_from.workdir': str(tmp_path / 'nothing')}))
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+def broken(*steps):
+    """A feed with a value that is no number in the batches of some steps, counted from 1."""
+    def feed(start):
+        for step, batch in enumerate(tiny.batches(start), start + 1):
+            if step in steps:
+                batch['x'][0, 0] = np.nan
+            yield batch
+    return feed
+
+
+def test_too_many_steps_without_finite_gradients_stop_the_run_and_their_clips_are_written_down(tmp_path):
+    with pytest.raises(UserError, match=r'gradients of 3 steps in a row, to step 8, .*skipped\.json has the ids'):
+        tiny.run(tmp_path, tiny.config(max_skipped=3), feed=broken(*range(6, 20)))
+    assert json.loads((tmp_path / 'skipped.json').read_text()) == {
+        str(step): list(range(16 * (step - 1), 16 * step)) for step in (6, 7, 8)}
+
+
+def test_the_host_fetches_nothing_between_log_steps(tmp_path, monkeypatch):
+    fetched, taken = [], []
+    read = ArrayImpl._value.fget
+
+    def counting(array):
+        if array._npy_value is None:
+            fetched.append(len(taken))
+        return read(array)
+
     def feed(start):
         for batch in tiny.batches(start):
-            batch['x'][0, 0] = np.nan
+            taken.append(batch)
             yield batch
 
-    with pytest.raises(UserError, match='The loss is nan at step 5'):
-        tiny.run(tmp_path, tiny.config(), feed=feed)
+    monkeypatch.setattr(ArrayImpl, '_value', property(counting))
+    tiny.run(tmp_path, tiny.config(**{'steps': 40, 'log_every': 10, 'checkpoint_every': 40}), feed=feed)
+    # The feed is a batch ahead. What is fetched at the end is the checkpoint.
+    assert sorted(set(fetched) - {0, 1}) == [11, 21, 31, 41]
+
+
+def test_the_log_says_where_the_time_went(tmp_path):
+    def slow(start):
+        for batch in tiny.batches(start):
+            time.sleep(0.02)
+            yield batch
+
+    tiny.run(tmp_path / 'slow', tiny.config(), feed=slow)
+    tiny.run(tmp_path / 'quick', tiny.config())
+    slow, quick = (logged(tmp_path / name, 'train/loss') for name in ('slow', 'quick'))
+    assert all(0.5 < line['input_wait'] <= 1 for line in slow[1:])
+    assert all(0 <= line['input_wait'] <= 1 and 0 < line['goodput'] < 1 for line in slow + quick)
+    assert slow[-1]['clips_per_second'] < min(16 / 0.02, quick[-1]['clips_per_second'])
+    assert 'mfu' not in quick[0]  # No peak of this device is published.
+
+
+def test_goodput_counts_the_time_that_a_killed_process_lost(tmp_path):
+    with pytest.raises(Killed):
+        tiny.run(tmp_path, tiny.config(checkpoint_every=15), feed=dying(13))
+    before = logged(tmp_path, 'train/loss')[-1]
+    tiny.run(tmp_path, tiny.config(checkpoint_every=15))
+    after = logged(tmp_path, 'train/loss')
+    assert [line['step'] for line in after] == [5, 10, 15, 20]
+    assert after[0]['elapsed'] > before['elapsed']
+    assert after[0]['goodput'] < before['goodput']
+
+
+def measured(values):
+    """An evaluation whose figure is given by the step."""
+    return lambda state: {'validation/accuracy': values[int(state.step)]}
+
+
+RISING = {2: .1, 4: .5, 6: .4, 8: .6, 10: .5, 12: .6, 14: .2, 16: .3, 18: .9, 20: .9}
+STOPPING = {'best.metric': 'validation/accuracy', 'best.patience': 4, 'evaluate_every': 2, 'keep_checkpoints': 1}
+
+
+def test_the_best_checkpoint_is_kept_and_the_run_ends_when_none_is_better(tmp_path, capsys):
+    state = tiny.run(tmp_path, tiny.config(**STOPPING), evaluate=measured(RISING))
+    assert state.step == 16
+    assert 'No better validation/accuracy than 0.6 of step 8 in 4 evaluations' in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == ['16', '8']
+    assert Checkpoints(tmp_path).best() == 8
+    # It has ended: the same command does nothing more.
+    tiny.assert_equal(tiny.run(tmp_path, tiny.config(**STOPPING), feed=dying(16), evaluate=measured(RISING)), state)
+
+
+def test_early_stopping_goes_on_exactly(tmp_path):
+    for at in (7, 13, 15):
+        with pytest.raises(Killed):
+            tiny.run(tmp_path, tiny.config(**STOPPING), feed=dying(at), evaluate=measured(RISING))
+    assert tiny.run(tmp_path, tiny.config(**STOPPING), evaluate=measured(RISING)).step == 16
+    assert Checkpoints(tmp_path).best() == 8
+
+
+def test_the_least_may_be_the_best(tmp_path):
+    settings = tiny.config(**{**STOPPING, 'best.mode': 'min', 'best.patience': 0})
+    assert tiny.run(tmp_path, settings, evaluate=measured(RISING)).step == 20
+    assert Checkpoints(tmp_path).best() == 2
+
+
+def test_a_figure_that_no_evaluation_has_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no config.best.metric 'accuracy': did you mean 'validation/accuracy'"):
+        tiny.run(tmp_path, tiny.config(**{'best.metric': 'accuracy'}), evaluate=measured(RISING))
+
+
+def test_sigterm_saves_and_the_run_goes_on_to_the_same_end(tmp_path):
+    def feed(start):
+        for step, batch in enumerate(tiny.batches(start), start):
+            if step == 12:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    whole = tiny.run(tmp_path / 'whole', tiny.config())
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Preempted, match=r'Stopped at step 12 of 20 by SIGTERM\.'):
+        tiny.run(tmp_path / 'stopped', tiny.config(), feed=feed)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert Checkpoints(tmp_path / 'stopped').newest() == 12
+    tiny.assert_equal(tiny.run(tmp_path / 'stopped', tiny.config()), whole)
+
+
+def test_training_goes_on_beside_a_full_disk(tmp_path, caplog):
+    whole = tiny.run(tmp_path / 'whole', tiny.config())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def feed(start):
+        for step, batch in enumerate(tiny.batches(start), start):
+            if step in (6, 13):  # No file may grow: Python ignores SIGXFSZ, so that writing fails.
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100 if step == 6 else before[0], before[1]))
+            yield batch
+
+    try:
+        state = tiny.run(tmp_path / 'full', tiny.config(), feed=feed)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    tiny.assert_equal(state, whole)
+    assert 'log.jsonl cannot be written: File too large; make room. Training goes on.' in caplog.text
+    assert 'checkpoints: File too large' in caplog.text
+    assert Checkpoints(tmp_path / 'full').newest() == 20
+    assert [line['step'] for line in logged(tmp_path / 'full', 'train/loss')] == [5, 10, 15, 20]
+
+
+def test_an_input_worker_that_dies_loses_nothing(tmp_path):
+    def feed(start):
+        with ThreadPoolExecutor(1) as pool:
+            for step in range(start, 30):
+                yield pool.submit(work, step).result()
+
+    def work(step):
+        if step == 13 and not (tmp_path / 'died').exists():
+            (tmp_path / 'died').touch()
+            raise MemoryError('the worker')
+        return next(tiny.batches(step))
+
+    whole = tiny.run(tmp_path / 'whole', tiny.config())
+    with pytest.raises(MemoryError, match='the worker'):
+        tiny.run(tmp_path / 'run', tiny.config(), feed=feed)
+    assert Checkpoints(tmp_path / 'run').newest() == 10
+    tiny.assert_equal(tiny.run(tmp_path / 'run', tiny.config(), feed=feed), whole)
+
+
+def test_input_that_ends_is_an_error_and_not_the_end(tmp_path):
+    with pytest.raises(RuntimeError, match='The input ended'):
+        tiny.run(tmp_path, tiny.config(), feed=lambda start: itertools.islice(tiny.batches(start), 13))
+    assert Checkpoints(tmp_path).newest() == 10
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
+    whole = tiny.run(tmp_path / 'whole', tiny.config())
+    now, days = time.time, [0]
+    monkeypatch.setattr(time, 'time', lambda: now() + 86400 * days[0])
+
+    def feed(start):
+        for step, batch in enumerate(itertools.islice(tiny.batches(start), 13), start):
+            days[0] = {3: 400, 8: -30}.get(step, days[0])
+            yield batch
+        raise Killed
+
+    with pytest.raises(Killed):
+        tiny.run(tmp_path / 'jumping', tiny.config(), feed=feed)
+    days[0] = -500
+    tiny.assert_equal(tiny.run(tmp_path / 'jumping', tiny.config()), whole)
+    assert all(line['elapsed'] > 0 for line in logged(tmp_path / 'jumping', 'train/loss'))
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(tmp_path, monkeypatch):
+    tiny.run(tmp_path, tiny.config())
+    # As a newer version would have written it, its manifest included.
+    with closing(Checkpoints(tmp_path)) as checkpoints, monkeypatch.context() as newer:
+        newer.setattr(checkpoint, 'FORMAT', 2)
+        checkpoints.save(TrainState(np.int32(30), {}, {}, ()), {})
+    with pytest.raises(UserError, match='has format 2, this version reads up to 1; install a newer vmmjax'):
+        tiny.run(tmp_path, tiny.config())
+
+
+def test_a_run_of_an_older_version_goes_on(tmp_path):
+    def without_new_keys(identity):
+        config = json.loads(identity['config'])
+        for key in ('best', 'max_skipped', 'profile', 'wandb'):
+            del config[key]
+        return {**identity, 'config': json.dumps(config)}
+
+    settings = tiny.config()
+    identity = {'config': configs.to_json(settings), 'fingerprint': 'f', 'classes': list('abcd')}
+    check_same_run(tmp_path, without_new_keys(identity), identity, ())
+
+
+def test_some_steps_are_traced(tmp_path):
+    tiny.run(tmp_path, tiny.config(profile=(7, 8)))
+    assert list((tmp_path / 'profile').rglob('*.xplane.pb'))
+    with pytest.raises(UserError, match=r'config.profile is \(8,\); it names a first and a last step'):
+        tiny.run(tmp_path / 'other', tiny.config(profile=(8,)))
+
+
+def test_weights_and_biases_gets_what_tensorboard_gets(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(init=lambda **options: types.SimpleNamespace(
+        log=lambda values, step: calls.append((step, values)), finish=lambda exit_code: calls.append(exit_code))))
+    tiny.run(tmp_path, tiny.config(wandb='project'))
+    lines = [json.loads(line) for line in (tmp_path / 'log.jsonl').read_text().splitlines()]
+    assert calls == [*[(line.pop('step'), line) for line in lines], 0]
+
+
+def test_weights_and_biases_is_asked_for_where_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    with pytest.raises(UserError, match=r"pip install 'vmmjax\[wandb\]'"):
+        tiny.run(tmp_path, tiny.config(wandb='project'))
 
 
 @pytest.mark.parametrize(('changes', 'message'), [

@@ -39,7 +39,8 @@ def batches(start: int, batch_size: int = 16):
         target = generator.integers(0, 4, batch_size).astype(np.int32)
         x = generator.standard_normal((batch_size, 8)).astype(np.float32)
         x[:, :4] += 2 * np.eye(4, dtype=np.float32)[target]
-        yield {'x': x, 'target/label': target, 'mask': np.ones(batch_size, np.float32)}
+        ids = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int32)
+        yield {'x': x, 'target/label': target, 'mask': np.ones(batch_size, np.float32), 'id': ids}
 
 
 def config(**changes: Any):
@@ -51,14 +52,15 @@ def config(**changes: Any):
     return configs.lock(result)
 
 
-def run(folder, settings, *, model=None, devices=None, feed=batches, allow_changed=()):
+def run(folder, settings, *, model=None, devices=None, feed=batches, evaluate=lambda state: {},
+        allow_changed=()):
     """Trains as `vmmjax train` does; returns the last state."""
     model = model or Tiny()
     example = {'x': jnp.zeros((1, 8))}
     with hold(folder):
         return train(settings, folder, mesh=make_mesh(settings.mesh, devices or jax.devices()[:1]),
                      apply=model.apply, init=lambda key: model.init(key, example, train=False),
-                     objective=Classification('label'), batches=feed, evaluate=lambda state: {},
+                     objective=Classification('label'), batches=feed, evaluate=evaluate,
                      identity={'config': configs.to_json(settings), 'fingerprint': 'f', 'classes': list('abcd')},
                      allow_changed=allow_changed)
 

@@ -217,7 +217,7 @@ def _run(command: Sequence[str], run: Run, progress: Any) -> str:
             process.send_signal(signal.SIGTERM)
             raise
     if process.returncode == 0:
-        return ''
+        return last if last.startswith('Stopped') else ''  # After SIGTERM a run ends well, but early.
     if process.returncode < 0:
         return f'ended by {signal.Signals(-process.returncode).name}, see {run.folder / "ablate.log"}'
     return last.removeprefix('vmmjax: ') or f'exit status {process.returncode}'

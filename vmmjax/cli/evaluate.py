@@ -6,7 +6,8 @@
   vmmjax evaluate --fuse=runs/rgb/eval/test.npz,runs/flow/eval/test.npz --weights=1,1
 
 Prints a table and writes <workdir>/eval/<split>.json, <workdir>/report.html and, clip by clip,
-<workdir>/eval/<split>.npz. The newest whole checkpoint is used; the config is the one the run was trained with.
+<workdir>/eval/<split>.npz. The newest whole checkpoint is used, or with --best the best one of a run that was trained
+with config.best.metric; the config is the one the run was trained with.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
 
@@ -24,7 +25,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
-from vmmjax.cli.setup import Run
+from vmmjax.cli.setup import Run, several_processes
 from vmmjax.data.folds import folded
 from vmmjax.data.store import Store
 from vmmjax.errors import UserError
@@ -37,6 +38,7 @@ WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax tra
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained.')
+BEST = flags.DEFINE_bool('best', False, 'Measure the best checkpoint by config.best.metric, not the newest.')
 SNR = flags.DEFINE_list('snr', [], 'Ratios of sound to noise in decibels, such as 10,5,0,-5,-10, to measure at, too.')
 NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
 FUSE = flags.DEFINE_list('fuse', [], 'Score files of several runs, to be added up.')
@@ -45,6 +47,7 @@ TUNE = flags.DEFINE_list('tune', [], 'Score files, one a file of --fuse, on whic
 AVERAGE = flags.DEFINE_enum('average', 'logits', fusing.AVERAGES, 'What --fuse adds up.')
 
 
+@several_processes
 def main() -> None:
     """The command."""
     if FUSE.value:
@@ -57,9 +60,12 @@ def main() -> None:
     newest = checkpoints.newest()
     if newest is None:
         raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
+    if BEST.value:
+        newest = checkpoints.best()
     meta = checkpoints.meta(newest)
     config = configs.from_json(meta['config'])
     trained_on = config.data.store
+    config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
     if STORE.value:
         config.data.store = STORE.value
     others = [Path(name) for name in BESIDE.value]

@@ -1,11 +1,12 @@
 """What `train` and `evaluate` build alike from a config: store, model, mesh, and how a state is measured."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from absl import flags
 
 from vmmjax import models
 from vmmjax.cli.cache import keep_compiled
@@ -13,9 +14,23 @@ from vmmjax.data.folds import folded
 from vmmjax.data.pipeline import Pipeline
 from vmmjax.data.store import Store
 from vmmjax.evaluation import tasks
-from vmmjax.training import sharding
+from vmmjax.training import distributed, sharding
 from vmmjax.training.state import TrainState
 from vmmjax.training.step import make_eval_step
+
+COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, where several processes are one run.')
+NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many they are; 1 asks no cluster.', lower_bound=1)
+PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0 on.', lower_bound=0)
+
+
+def several_processes(main: Callable[[], None]) -> Callable[[], None]:
+    """The command as one that several processes may run together; see the flags above and `distributed.joined`."""
+    @functools.wraps(main)
+    def together() -> None:
+        with distributed.joined(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value):
+            main()
+
+    return together
 
 
 class Run:

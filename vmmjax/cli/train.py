@@ -5,19 +5,23 @@ r"""Trains a model on a prepared store.
 
 The config is a Python file; any of its keys can be set on the command line, as above. Everything the run makes
 stands in the workdir: checkpoints, log.jsonl, TensorBoard events. The same command again goes on
-where the last one stopped, to the same result bit for bit.
+where the last one stopped, to the same result bit for bit; after SIGTERM the run saves and ends at the next step.
+
+On several machines start it on each. TPU pods, SLURM (`srun`) and Open MPI say themselves who takes part; elsewhere:
+
+  vmmjax train ... --coordinator=10.0.0.1:1234 --num_processes=2 --process_id=0     # and 1 on the other
 """
 
 from pathlib import Path
 
-import jax
 from absl import flags
 from ml_collections import config_flags
 
 from vmmjax import config as configs
-from vmmjax.cli.setup import Run
+from vmmjax.cli.setup import Run, several_processes
 from vmmjax.evaluation.evaluate import predict
 from vmmjax.training import train, workdir
+from vmmjax.training.distributed import Preempted, say
 from vmmjax.training.state import TrainState
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -28,13 +32,14 @@ ALLOW_CHANGED = flags.DEFINE_list(
 flags.mark_flag_as_required('config')
 
 
+@several_processes
 def main() -> None:
     """The command."""
     config, folder = configs.lock(CONFIG.value), Path(WORKDIR.value)
     with workdir.hold(folder):
         run = Run(config)
         pipeline = run.pipeline('train', train=True)
-        print(pipeline.summary(), flush=True)
+        say(pipeline.summary())
 
         if 'validation' not in run.store.splits:
             print('There is no validation split, so nothing is measured while the model trains.', flush=True)
@@ -45,11 +50,14 @@ def main() -> None:
             values = run.task.summary(run.measure(predict, state, 'validation'))
             return {f'validation/{name}': value for name, value in values.items()}
 
-        train(config, folder, mesh=run.mesh, apply=run.apply, init=run.init,
-              objective=run.task.objective,
-              batches=lambda step: pipeline.batches(step, run.rows), evaluate=evaluate,
-              identity={'config': configs.to_json(config), 'fingerprint': run.store.fingerprint,
-                        'classes': run.classes},
-              allow_changed=ALLOW_CHANGED.value)
-    if jax.process_index() == 0:
-        print(f'Done. Now: vmmjax evaluate --workdir={folder}')
+        try:
+            train(config, folder, mesh=run.mesh, apply=run.apply, init=run.init,
+                  objective=run.task.objective,
+                  batches=lambda step: pipeline.batches(step, run.rows), evaluate=evaluate,
+                  identity={'config': configs.to_json(config), 'fingerprint': run.store.fingerprint,
+                            'classes': run.classes},
+                  allow_changed=ALLOW_CHANGED.value)
+        except Preempted as stop:
+            say(f'{stop} The same command goes on from there.')
+        else:
+            say(f'Done. Now: vmmjax evaluate --workdir={folder}')

@@ -57,9 +57,10 @@ def build(config: Any, mesh: jax.sharding.Mesh, apply: Apply, init: Callable[[ja
       UserError: for whatever of the config does not fit.
     """
     optimizer = optimizers.create(config)
-    create = initializer(init, optimizer, use_ema=config.ema_decay > 0)
+    create = initializer(init, optimizer, use_ema=config.ema_decay > 0, scale_loss=config.model.dtype == 'float16')
     abstract = jax.eval_shape(create, jax.random.key(config.seed))
     shardings = sharding.state_shardings(abstract, mesh, config.sharding)
     step = make_train_step(apply, objective, optimizer, seed=config.seed, freeze=tuple(config.freeze),
-                           ema_decay=config.ema_decay)
+                           ema_decay=config.ema_decay, microbatches=config.microbatches,
+                           rows=sharding.batch_sharding(mesh))
     return Built(optimizer, create, abstract, shardings, compile_train_step(step, mesh, shardings))

@@ -9,8 +9,9 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ import orbax.checkpoint as ocp
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.training import paths
+from vmmjax.training import distributed, paths
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
@@ -30,7 +31,8 @@ FORMAT = 1
 class Checkpoints:
     """The checkpoints of one workdir: `<workdir>/checkpoints/<step>` and `<workdir>/manifests/<step>.json`.
 
-    Saving is asynchronous. One checkpoint holds the state and `meta` (JSON): what resuming needs to compare.
+    Saving is asynchronous. One checkpoint holds the state and `meta` (JSON): what resuming needs to compare. Of several
+    processes all call the same methods in the same order; what is on the disk is looked at by the first one.
     """
 
     def __init__(self, workdir: Path, keep: int = 2) -> None:
@@ -44,55 +46,83 @@ class Checkpoints:
         self.folder = workdir.absolute() / 'checkpoints'
         self.manifests = workdir.absolute() / 'manifests'
         self._keep = keep
-        self._manager: ocp.CheckpointManager | None = None
+        self._writer: ocp.AsyncCheckpointer | None = None
         self._sealing: Future[None] | None = None
+        self._failure: UserError | None = None
         self._thread = ThreadPoolExecutor(1)
 
-    def save(self, state: Any, meta: dict[str, Any]) -> None:
+    def save(self, state: Any, meta: dict[str, Any], best: int | None = None) -> None:
         """Begins to save the state under its step; returns as soon as the arrays may be changed.
 
-        Raises:
-          UserError: where this or the previous save could not be written.
+        What cannot be written is warned of by the next `save`, as training need not stop for it, and raised by `close`.
+
+        Args:
+          state: with its `step`.
+          meta: JSON values.
+          best: a step that stays beside the newest ones.
         """
-        self._wait()
+        self._settle()
+        if self._failure is not None:
+            _LOG.warning('%s Training goes on.', self._failure)
         step = int(state.step)
         # A flat dict by path, as orbax gives tuples back as lists.
         items = ocp.args.Composite(state=ocp.args.StandardSave(_leaves(state)),
                                    meta=ocp.args.JsonSave({'format': FORMAT, **meta}))
-        with _saying_where(self.folder):
-            if self._manager is None:
-                self.manifests.mkdir(parents=True, exist_ok=True)
-                self._manager = ocp.CheckpointManager(
-                    self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True))
-            self._manager.save(step, args=items)
-        self._sealing = self._thread.submit(self._seal, self._manager, step)
+        try:
+            with _saying_where(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self.manifests.mkdir(exist_ok=True)
+                self._writer = self._writer or ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+                self._writer.save(self.folder / str(step), args=items)
+        except UserError as failure:
+            self._give_up(failure)
+        else:
+            self._sealing = self._thread.submit(self._seal, self._writer, step, best)
 
     def close(self) -> None:
-        """Waits until the last save is on disk."""
-        try:
-            self._wait()
-        finally:
-            self._thread.shutdown()
-            manager, self._manager = self._manager, None
-            if manager is not None:
-                with _saying_where(self.folder):
-                    manager.close()
+        """Waits until the last save is on disk.
 
-    def _wait(self) -> None:
+        Raises:
+          UserError: where it could not be written.
+        """
+        self._settle()
+        self._thread.shutdown()
+        if self._writer is not None:
+            self._writer.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _settle(self) -> None:
+        """Waits for the save before this one, if there is one."""
         if self._sealing is not None:
             sealing, self._sealing = self._sealing, None
-            with _saying_where(self.folder):
+            try:
                 sealing.result()
+                self._failure = None
+            except UserError as failure:
+                self._give_up(failure)
 
-    def _seal(self, manager: ocp.CheckpointManager, step: int) -> None:
-        """Waits for a save to be committed, writes its manifest, and drops the manifests of deleted steps."""
-        manager.wait_until_finished()
-        if jax.process_index() != 0:
-            return
-        atomic.write(self.manifests / f'{step}.json', json.dumps(_digest(self.folder / str(step)), indent=1))
-        for manifest in self.manifests.glob('*.json'):
-            if not (self.folder / manifest.stem).exists():
-                manifest.unlink()
+    def _give_up(self, failure: UserError) -> None:
+        """Removes what a failed save has left: it may be what fills the disk."""
+        self._failure = failure
+        if jax.process_index() == 0:
+            self._discard(lambda step: False)
+
+    def _seal(self, writer: ocp.AsyncCheckpointer, step: int, best: int | None) -> None:
+        """Waits for a save to be committed, writes its manifest, and deletes older steps."""
+        with _saying_where(self.folder):
+            writer.wait_until_finished()
+            if jax.process_index() != 0:
+                return
+            atomic.write(self.manifests / f'{step}.json', json.dumps(_digest(self.folder / str(step)), indent=1))
+            # By us and not by orbax, which may count a step that it failed to write.
+            for old in self._sealed()[:-self._keep]:
+                if old != best:
+                    (self.manifests / f'{old}.json').unlink()
+                    shutil.rmtree(self.folder / str(old), ignore_errors=True)
+
+    def _sealed(self) -> list[int]:
+        return sorted(int(path.stem) for path in self.manifests.glob('*.json'))
 
     def newest(self) -> int | None:
         """The newest whole step; None where no save was ever finished.
@@ -102,8 +132,11 @@ class Checkpoints:
         Raises:
           UserError: where every finished checkpoint is damaged.
         """
+        return distributed.agreed(self._newest)
+
+    def _newest(self) -> int | None:
         damaged: list[str] = []
-        for step in sorted((int(path.stem) for path in self.manifests.glob('*.json')), reverse=True):
+        for step in reversed(self._sealed()):
             fault = self._fault(step)
             if fault is None:
                 if damaged:
@@ -136,22 +169,22 @@ class Checkpoints:
 
         Saves that were cut off are deleted, damaged ones are kept under `<workdir>/damaged/`.
         """
+        distributed.agreed(lambda: self._discard(lambda number: step is None or number > step))
+
+    def _discard(self, damaged: Callable[[int], bool]) -> None:
+        sealed = set(self._sealed())
         for folder in self.folder.glob('*') if self.folder.is_dir() else ():
-            number = int(folder.name) if folder.name.isdigit() else None
-            if number is not None and step is not None and number <= step:
-                continue
-            manifest = self.manifests / f'{number}.json'
-            if manifest.exists():
+            # Without a manifest it was cut off, while it was written or while it was deleted.
+            if not folder.name.isdigit() or int(folder.name) not in sealed:
+                shutil.rmtree(folder)
+            elif damaged(int(folder.name)):
                 target = self.folder.parent / 'damaged' / folder.name
                 shutil.rmtree(target, ignore_errors=True)
                 target.parent.mkdir(exist_ok=True)
                 os.replace(folder, target)
-                manifest.unlink()
-            else:
-                shutil.rmtree(folder)
-        for manifest in self.manifests.glob('*.json'):
-            if step is None or int(manifest.stem) > step:
-                manifest.unlink()
+        for step in filter(damaged, sealed):
+            (self.manifests / f'{step}.json').unlink()
+        atomic.remove_leftovers(self.manifests)
 
     def meta(self, step: int) -> dict[str, Any]:
         """The JSON saved with a step.
@@ -175,6 +208,19 @@ class Checkpoints:
         if step is None:
             raise UserError(f'There is no finished checkpoint in {self._workdir}.')
         return step, self.meta(step)
+
+    def best(self) -> int:
+        """The step that was best by `config.best.metric`, where it is whole.
+
+        Raises:
+          UserError: where there is none, besides what `newest` and `meta` raise.
+        """
+        step, meta = self.newest_meta()
+        if not meta.get('best'):
+            raise UserError(f'The run in {self._workdir} keeps no best checkpoint; train with config.best.metric.')
+        if fault := self._fault(best := meta['best']['step']):
+            raise UserError(f'The best checkpoint, of step {best}, is not whole: {fault} The newest is of step {step}.')
+        return best
 
     def restore(self, step: int, like: Any) -> Any:
         """The state of a whole step.
@@ -212,16 +258,18 @@ class Checkpoints:
     def _state_folder(self, step: int) -> Path:
         return self.folder / str(step) / 'state'
 
+
 @contextmanager
 def _saying_where(folder: Path) -> Iterator[None]:
     """A full disk or a folder that cannot be written is the user's to mend."""
     try:
         yield
     except (OSError, ValueError) as error:
-        # Tensorstore reports what the disk says as a ValueError.
-        if isinstance(error, ValueError) and 'Error writing' not in str(error):
+        # Tensorstore reports what the disk says as a ValueError: '... to file 18: File too large [os_error_code=...'.
+        said = re.search(r': ([^:]*) \[os_error_code', str(error))
+        if isinstance(error, ValueError) and not said:
             raise
-        reason = getattr(error, 'strerror', None) or str(error).partition('[')[0].partition(': Failed')[0]
+        reason = said[1] if said else getattr(error, 'strerror', None) or error
         raise UserError(f'The checkpoint cannot be written to {folder}: {reason}; make room or name another '
                         f'--workdir. Older checkpoints stay.') from error
 

@@ -1,39 +1,82 @@
-"""What a run says: a line on the terminal, a JSON line in a file, scalars for TensorBoard."""
+"""What a run says: a line on the terminal, a JSON line in a file, scalars for TensorBoard and Weights & Biases."""
 
+import importlib
 import json
+import logging
 import time
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from tensorboardX import SummaryWriter
+import jax
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
 from vmmjax import atomic
+from vmmjax.errors import UserError
+
+_LOG = logging.getLogger(__name__)
 
 
 class Log:
-    """Writes `<workdir>/log.jsonl` (one object a line, with `step`) and TensorBoard events.
+    """Writes `<workdir>/log.jsonl` (one object a line, with `step`) and TensorBoard events, from one process of a run.
 
     A run that goes on from `start_step` drops what was logged later than that, so each step stands there once.
+
+    Attributes:
+      elapsed: seconds that the run had taken when it last logged, with what was dropped.
+      goodput: as it was last logged and kept; lower by what was dropped.
     """
 
-    def __init__(self, workdir: Path, steps: int, start_step: int) -> None:
-        """Opens both files, at the end of what is kept of them."""
-        self._path = workdir / 'log.jsonl'
+    def __init__(self, workdir: Path, steps: int, start_step: int, wandb: str = '') -> None:
+        """Opens all of them, at the end of what is kept.
+
+        Args:
+          workdir: of the run.
+          steps: after which it ends.
+          start_step: from which it goes on.
+          wandb: a project of Weights & Biases; empty for none.
+
+        Raises:
+          UserError: where its package is not installed.
+        """
+        self.elapsed, self.goodput = 0.0, 0.0
         self._steps, self._start_step, self._began = steps, start_step, time.monotonic()
-        kept = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
-        # A killed run may leave half a line.
-        whole = [line for line in kept if line.endswith('\n') and json.loads(line)['step'] <= start_step]
-        atomic.write(self._path, ''.join(whole))
-        self._file = self._path.open('a')
-        self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=start_step + 1)
+        self._writes = jax.process_index() == 0
+        if not self._writes:
+            return
+        path = workdir / 'log.jsonl'
+        entries = list(_entries(path))
+        timed = [entry for entry in entries if 'elapsed' in entry]
+        if timed:
+            self.elapsed = max(entry['elapsed'] for entry in timed)
+            useful = [entry['goodput'] * entry['elapsed'] for entry in timed if entry['step'] <= start_step]
+            self.goodput = useful[-1] / self.elapsed if useful else 0.0
+        atomic.write(path, ''.join(json.dumps(entry) + '\n' for entry in entries if entry['step'] <= start_step))
+        self._file = path.open('a')
+        (workdir / 'tensorboard').mkdir(exist_ok=True)
+        # Not tensorboardX's SummaryWriter: a full disk or a clock that jumps ends its thread, and then training hangs.
+        self._events = EventsWriter(str(workdir / 'tensorboard' / 'events'), f'.{start_step}')
+        self._events.write_event(Event(step=start_step + 1, session_log=SessionLog(status=SessionLog.START)))
+        self._wandb = _open_wandb(wandb, workdir) if wandb else None
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Records the values of a step and prints them, with the time that is left."""
-        self._file.write(json.dumps({'step': step, **values}) + '\n')
-        self._file.flush()
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+        """Records the values of a step and prints them, with the time that is left; warns where the disk is full."""
+        if not self._writes:
+            return
+        try:
+            self._file.write(json.dumps({'step': step, **values}) + '\n')
+            self._file.flush()
+            scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+            self._events.write_event(Event(step=step, wall_time=time.time(), summary=Summary(value=scalars)))
+            self._events.flush()
+        except OSError as error:
+            _LOG.warning('%s cannot be written: %s; make room. Training goes on.', self._file.name, error.strerror)
+        if self._wandb is not None:
+            self._wandb.log(values, step=step)
         print(f'step {step:>{len(str(self._steps))}}/{self._steps}  '
               + '  '.join(f'{name} {_short(value)}' for name, value in values.items())
               + f'  {self._left(step)} left', flush=True)
@@ -49,11 +92,36 @@ class Log:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        """Closes both files."""
+        """Closes all of them."""
+        if not self._writes:
+            return
         try:
             self._file.close()
-        finally:
             self._events.close()
+        except OSError as fault:
+            _LOG.warning('%s cannot be written: %s.', self._file.name, fault.strerror)
+        if self._wandb is not None:
+            self._wandb.finish(exit_code=int(error is not None))
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a log; a killed run may leave half a line."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def _open_wandb(project: str, workdir: Path) -> Any:
+    """The run of Weights & Biases that belongs to the folder: a run that goes on is the same there."""
+    try:
+        wandb = importlib.import_module('wandb')
+    except ImportError as error:
+        raise UserError("config.wandb needs a package: pip install 'vmmjax[wandb]'.") from error
+    path = workdir.resolve()
+    return wandb.init(project=project, name=path.name, id=f'{path.name}-{zlib.crc32(str(path).encode()):08x}',
+                      dir=str(workdir), resume='allow')
 
 
 def _short(value: float) -> str:

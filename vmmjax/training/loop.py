@@ -1,5 +1,6 @@
 """The training loop: one page, one way."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -9,16 +10,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from vmmjax.errors import UserError
 from vmmjax.objectives import Objective
 from vmmjax.objectives.base import Apply
 from vmmjax.training import optimizer as optimizers
 from vmmjax.training import sharding, sharding_table, warmstart, workdir
+from vmmjax.training.best import Best
+from vmmjax.training.build import build
 from vmmjax.training.checkpoint import Checkpoints
+from vmmjax.training.distributed import Preempted, preemption, say
 from vmmjax.training.log import Log
+from vmmjax.training.meter import Meter
 from vmmjax.training.prefetch import to_device
-from vmmjax.training.state import TrainState, initializer
-from vmmjax.training.step import compile_train_step, make_train_step
+from vmmjax.training.profile import Profile
+from vmmjax.training.state import TrainState
+from vmmjax.training.unfetched import Unfetched
 
 
 def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
@@ -35,7 +40,7 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
       apply: the model on a raw clip batch.
       init: the model's variables from a key.
       objective: what is minimised.
-      batches: an endless iterator of this process's rows, from a given step on.
+      batches: an endless iterator of this process's rows, from a given step on; each with `id` (B,).
       evaluate: measures the state; its values, where there are any, are logged.
       identity: what a resumed run must find unchanged: see `workdir.check_same_run`.
       allow_changed: config keys that may differ from the checkpoint's.
@@ -44,65 +49,71 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
       The state after the last step.
 
     Raises:
-      UserError: for a workdir of another run, and where the loss is no longer finite.
+      UserError: for a workdir of another run, after too many steps without finite gradients, and where the last
+        checkpoint cannot be written.
+      Preempted: after SIGTERM, once the state is saved.
     """
-    key = jax.random.key(config.seed)
-    optimizer = optimizers.create(config)
-    create = initializer(init, optimizer, use_ema=config.ema_decay > 0,
-                         scale_loss=config.model.dtype == 'float16')
-    abstract = jax.eval_shape(create, key)
-    shardings = sharding.state_shardings(abstract, mesh, config.sharding)
+    began = time.monotonic()
+    built = build(config, mesh, apply, init, objective)
     checkpoints = Checkpoints(folder, config.keep_checkpoints)
     newest = checkpoints.newest()
+    best = Best(config.best, {})
     if newest is None:
         # Drawing weights once is not worth half a minute of optimisation by the CPU's compiler.
         quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
-        state = jax.jit(create, out_shardings=shardings, compiler_options=quick)(key)
+        state = jax.jit(built.create, out_shardings=built.shardings, compiler_options=quick)(
+            jax.random.key(config.seed))
         if config.init_from.workdir:
             state = warmstart.load(state, Path(config.init_from.workdir), tuple(config.init_from.skip))
     else:
-        workdir.check_same_run(folder, checkpoints.meta(newest), identity, allow_changed)
-        print(f'Going on from step {newest} of {folder}.', flush=True)
-        state = checkpoints.restore(newest, jax.tree.map(
-            lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-            abstract, shardings))
+        meta = checkpoints.meta(newest)
+        workdir.check_same_run(folder, meta, identity, allow_changed)
+        best = Best(config.best, meta.get('best', {}))  # Runs of an older version have none.
+        say(f'Going on from step {newest} of {folder}.')
+        state = checkpoints.restore(newest, built.spec)
     checkpoints.discard_after(newest)
 
-    step_function = compile_train_step(
-        make_train_step(apply, objective, optimizer, seed=config.seed, freeze=tuple(config.freeze),
-                        ema_decay=config.ema_decay, microbatches=config.microbatches,
-                        rows=sharding.batch_sharding(mesh)), mesh, shardings)
+    step_function: Any = built.step
     schedule = optimizers.learning_rate(config.optimizer.lr, config.steps)
     start = newest or 0
+    steps = range(start + 1, (start if best.exhausted else config.steps) + 1)
     feed = to_device(batches(start), sharding.batch_sharding(mesh))
-    if start < config.steps:
-        count = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
+    if steps:
+        count = sum(leaf.size for leaf in jax.tree.leaves(built.abstract.params))
         if mesh.size > 1:
-            print(sharding_table.table(abstract, shardings))
-        print(f'{count:,} parameters on {mesh.size} device(s); compiling the first step.', flush=True)
-    with closing(checkpoints), Log(folder, config.steps, start) as log:
-        pending: list[dict[str, jax.Array]] = []
-        began = time.monotonic()
-        for step in range(start + 1, config.steps + 1):
-            state, metrics = step_function(state, next(feed))
-            pending.append(metrics)
-            last = step == config.steps
-            if step % config.log_every == 0 or last:
+            say(sharding_table.table(built.abstract, built.shardings))
+        say(f'{count:,} parameters on {mesh.size} device(s); compiling the first step.')
+        first = next(feed)
+        step_function = step_function.lower(state, first).compile()
+        feed = itertools.chain([first], feed)
+    with (closing(checkpoints), Log(folder, config.steps, start, config.wandb) as log, preemption() as preempted,
+          Profile(folder, config.profile) as profile):
+        unfetched = Unfetched(folder, config.max_skipped)
+        meter = Meter(config.batch_size, step_function if steps else None, began, log.elapsed, log.goodput)
+        for step in steps:
+            profile.before(step)
+            with meter.waiting():
+                batch = next(feed)
+            state, metrics = step_function(state, batch)
+            unfetched.add(step, metrics, batch['id'])
+            profile.after(step, metrics)
+            last, stop, better = step == config.steps, preempted(step), False
+            if last or stop or step % config.log_every == 0:
                 # The only fetch from the device between evaluations.
-                values = {f'train/{name}': float(np.mean([float(each[name]) for each in pending]))
-                          for name in pending[0]}
-                seconds, count = time.monotonic() - began, len(pending)
-                log.write(step, {**values, 'learning_rate': float(schedule(step - 1)),
-                                 'clips_per_second': count * config.batch_size / seconds})
-                if not np.isfinite(values['train/loss']):
-                    raise UserError(f'The loss is {values["train/loss"]} at step {step}; lower '
-                                    f'config.optimizer.lr.peak and start again in another workdir.')
-                pending, began = [], time.monotonic()
+                means = {f'train/{name}': value for name, value in unfetched.fetch().items()}
+                log.write(step, {**means, 'learning_rate': float(schedule(step - 1)), **meter.interval()})
             if last or (config.evaluate_every and step % config.evaluate_every == 0):
-                paused = time.monotonic()
-                if values := evaluate(state):
-                    log.write(step, values)
-                began += time.monotonic() - paused
-            if last or step % config.checkpoint_every == 0:
-                checkpoints.save(state, identity)
+                with meter.apart():
+                    if values := evaluate(state):
+                        log.write(step, values)
+                    better = best.improves(step, values)
+            if last or better or stop or best.exhausted or step % config.checkpoint_every == 0:
+                with meter.apart():
+                    checkpoints.save(state, {**identity, 'best': best.found}, best.step)
+            if best.exhausted:
+                say(f'No better {config.best.metric} than {best.found["value"]:.4g} of step {best.step} in '
+                    f'{best.found["since"]} evaluations: the run ends at step {step}.')
+                break
+            if stop and not last:
+                raise Preempted(f'Stopped at step {step} of {config.steps} by SIGTERM.')
     return state

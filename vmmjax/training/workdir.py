@@ -8,22 +8,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vmmjax.config import differences
+from vmmjax.config import differences, from_json, to_json
 from vmmjax.errors import UserError
+from vmmjax.training import distributed
 
 # May differ between a run and its continuation: they change what is written, not what is computed.
-FREE = ('log_every', 'evaluate_every', 'checkpoint_every', 'keep_checkpoints', 'data.store')
+FREE = ('log_every', 'evaluate_every', 'checkpoint_every', 'keep_checkpoints', 'max_skipped', 'profile', 'wandb',
+        'data.store')
 
 
 @contextmanager
 def hold(workdir: Path) -> Iterator[None]:
-    """Makes the folder and holds it for this process.
+    """Makes the folder and holds it for this run: of several processes the first one does.
 
     The lock is the kernel's (`flock`), so a killed run leaves none behind.
 
     Raises:
       UserError: where the folder cannot be written, or another run holds it.
     """
+    handles: list[int] = []
+    distributed.agreed(lambda: handles.append(_lock(workdir)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+def _lock(workdir: Path) -> int:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         handle = os.open(workdir / 'lock', os.O_CREAT | os.O_RDWR)
@@ -36,10 +48,7 @@ def hold(workdir: Path) -> Iterator[None]:
         os.close(handle)
         raise UserError(f'Another run holds the workdir {workdir}; wait for it, or name another '
                         f'--workdir.') from None
-    try:
-        yield
-    finally:
-        os.close(handle)
+    return handle
 
 
 def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any],
@@ -52,8 +61,9 @@ def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any]
       current: that of this run.
       allowed: dotted config keys that may differ because the user says so.
     """
-    changed = {key: values for key, values
-               in differences(json.loads(saved['config']), json.loads(current['config'])).items()
+    # Keys that came with a later version have their defaults in a config from before.
+    before, now = (json.loads(to_json(from_json(text))) for text in (saved['config'], current['config']))
+    changed = {key: values for key, values in differences(before, now).items()
                if key not in FREE and not any(key == name or key.startswith(name + '.') for name in allowed)}
     if changed:
         listing = '; '.join(f'{key} was {old!r}, is {new!r}' for key, (old, new) in changed.items())

@@ -1,0 +1,80 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.conftest import ROOT, TOY, command, environment, refused, vmmjax
+from tests.training import processes
+from vmmjax.training import Checkpoints
+from vmmjax.training.workdir import hold
+
+
+def logged(workdir, name):
+    path = workdir / 'log.jsonl'
+    lines = [json.loads(line) for line in path.read_text().split('\n')[:-1]] if path.is_file() else []
+    return {line['step']: line for line in lines if name in line}
+
+
+def by_two(*arguments):
+    """Starts two processes with two devices each on one command."""
+    address = f'--coordinator=localhost:{processes.free_port()}'
+    return [subprocess.Popen(
+        command(*arguments, address, '--num_processes=2', f'--process_id={process}'),
+        cwd=ROOT, env=environment() | {'XLA_FLAGS': '--xla_force_host_platform_device_count=2'}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for process in (0, 1)]
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_go_on_and_measure_what_one_does(tmp_path, store, trained):
+    run = tmp_path / 'run'
+    training = ('train', TOY, f'--workdir={run}', f'--config.data.store={store}', '--config.mesh.fsdp=2')
+    started = by_two(*training)
+    deadline = time.monotonic() + 200
+    while max(logged(run, 'train/loss'), default=0) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    started[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=100)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], outputs
+    stopped = Checkpoints(run).newest()
+    assert f'Stopped at step {stopped} of 30 by SIGTERM. The same command goes on from there.' in outputs[0]
+    assert outputs[1].count('step') == 0
+
+    started = by_two(*training)
+    outputs = [process.communicate(timeout=200)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], outputs
+    two, one = logged(run, 'train/loss'), logged(trained, 'train/loss')
+    assert sorted(two) == list(range(1, 31))
+    for step in (1, 2, 3):  # The same clips; later float32 sums drift.
+        assert two[step]['train/loss'] == pytest.approx(one[step]['train/loss'], rel=1e-4)
+
+    # Rows are padded to whole batches on two processes, and counted once.
+    started = by_two('evaluate', f'--workdir={run}', '--split=test')
+    outputs = [process.communicate(timeout=200)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], outputs
+    both = json.loads((run / 'eval' / 'test.json').read_text())
+    found = vmmjax('evaluate', f'--workdir={run}', '--split=test', '--num_processes=1')
+    assert found.returncode == 0, found.stderr
+    alone = json.loads((run / 'eval' / 'test.json').read_text())
+    assert alone['examples'] == 21
+    assert alone['metrics'].pop('loss') == pytest.approx(both['metrics'].pop('loss'), rel=1e-6)
+    assert alone == both
+
+
+def test_a_second_run_on_a_workdir_is_refused(tmp_path, store):
+    with hold(tmp_path):
+        line = refused('train', TOY, f'--workdir={tmp_path}', f'--config.data.store={store}')
+    assert 'Another run holds the workdir' in line
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_any_moment_ends_as_an_undisturbed_one(store):
+    found = subprocess.run(
+        [sys.executable, ROOT / 'scripts' / 'chaos.py', '--seed=1', '--kills=6', '--early=1', '--saves=3',
+         '--restores=1', '--flips=50', '--steps=60', f'--store={store}'],
+        cwd=ROOT, env=environment(), text=True, capture_output=True, check=False, timeout=400)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert '| of them different from the undisturbed run | 0 |' in found.stdout
+    assert '| of them restored silently | 0 |' in found.stdout

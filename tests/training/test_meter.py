@@ -1,0 +1,43 @@
+import time
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from vmmjax.training import meter
+
+
+@pytest.mark.parametrize(('kind', 'peak'), [
+    ('TPU v5 lite', 197e12), ('TPU v5p', 459e12), ('TPU v6 lite', 918e12), ('NVIDIA H100 PCIe', 756e12),
+    ('NVIDIA H100 80GB HBM3', 989e12), ('NVIDIA H200', 989e12), ('cpu', None)])
+def test_published_peaks(kind, peak):
+    assert meter.peak_flops(kind) == peak
+
+
+@pytest.fixture
+def step():
+    """2 x 64 x 64 x 64 FLOPs."""
+    return jax.jit(jnp.dot).lower(*[jnp.zeros((64, 64))] * 2).compile()
+
+
+def test_utilisation_is_the_steps_flops_over_the_peak(monkeypatch, step):
+    monkeypatch.setitem(meter.PEAK_FLOPS, 'cpu', 1e6)
+    measured = meter.Meter(8, step, time.monotonic())
+    for _ in range(4):
+        with measured.waiting():
+            time.sleep(0.01)
+    values = measured.interval()
+    assert values['mfu'] == pytest.approx(2 * 64**3 / 1e6 * values['clips_per_second'] / 8, rel=0.05)
+
+
+def test_goodput_leaves_out_waiting_evaluation_and_what_came_before(step):
+    measured = meter.Meter(8, step, began=time.monotonic() - 0.2, elapsed=0.2, goodput=0.5)
+    with measured.waiting():
+        time.sleep(0.1)
+    with measured.apart():
+        time.sleep(0.2)
+    time.sleep(0.1)
+    values = measured.interval()
+    assert values['input_wait'] == pytest.approx(0.5, abs=0.2)
+    assert values['elapsed'] == pytest.approx(0.8, abs=0.2)
+    assert values['goodput'] == pytest.approx((0.1 + 0.1) / 0.8, abs=0.1)
