@@ -30,7 +30,7 @@ def defaults() -> ConfigDict:
         max_skipped=10,  # Steps in a row without finite gradients; after that many the run stops.
         profile=(),  # First and last step of a trace for TensorBoard's profiler.
         wandb='',  # Project of Weights & Biases to log to, beside TensorBoard.
-        # Parameters of another run: its workdir, and path patterns that stay as initialised.
+        # Parameters of another run, or of several with commas between them; path patterns that stay as initialised.
         init_from=dict(workdir='', skip=()),
         freeze=(),  # Path patterns of parameters and running statistics that stay as they are.
         mesh=dict(data=-1, fsdp=1, model=1),  # Devices an axis; -1 takes what is left.

@@ -113,7 +113,22 @@ ROWS = {'one': dict(changes={'steps': 3}), 'two': dict(config='x.py', against='o
     ("ROWS = {}", 'has no QUESTION'),
     ("QUESTION = ''; ROWS = {'a': dict(fold=1)}", r"'fold': did you mean 'folds'"),
     ("QUESTION = ''; ROWS = {'a': dict(against='b')}", r"compared with 'b', which is no row"),
+    ("QUESTION = ''; ROWS = {'a': dict(begin=['b']), 'b': {}}", r"begins with 'b', which is no row above it"),
 ])
 def test_a_file_of_another_form_is_refused(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         rows.of_file(write(tmp_path / 'rows.py', text), TOY)
+
+
+def test_a_row_begins_with_those_above_it(tmp_path):
+    sound, pictures = (Row(name, TOY, folds=(0, 1)) for name in ('sound', 'pictures'))
+    both = Row('both', TOY, {'init_from.skip': ('head',)}, folds=(1,), begin=('sound', 'pictures'))
+    runs = {(run.row.name, run.name): run for run in rows.plan([sound, pictures, both], tmp_path, seeds=1, folds=[],
+                                                               overrides={})}
+    found = runs['both', 'fold1']
+    assert list(found.begin) == [runs['sound', 'fold1'], runs['pictures', 'fold1']]
+    assert found.config.init_from.workdir == f'{tmp_path / "sound" / "fold1"},{tmp_path / "pictures" / "fold1"}'
+    assert runs['sound', 'fold1'].config.init_from.workdir == ''
+    with pytest.raises(UserError, match='has the run fold1, and the rows that it begins with have not'):
+        rows.plan([Row('sound', TOY, folds=(0,)), Row('both', TOY, folds=(1,), begin=('sound',))], tmp_path, seeds=1,
+                  folds=[], overrides={})

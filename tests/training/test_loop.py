@@ -118,6 +118,18 @@ def test_another_head_is_named_and_can_be_skipped(tmp_path):
     tiny.assert_equal(warm.params['inner'], first.params['inner'])
 
 
+def test_a_run_begins_with_the_parameters_of_several(tmp_path):
+    first = tiny.run(tmp_path / 'first', tiny.config())
+    other = tiny.run(tmp_path / 'other', tiny.config(seed=1), model=tiny.Tiny(classes=5))
+    both = tiny.config(**{'init_from.workdir': f'{tmp_path / "first"},{tmp_path / "other"}', 'steps': 3,
+                          'freeze': ('inner', 'norm', 'head')})
+    warm = tiny.run(tmp_path / 'warm', both, model=tiny.Tiny(classes=5))
+    tiny.assert_equal(warm.params['inner'], first.params['inner'])  # Both have it.
+    tiny.assert_equal(warm.params['head'], other.params['head'])  # That of the first has another shape.
+    with pytest.raises(UserError, match=r'params/head/kernel has shape \(16, 5\) there and \(16, 6\) here'):
+        tiny.run(tmp_path / 'refused', both, model=tiny.Tiny(classes=6))
+
+
 def test_init_from_a_folder_without_checkpoint(tmp_path):
     with pytest.raises(UserError, match='no checkpoint is'):
         tiny.run(tmp_path / 'run', tiny.config(**{'init_from.workdir': str(tmp_path / 'nothing')}))

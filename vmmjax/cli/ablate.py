@@ -26,6 +26,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ PAGE = flags.DEFINE_string('page', '', f'A Markdown page that gets the tables, t
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the runs and their commands, and do nothing.')
 
 _FAILED = 'failed.txt'
+_POLL = 5  # Seconds between two looks at a run that another worker makes.
 _TRAIN = '''"""{name}: written by vmmjax ablate."""
 
 from pathlib import Path
@@ -187,6 +189,13 @@ def _make(run: Run, progress: Any) -> None:
         return
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / _FAILED).unlink(missing_ok=True)
+    for other in run.begin:
+        while not _is_finished(other):
+            if _reason(other):
+                atomic.write(run.folder / _FAILED, f'it begins with {other.row.name}, {other.name}, which failed')
+                return
+            progress.set_postfix_str(f'{run.row.name}, {run.name}: waits for {other.row.name}')
+            time.sleep(_POLL)
     atomic.write(run.folder / 'config.json', configs.to_json(run.config))
     atomic.write(run.folder / 'config.py', _TRAIN.format(name=run.folder.name))
     for command in _commands(run):

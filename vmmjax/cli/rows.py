@@ -30,6 +30,8 @@ class Row:
         not fused.
       folds: that there are; empty for the splits of the catalog.
       against: name of the row that this one is compared with; the first unless given.
+      begin: names of rows above it, with whose parameters, of the same fold and seed, it begins: for each encoder those
+        of a run of its stream alone, say. What they do not have is named by `init_from.skip` among the changes.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Row:
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     folds: Sequence[int] = ()
     against: str = ''
+    begin: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +51,14 @@ class Run:
       name: such as `fold0` or `seed2`.
       folder: its workdir.
       config: what it is trained with.
+      begin: the runs that it begins with.
     """
 
     row: Row
     name: str
     folder: Path
     config: ConfigDict
+    begin: Sequence['Run'] = ()
 
 
 def of_grid(text: str, config: str) -> list[Row]:
@@ -122,10 +127,15 @@ def of_file(path: Path, config: str) -> tuple[str, list[Row]]:
             if key not in known:
                 raise UserError(f'The row {name!r} of {path} has {key!r}: {did_you_mean(key, known[1:])}.')
         rows.append(Row(**{'name': name, 'config': config, **given}))
-    for row in rows:
+    for i, row in enumerate(rows):
         if row.against and row.against not in module.ROWS:
             raise UserError(f'The row {row.name!r} of {path} is compared with {row.against!r}, which is no row: '
                             f'{did_you_mean(row.against, module.ROWS)}.')
+        above = [other.name for other in rows[:i]]
+        for name in row.begin:
+            if name not in above:
+                raise UserError(f'The row {row.name!r} of {path} begins with {name!r}, which is no row above it: '
+                                f'{did_you_mean(name, above)}.')
     return str(module.QUESTION), rows
 
 
@@ -143,7 +153,8 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int, folds: Sequence[int]
     Raises:
       UserError: for a config that cannot be made of a row, two rows of one name, or a row that has none of the folds.
     """
-    runs = []
+    runs: list[tuple[int, Run]] = []
+    made: dict[tuple[str, str], Run] = {}
     for row in rows:
         if not row.config:
             raise UserError(f'The row {row.name!r} names no config; give one with --config.')
@@ -158,7 +169,15 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int, folds: Sequence[int]
             if fold is not None:
                 config.data.fold = fold
             name = '_'.join([f'fold{fold}'] * (fold is not None) + [f'seed{seed}'] * (fold is None or seeds > 1))
-            runs.append((number, Run(row, name, workdir / _folder(row.name) / name, configs.lock(config))))
+            begin = [made[other, name] for other in row.begin if (other, name) in made]
+            if len(begin) < len(row.begin):
+                raise UserError(f'The row {row.name!r} has the run {name}, and the rows that it begins with have not; '
+                                f'give all of them the same folds.')
+            if begin:
+                config.init_from.workdir = ','.join(str(run.folder) for run in begin)
+            run = Run(row, name, workdir / _folder(row.name) / name, configs.lock(config), begin)
+            made[row.name, name] = run
+            runs.append((number, run))
     runs.sort(key=lambda numbered: numbered[0])  # Stable.
     folders = [run.folder for _, run in runs]
     for folder in folders:

@@ -64,7 +64,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
         state = jax.jit(built.create, out_shardings=built.shardings, compiler_options=quick)(
             jax.random.key(config.seed))
         if config.init_from.workdir:
-            state = warmstart.load(state, Path(config.init_from.workdir), tuple(config.init_from.skip))
+            begin = [Path(name) for name in config.init_from.workdir.split(',')]
+            state = warmstart.load(state, begin, tuple(config.init_from.skip))
     else:
         meta = checkpoints.meta(newest)
         workdir.check_same_run(folder, meta, identity, allow_changed)
