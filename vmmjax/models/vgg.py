@@ -61,7 +61,9 @@ class VGG16(FrameNetwork):
                 index += 3 if self.batch_norm else 2
             stages.append(stage)
             index += 1
-        dense = dict(kernel_init=nn.initializers.normal(0.01), dtype=self.dtype, param_dtype=self.param_dtype)
+        # As published at full width; where there are fewer inputs they are as strong together.
+        init = nn.initializers.normal(0.01 * self.width_multiplier ** -0.5)
+        dense = dict(kernel_init=init, dtype=self.dtype, param_dtype=self.param_dtype)
         hidden = [nn.Dense(self.features, name=f'classifier_{i}', **dense) for i in (0, 3)]
         return stages, hidden, nn.Dropout(self.dropout)
 

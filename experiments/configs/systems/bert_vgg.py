@@ -31,7 +31,7 @@ def get_config(arg: str = '') -> ConfigDict:
     # The command begins 0.2 to 0.9 s into the clip; the mouth, wherever the head is.
     config.data.window.seconds, config.data.window.start = 1.28, (0.0, 0.2)
     config.data.streams = dict(
-        rgb=dict(modality='rgb', frames=12, size=40, region=(0.56, 0.35, 0.86, 0.65)),
+        rgb=dict(modality='rgb', frames=8, size=40, region=(0.56, 0.35, 0.86, 0.65)),
         text=dict(modality='text:text', length=8, hide=('command',), mask_rate=0.5))
     config.data.fold_validates = False
     config.data.dropout = dict(rgb=0.2, text=0.3)
