@@ -40,9 +40,8 @@ def main() -> None:
         run = Run(config)
         pipeline = run.pipeline('train', train=True)
         say(pipeline.summary())
-
         if 'validation' not in run.store.splits:
-            print('There is no validation split, so nothing is measured while the model trains.', flush=True)
+            say('There is no validation split, so nothing is measured while the model trains.')
 
         def evaluate(state: TrainState) -> dict[str, float]:
             if 'validation' not in run.store.splits:

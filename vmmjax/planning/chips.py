@@ -13,6 +13,7 @@ import jax
 from jax.experimental import topologies
 
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.training.meter import PEAK_FLOPS
 
 
 class Chip(NamedTuple):
@@ -34,9 +35,9 @@ class Chip(NamedTuple):
 
 
 CHIPS = {
-    'v5e': Chip(197e12, 16e9, 819e9, 400e9, 4),
-    'v5p': Chip(459e12, 95e9, 2765e9, 1200e9, 4),
-    'v6e': Chip(918e12, 32e9, 1600e9, 800e9, 4),
+    'v5e': Chip(PEAK_FLOPS['TPU v5 lite'], 16e9, 819e9, 400e9, 4),
+    'v5p': Chip(PEAK_FLOPS['TPU v5'], 95e9, 2765e9, 1200e9, 4),
+    'v6e': Chip(PEAK_FLOPS['TPU v6 lite'], 32e9, 1600e9, 800e9, 4),
 }
 """From Google's pages "TPU v5e", "TPU v5p" and "TPU v6e" (docs.cloud.google.com/tpu/docs, read in 2026)."""
 
