@@ -21,9 +21,8 @@ def get_config(arg: str = '') -> ConfigDict:
     """The config; `arg` is empty or `full`."""
     full = 'full' in configs.choices(arg, ARGUMENTS, 'video_transformer_audio.py')
     config = configs.defaults()
-    config.steps, config.batch_size = 400, 16
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 200, 200
-    config.optimizer.lr.peak = 5e-4
+    config.steps, config.batch_size = 1200, 16
+    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 400, 400
     config.optimizer.options.weight_decay = 1e-2
     config.task.label_smoothing = 0.05
     config.data.store, config.data.target = 'stores/grid', 'command'
@@ -36,7 +35,7 @@ def get_config(arg: str = '') -> ConfigDict:
     config.data.dropout = dict(rgb=0.1, audio=0.6)
     config.model.preprocess = dict(rgb='centred', audio='none')
     config.model.encoders = dict(
-        rgb=dict(name='vivit', tubelet=(2, 10, 10), hidden_size=96, num_hidden_layers=2, temporal_layers=2,
+        rgb=dict(name='vivit', tubelet=(2, 40, 40), hidden_size=96, num_hidden_layers=2, temporal_layers=2,
                  num_attention_heads=4, intermediate_size=192),
         audio=dict(name='conv2d_audio', bn_momentum=0.95))
     config.model.fusion = dict(name='bottleneck', features=96, num_bottlenecks=4)
