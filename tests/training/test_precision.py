@@ -39,6 +39,7 @@ def single():
     return stepped('float32')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('dtype', 'short', 'tolerance'), [('bfloat16', 'bf16', 0.1), ('float16', 'f16', 0.02)])
 def test_computations_are_of_half_precision_and_what_is_kept_is_not(single, dtype, short, tolerance):
     text, gradients, state, metrics = stepped(dtype)

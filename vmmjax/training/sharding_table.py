@@ -24,8 +24,8 @@ def table(state: Any, shardings: Any) -> str:
     for (path, leaf), where in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(shardings),
                                    strict=True):
         name, item = paths.name(path), leaf.dtype.itemsize
-        axes = [axis for axis in where.mesh.shape if where.mesh.shape[axis] > 1 and axis in _axes(where.spec)]
-        groups[name.partition('/')[0], ' x '.join(axes) or '-'].append(
+        split = [axis for axis in where.mesh.shape if where.mesh.shape[axis] > 1 and axis in _axes(where.spec)]
+        groups[name.partition('/')[0], ' x '.join(split) or '-'].append(
             (leaf.size * item, math.prod(where.shard_shape(leaf.shape)) * item, f'{name} {leaf.shape}'))
     mesh = jax.tree.leaves(shardings)[0].mesh
     rows = [('', 'split over', 'arrays', 'MB', 'MB a device', 'the largest')]
