@@ -37,7 +37,7 @@ def get_config(arg: str = '') -> ConfigDict:
     config.data.dropout = dict(rgb=0.2, text=0.3)
     config.model.preprocess = dict(rgb='centred', text='ids')
     config.model.encoders = dict(
-        rgb=dict(name='vgg16_bn', width_multiplier=0.125),
+        rgb=dict(name='vgg16_bn', width_multiplier=0.125, dropout=0.0),
         text=dict(name='bert', vocab_size=64, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
                   intermediate_size=128, max_position_embeddings=16))
     config.model.head.dropout = 0.3

@@ -36,7 +36,7 @@ def get_config(arg: str = '') -> ConfigDict:
     config.data.dropout = dict(rgb=0.2, text=0.3, waveform=0.4)
     config.model.preprocess = dict(rgb='centred', text='ids', waveform='none')
     config.model.encoders = dict(
-        rgb=dict(name='vgg16_bn', width_multiplier=0.125),
+        rgb=dict(name='vgg16_bn', width_multiplier=0.125, dropout=0.0),
         text=dict(name='lstm', vocab_size=64, embedding_size=32, hidden_size=64),
         waveform=dict(name='conv1d_m5', stem=32, groups=((1, 32), (1, 64), (1, 128)), bn_momentum=0.95))
     config.model.fusion = dict(name='sum', features=128)
