@@ -244,6 +244,7 @@ def test_nothing_is_computed_for_the_gradients_of_what_is_frozen():
     assert flops() - flops(freeze=('inner',)) >= dense
 
 
+@pytest.mark.slow
 def test_a_run_with_all_of_it_goes_on_where_it_was_killed(tmp_path):
     config = tiny.config(**{
         'microbatches': 2, 'model.dtype': 'float16', 'optimizer.name': 'sgd', 'optimizer.lr.schedule': 'step',
