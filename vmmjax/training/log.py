@@ -73,13 +73,14 @@ class Log:
             scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
             self._events.write_event(Event(step=step, wall_time=time.time(), summary=Summary(value=scalars)))
             self._events.flush()
+            # Perhaps to a file on the same disk.
+            print(f'step {step:>{len(str(self._steps))}}/{self._steps}  '
+                  + '  '.join(f'{name} {_short(value)}' for name, value in values.items())
+                  + f'  {self._left(step)} left', flush=True)
         except OSError as error:
             _LOG.warning('%s cannot be written: %s; make room. Training goes on.', self._file.name, error.strerror)
         if self._wandb is not None:
             self._wandb.log(values, step=step)
-        print(f'step {step:>{len(str(self._steps))}}/{self._steps}  '
-              + '  '.join(f'{name} {_short(value)}' for name, value in values.items())
-              + f'  {self._left(step)} left', flush=True)
 
     def _left(self, step: int) -> str:
         done = step - self._start_step
