@@ -51,6 +51,7 @@ def test_what_a_user_gets_wrong_is_one_sentence(trained, arguments, message):
     assert message in refused('evaluate', f'--workdir={trained}', *arguments)
 
 
+@pytest.mark.slow
 def test_clips_that_were_trained_on_in_another_store_are_refused(trained, store, tmp_path):
     other = shutil.copytree(store, tmp_path / 'other')
     meta = json.loads((other / 'store.json').read_text())
@@ -78,6 +79,7 @@ def test_the_predictions_stand_in_a_file_clip_by_clip(trained):
         assert right.mean() == pytest.approx(row['accuracy'])
 
 
+@pytest.mark.slow
 def test_scores_of_runs_are_fused(trained, tmp_path):
     for split in ('test', 'validation'):
         assert vmmjax('evaluate', f'--workdir={trained}', f'--split={split}').returncode == 0
