@@ -61,21 +61,22 @@ def main(options):
     jax.config.update('jax_compilation_cache_dir', str(Path(options['folder']).parent / 'compiled'))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
     settings = tiny.config(**options['changes'])
-    with joined(options['coordinator'], options['num_processes'], options['process_id']):
-        rows = sharding.local_rows(sharding.batch_sharding(sharding.make_mesh(settings.mesh)), settings.batch_size)
+    try:
+        with joined(options['coordinator'], options['num_processes'], options['process_id']):
+            rows = sharding.local_rows(sharding.batch_sharding(sharding.make_mesh(settings.mesh)), settings.batch_size)
 
-        def feed(start):
-            for batch in tiny.batches(start):
-                time.sleep(options['sleep'])
-                yield {key: np.ascontiguousarray(value[rows]) for key, value in batch.items()}
+            def feed(start):
+                for batch in tiny.batches(start):
+                    time.sleep(options['sleep'])
+                    yield {key: np.ascontiguousarray(value[rows]) for key, value in batch.items()}
 
-        try:
-            tiny.run(Path(options['folder']), settings, devices=jax.devices(), feed=feed)
-        except Preempted as stop:
-            print(stop, flush=True)
-        except UserError as error:
-            print(f'vmmjax: {error}', flush=True)
-            raise SystemExit(2) from error
+            try:
+                tiny.run(Path(options['folder']), settings, devices=jax.devices(), feed=feed)
+            except Preempted as stop:
+                print(stop, flush=True)
+    except UserError as error:
+        print(f'vmmjax: {error}', flush=True)
+        raise SystemExit(2) from error
 
 
 if __name__ == '__main__':

@@ -45,7 +45,7 @@ class Unfetched:
         """
         steps, values = list(self._ids)[-len(self._metrics):], jax.device_get(self._metrics)
         self._metrics = []
-        skipped = [bool(each.get('skipped', not np.isfinite(each['loss']))) for each in values]
+        skipped = [bool(each['skipped']) for each in values]
         for step, bad in zip(steps, skipped, strict=True):
             self._in_a_row = [*self._in_a_row, step] if bad else []
             if len(self._in_a_row) == self._limit:
