@@ -16,7 +16,7 @@ def test_help_teaches(command):
     assert found.returncode == 0
     assert f'vmmjax {command} ' in found.stdout
     assert command in ('blend', 'inspect') or any(  # These take folders, no flags.
-        f'\n  --{flag}: ' in found.stdout for flag in ('store', 'workdir', 'output', 'weights'))
+        f'\n  --{flag}: ' in found.stdout for flag in ('store', 'workdir', 'output', 'weights', 'topology'))
 
 
 def test_an_unknown_command_is_one_sentence():

@@ -215,7 +215,7 @@ class TestOwnFolders:
         found = convert.load(folder).variables
         zeros = jax.tree.map(jnp.zeros_like, found)
         state = TrainState(jnp.zeros((), int), zeros['params'], {'batch_stats': zeros['batch_stats']}, ())
-        begun = warmstart.load(state, folder, skip=('head/',))
+        begun = warmstart.load(state, [folder], skip=('head/',))
         expected = {path: np.zeros_like(value) if path in HEAD else value for path, value in variables().items()}
         assert_same({'params': begun.params, **begun.model_state}, expected)
 

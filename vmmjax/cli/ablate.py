@@ -83,11 +83,11 @@ def get_config():
 
 def main() -> None:
     """The command."""
+    noise.ratios(SNR.value)  # Before anything is trained.
+    noise.check(NOISE.value)
     folder, question, rows = Path(WORKDIR.value), *_rows()
     if WORKER.value >= WORKERS.value:
         raise UserError(f'--worker={WORKER.value} is to be less than --workers={WORKERS.value}.')
-    noise.ratios(SNR.value)  # Before anything is trained.
-    noise.check(NOISE.value)
     overrides = {} if CONFIG.value is None else config_flags.get_override_values(flags.FLAGS['config'])
     runs = ablations.plan(rows, folder, seeds=SEEDS.value, folds=_folds(), overrides=overrides)
     own = runs[WORKER.value::WORKERS.value]
