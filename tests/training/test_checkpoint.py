@@ -1,10 +1,13 @@
 import dataclasses
+import itertools
 import json
 import logging
 import os
 import resource
 import shutil
-from contextlib import closing, contextmanager
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
 
 import jax
 import jax.numpy as jnp
@@ -203,6 +206,59 @@ def test_a_last_save_on_a_full_disk_is_one_sentence_and_older_checkpoints_stay(t
     with full_disk(), pytest.raises(UserError, match=message), closing(checkpoints):
         checkpoints.save(large_state(2), {})
     assert Checkpoints(tmp_path).newest() == 1
+
+
+@pytest.mark.parametrize('said', [
+    '''Failed writing: "/x/d/b4": Failed to write 94 bytes to file 30: No space left on device [os_error_code='28']''',
+    '''Error opening "zarr" driver: Failed writing: "/x/d/b4": Failed to write 94 bytes to file 30: No space left on'''
+    ''' device [tensorstore_spec='{"driver":"zarr"}']''',
+    'Failed writing: "/x/d/b4": Failed to write 94 bytes to file 30: No space left on device',
+    '''Failed to create directory: "/x/d": No space left on device [os_error_code='28']'''])
+def test_what_the_disk_says_is_found_in_tensorstores_message(tmp_path, said, monkeypatch):
+    def refuse(*args):
+        raise ValueError(f'RESOURCE_EXHAUSTED: {said}')
+
+    checkpoints = saved(tmp_path, steps=(1,))
+    monkeypatch.setattr('vmmjax.training.checkpoint._digest', refuse)  # While the save is being finished.
+    checkpoints.save(tiny_state(2), {})
+    with pytest.raises(UserError, match='checkpoints: No space left on device; make room'):
+        checkpoints.close()
+
+
+def test_other_value_errors_are_bugs_and_stay(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise ValueError('the shape: [3]')
+
+    checkpoints = saved(tmp_path, steps=(1,))
+    monkeypatch.setattr('vmmjax.training.checkpoint._digest', refuse)
+    checkpoints.save(tiny_state(2), {})
+    with pytest.raises(ValueError, match=r'the shape: \[3\]'):
+        checkpoints.close()
+
+
+def test_a_failed_save_whose_writers_go_on_is_deleted(tmp_path):
+    checkpoints = saved(tmp_path, steps=(1,))
+    rest = tmp_path / 'checkpoints' / '2.orbax-checkpoint-tmp'
+    stopping = threading.Event()
+
+    def write():
+        for number in itertools.count():
+            if stopping.is_set():
+                return
+            with suppress(OSError):  # A part of it was deleted in between.
+                (rest / str(number % 7)).mkdir(parents=True, exist_ok=True)
+                (rest / str(number % 7) / str(number)).touch()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not rest.exists():
+        time.sleep(0.01)
+    threading.Timer(0.5, stopping.set).start()
+    checkpoints.discard_after(1)
+    writer.join()
+    checkpoints.discard_after(1)
+    assert not rest.exists()
+    assert checkpoints.newest() == 1
 
 
 def test_saving_goes_on_after_a_full_disk_and_it_warns(tmp_path, caplog):

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -176,7 +177,7 @@ class Checkpoints:
         for folder in self.folder.glob('*') if self.folder.is_dir() else ():
             # Without a manifest it was cut off, while it was written or while it was deleted.
             if not folder.name.isdigit() or int(folder.name) not in sealed:
-                shutil.rmtree(folder)
+                _remove(folder)
             elif damaged(int(folder.name)):
                 target = self.folder.parent / 'damaged' / folder.name
                 shutil.rmtree(target, ignore_errors=True)
@@ -265,13 +266,24 @@ def _saying_where(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        # Tensorstore reports what the disk says as a ValueError: '... to file 18: File too large [os_error_code=...'.
-        said = re.search(r': ([^:]*) \[os_error_code', str(error))
+        # Tensorstore reports what the disk says as a ValueError, 'Failed to write 94 bytes to file 18: File too large',
+        # mostly followed by ' [os_error_code=...' or ' [tensorstore_spec=...'.
+        said = re.search(r'Failed to .*?: ([^:[]+?) *(?:\[|$)', str(error))
         if isinstance(error, ValueError) and not said:
             raise
         reason = said[1] if said else getattr(error, 'strerror', None) or error
         raise UserError(f'The checkpoint cannot be written to {folder}: {reason}; make room or name another '
                         f'--workdir. Older checkpoints stay.') from error
+
+
+def _remove(folder: Path) -> None:
+    """Deletes a folder of a failed save, whose other writers may go on adding files for a moment."""
+    for _ in range(50):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
+    _LOG.warning('%s cannot be deleted; it is no checkpoint and may be deleted by hand.', folder)
 
 
 def _leaves(tree: Any) -> dict[str, Any]:
