@@ -7,8 +7,11 @@ import pytest
 from flax import linen as nn
 
 from tests.models.test_convolution import both_forms
+from vmmjax.errors import UserError
 from vmmjax.models import layers
 from vmmjax.models.layers import BatchNorm, max_pool3d
+from vmmjax.planning import collectives
+from vmmjax.training import make_mesh, sharding
 
 RNG = np.random.default_rng(0)
 
@@ -80,6 +83,66 @@ def test_batch_norm_keeps_statistics_in_float32() -> None:
     y, state = norm.apply(norm.init(jax.random.key(0), x, mask, False), x, mask, True, mutable=['batch_stats'])
     assert y.dtype == jnp.bfloat16
     assert state['batch_stats']['mean'].dtype == jnp.float32
+
+
+GROUPED = RNG.normal(3, 2, size=(6, 4, 5, 3)).astype(np.float32)
+FRAMES = RNG.random((6, 4)) < 0.6
+FRAMES[4:] = False  # The last of three groups has nothing valid.
+
+
+def test_groups_are_normalised_apart_and_running_statistics_are_those_of_all() -> None:
+    norm = BatchNorm(momentum=0.75, groups=3, epsilon=1e-3)
+    variables = norm.init(jax.random.key(0), GROUPED, FRAMES, False)
+    y, state = norm.apply(variables, GROUPED, FRAMES, True, mutable=['batch_stats'])
+    for rows in (slice(0, 2), slice(2, 4)):
+        valid = GROUPED[rows][FRAMES[rows]]  # (frames, 5, 3)
+        mean, var = valid.mean((0, 1)), valid.var((0, 1))
+        np.testing.assert_allclose(y[rows], (GROUPED[rows] - mean) / np.sqrt(var + 1e-3), rtol=1e-4, atol=1e-5)
+    # Weighted by what is valid, variances within and between the groups are the variance of all.
+    valid = GROUPED[FRAMES]
+    np.testing.assert_allclose(state['batch_stats']['mean'], 0.25 * valid.mean((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(state['batch_stats']['var'], 0.75 + 0.25 * valid.var((0, 1)), rtol=1e-5)
+    # Deep networks are many of these, one after another.
+    assert np.abs(y[4:]).max() < np.sqrt(GROUPED[4:].size)
+
+
+def test_gradients_of_groups_are_those_of_batches_apart() -> None:
+    def value(norm: BatchNorm, parameters: Any, x: jax.Array, mask: Any, weights: Any) -> Any:
+        stats = {'mean': jnp.zeros(3), 'var': jnp.ones(3)}
+        y, _ = norm.apply({'params': parameters, 'batch_stats': stats}, x, mask, True, mutable=['batch_stats'])
+        return (y * weights * mask[..., None, None]).sum()
+
+    def apart(*arguments: Any) -> Any:
+        return sum(value(BatchNorm(use_scale=True), arguments[0], *(part[i:i + 2] for part in arguments[1:]))
+                   for i in (0, 2))
+
+    parameters = {'scale': jnp.asarray([1.0, 2, 3]), 'bias': jnp.zeros(3)}
+    weights = RNG.normal(size=GROUPED.shape)
+    found, expected = (jax.grad(function, (0, 1))(parameters, GROUPED, FRAMES, weights) for function in (
+        lambda *arguments: value(BatchNorm(use_scale=True, groups=3), *arguments), apart))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, expected)
+
+
+@pytest.mark.parametrize(('groups', 'sums'), [(1, True), (2, True), (4, False), (8, False)])
+def test_groups_within_a_device_are_normalised_without_a_word_between_devices(groups: int, sums: bool) -> None:
+    rows = sharding.batch_sharding(make_mesh(dict(data=4), jax.devices()[:4]))
+    norm = BatchNorm(groups=groups)
+    stats = {'batch_stats': {'mean': jnp.zeros(3), 'var': jnp.ones(3)}, 'params': {'bias': jnp.zeros(3)}}
+
+    def normalise(x: jax.Array, mask: jax.Array) -> Any:
+        return norm.apply(stats, x, mask, True, mutable=['batch_stats'])[0]
+
+    x = jax.ShapeDtypeStruct((16, 5, 3), jnp.float32, sharding=rows)
+    mask = jax.ShapeDtypeStruct((16,), bool, sharding=rows)
+    text = jax.jit(normalise, out_shardings=rows).lower(x, mask).compile().as_text()
+    assert bool(collectives(text, 4)) == sums
+
+
+def test_a_batch_that_does_not_split_into_groups_is_one_sentence() -> None:
+    norm, mask = BatchNorm(groups=4), jnp.ones(6, bool)
+    variables = norm.init(jax.random.key(0), GROUPED, mask, False)
+    with pytest.raises(UserError, match=r'\(6, 4, 5, 3\) does not split into bn_groups = 4'):
+        norm.apply(variables, GROUPED, mask, True, mutable=['batch_stats'])
 
 
 def test_initial_weights() -> None:

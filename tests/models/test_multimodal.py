@@ -235,3 +235,25 @@ def test_preprocess_touches_the_streams_alone() -> None:
     done = model.preprocess(batch)
     assert (done['rgb'] == 1).all()
     assert (done['id'].dtype, done['flow'].dtype) == (jnp.int32, jnp.uint8)
+
+
+@pytest.mark.parametrize(('encoder', 'fusion', 'endpoint'), [
+    (SMALL, dict(name='concat'), 'tokens'), (STAGED, dict(name='hierarchical', **KINDS['hierarchical']), 'first')])
+def test_an_encoder_that_is_fixed_gives_the_features_of_evaluation_and_keeps_its_statistics(
+        encoder: Any, fusion: Any, endpoint: str) -> None:
+    random = np.random.default_rng(0)
+    batch = {name: jnp.asarray(random.normal(size=(ROWS, *SHAPES[name])), jnp.float32) for name in ('a', 'd')}
+    config = dict(encoders=dict(a=encoder, d=encoder), fusion=fusion, head=dict(name='consensus'),
+                  preprocess=dict(a='none', d='none'), fixed=('a',))
+    model = create(config, 3)
+    variables = model.init(jax.random.key(0), batch, train=False)
+    trained, state = model.apply(variables, batch, train=True, rngs={'dropout': jax.random.key(1)},
+                                 mutable=['batch_stats'])
+    evaluated = model.apply(variables, batch, train=False)
+    for name, same in (('a', True), ('d', False)):
+        found, wanted = (outputs.endpoints[f'{name}/{endpoint}'] for outputs in (trained, evaluated))
+        assert np.array_equal(found, wanted) == same
+        before, after = (leaf['batch_stats'][f'encoders_{name}'] for leaf in (variables, state))
+        assert all(jax.tree.leaves(jax.tree.map(np.array_equal, before, after))) == same
+    with pytest.raises(UserError, match="fixed names 'b', which is no stream"):
+        create(config | dict(fixed=('b',)), 3)

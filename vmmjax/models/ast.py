@@ -31,7 +31,7 @@ class AST(nn.Module):
       dropout: rate in the embeddings, the attention's weights and after each part of a block.
       stochastic_depth: rate at which a row loses the last block's parts; the first's never, those between in
         proportion.
-      remat: whether the backward pass computes each block again instead of keeping what is inside.
+      remat: what of a block is computed again in the backward pass, see `remat.rematerialised`.
       form: of the convolution, see `layers`.
       dtype: computations; normalisation and softmax are float32.
       param_dtype: parameters.
@@ -46,7 +46,7 @@ class AST(nn.Module):
     layer_norm_eps: float = 1e-12
     dropout: float = 0.0
     stochastic_depth: float = 0.0
-    remat: bool = False
+    remat: bool | str = False
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32

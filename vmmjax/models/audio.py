@@ -24,6 +24,7 @@ class Conv2DAudio(nn.Module):
       features: length of a token.
       dropout: rate on the tokens.
       bn_momentum: decay of BatchNorm's running statistics.
+      bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
       form: of the pooling, see `layers`.
       dtype: computations.
       param_dtype: parameters.
@@ -33,6 +34,7 @@ class Conv2DAudio(nn.Module):
     features: int = 256
     dropout: float = 0.0
     bn_momentum: float = 0.99
+    bn_groups: int = 1
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -41,7 +43,7 @@ class Conv2DAudio(nn.Module):
     def layers(self) -> dict[str, nn.Module]:
         """Every layer, by name."""
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-        norm = dict(momentum=self.bn_momentum, **dtypes)
+        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, **dtypes)
         layers: dict[str, nn.Module] = {
             # Without an offset nothing before the first convolution is learned, and its input needs no gradient.
             'input_norm': BatchNorm(use_bias=False, name='input_norm', **norm)}

@@ -56,7 +56,7 @@ class Bert(nn.Module):
       hidden_act: activation, a key of `transformer.ACTIVATIONS`.
       pooler: whether the endpoint `pooled` is there: the first token through a dense layer and tanh.
       dropout: rate in the embeddings, the attention's weights and after each part of a block; 0.1 as published.
-      remat: whether the backward pass computes each block again instead of keeping what is inside.
+      remat: what of a block is computed again in the backward pass, see `remat.rematerialised`.
       dtype: computations; normalisation and softmax are float32.
       param_dtype: parameters.
     """
@@ -72,7 +72,7 @@ class Bert(nn.Module):
     hidden_act: str = 'gelu'
     pooler: bool = False
     dropout: float = 0.1
-    remat: bool = False
+    remat: bool | str = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 

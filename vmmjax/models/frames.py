@@ -40,6 +40,7 @@ class FrameNetwork(nn.Module):
       frozen_bn: 'all' for BatchNorms that training leaves as they are, 'all_but_first' for TSM's partial one; None
         for BatchNorms that learn.
       bn_momentum: decay of BatchNorm's running statistics.
+      bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
       form: how convolutions and pooling are written, see `layers`; None is what is fast on the platform.
       dtype: computations.
       param_dtype: parameters.
@@ -47,6 +48,7 @@ class FrameNetwork(nn.Module):
 
     frozen_bn: str | None = None
     bn_momentum: float = 0.9
+    bn_groups: int = 1
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -74,8 +76,8 @@ class FrameNetwork(nn.Module):
     def norm(self, first: bool = False) -> dict[str, Any]:
         """Options of a BatchNorm, the network's first or another."""
         frozen = self.frozen_bn == 'all' or (self.frozen_bn == 'all_but_first' and not first)
-        return dict(momentum=self.bn_momentum, epsilon=1e-5, use_scale=True, frozen=frozen, dtype=self.dtype,
-                    param_dtype=self.param_dtype)
+        return dict(momentum=self.bn_momentum, groups=self.bn_groups, epsilon=1e-5, use_scale=True, frozen=frozen,
+                    dtype=self.dtype, param_dtype=self.param_dtype)
 
     @nn.nowrap
     def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoding:
@@ -115,12 +117,12 @@ class ShiftNetwork(FrameNetwork):
       shift: 'bi' from the frame before and the next, 'uni' from the one before, which can be streamed; None for
         frames that are strangers.
       shift_div: one in so many channels moves in each direction.
-      remat: whether blocks are computed again in the backward pass rather than kept.
+      remat: what of a block is computed again in the backward pass, see `remat.rematerialised`.
     """
 
     shift: str | None = None
     shift_div: int = 8
-    remat: bool = False
+    remat: bool | str = False
 
     def __post_init__(self) -> None:
         """Checks the options."""

@@ -14,6 +14,7 @@ from flax import linen as nn
 from vmmjax.models.convolution import Shape3, conv3d
 from vmmjax.models.frames import FROZEN, check_choice
 from vmmjax.models.layers import BatchNorm, max_pool3d, unit_init
+from vmmjax.models.remat import rematerialised
 from vmmjax.models.stages import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens
 
@@ -59,6 +60,7 @@ class Unit3D(nn.Module):
     strides: Shape3 = (1, 1, 1)
     bn_momentum: float = 0.999
     bn_scale: bool = False
+    bn_groups: int = 1
     frozen: bool = False
     form: str | None = None
     dtype: Any = jnp.float32
@@ -67,8 +69,8 @@ class Unit3D(nn.Module):
     def setup(self) -> None:
         """Parts, under their published names."""
         self.conv_3d = Kernel(self.features, self.size, self.param_dtype)
-        self.batch_norm = BatchNorm(self.bn_momentum, use_scale=self.bn_scale, frozen=self.frozen,
-                                    dtype=self.dtype, param_dtype=self.param_dtype)
+        self.batch_norm = BatchNorm(self.bn_momentum, use_scale=self.bn_scale, groups=self.bn_groups,
+                                    frozen=self.frozen, dtype=self.dtype, param_dtype=self.param_dtype)
 
     def kernel(self, inputs: int) -> jax.Array:
         """The convolution's weights in the dtype it is computed in."""
@@ -144,8 +146,9 @@ class I3D(nn.Module):
       width_multiplier: scales every channel count, rounded to a multiple of 4, at least 4; 1 is the paper's.
       bn_momentum: decay of BatchNorm's running statistics.
       bn_scale: whether BatchNorm has a learned factor, as ports to PyTorch have and the paper's network has not.
+      bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
       frozen_bn: 'all' for BatchNorms that training leaves as they are, 'all_but_first' for all but the stem's.
-      remat: whether Inception blocks are computed again in the backward pass rather than kept.
+      remat: what of a block is computed again in the backward pass, see `remat.rematerialised`.
       form: how convolutions are written, see `layers`; None is what is fast on the platform.
       dtype: computations.
       param_dtype: parameters.
@@ -154,8 +157,9 @@ class I3D(nn.Module):
     width_multiplier: float = 1.0
     bn_momentum: float = 0.999
     bn_scale: bool = False
+    bn_groups: int = 1
     frozen_bn: str | None = None
-    remat: bool = False
+    remat: bool | str = False
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -178,10 +182,11 @@ class I3D(nn.Module):
     @nn.compact
     def layers(self) -> dict[str, nn.Module]:
         """The layers by their published names, in order, pools left out."""
-        options = dict(bn_momentum=self.bn_momentum, bn_scale=self.bn_scale, frozen=self.frozen_bn is not None,
-                       form=self.form, dtype=self.dtype, param_dtype=self.param_dtype)
+        options = dict(bn_momentum=self.bn_momentum, bn_scale=self.bn_scale, bn_groups=self.bn_groups,
+                       frozen=self.frozen_bn is not None, form=self.form, dtype=self.dtype,
+                       param_dtype=self.param_dtype)
         first = options | dict(frozen=self.frozen_bn == 'all')
-        mixed = nn.remat(Mixed, static_argnums=(3,)) if self.remat else Mixed
+        mixed = rematerialised(Mixed, self.remat)
         layers: dict[str, nn.Module] = {
             'Conv3d_1a_7x7': Unit3D(self._scaled(64), (7, 7, 7), (2, 2, 2), name='Conv3d_1a_7x7', **first),
             'Conv3d_2b_1x1': Unit3D(self._scaled(64), name='Conv3d_2b_1x1', **options),

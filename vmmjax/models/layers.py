@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from vmmjax.errors import UserError
 from vmmjax.models.convolution import Shape2, Shape3, conv2d, resolve_form, same_padding
 
 
@@ -156,17 +157,42 @@ def _normalise_backward(kept: Any, cotangents: Any) -> Any:
 _normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
+def _normalise_groups(x: jax.Array, mask: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float,
+                      groups: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises each group of rows by its own statistics; with the mean and the variance (C,) of all that is valid."""
+    if len(x) % groups:
+        raise UserError(f'A batch of shape {x.shape} does not split into bn_groups = {groups}; set it to a divisor of '
+                        f'the clips of a batch, or of a microbatch.')
+    parts, masks = (array.reshape(groups, -1, *array.shape[1:]) for array in (x, mask))
+    axes, places = tuple(range(1, masks.ndim)), math.prod(x.shape[mask.ndim:-1])
+    # A group without anything valid counts nowhere, but what normalises it must not grow from layer to layer.
+    own = masks | ~masks.any(axes, keepdims=True)
+    weights = own / (own.sum(axes, dtype=scale.dtype, keepdims=True) * places)
+    y, means, variances = jax.vmap(_normalise, (0, 0, None, None, None))(parts, weights, scale, bias, epsilon)
+    counts = masks.sum(axes, dtype=scale.dtype)[:, None]
+    shares = counts / jnp.maximum(counts.sum(), 1)
+    # Not as a product, which may be of lower precision.
+    mean = (shares * means).sum(0)
+    return y.reshape(x.shape), mean, (shares * (variances + jnp.square(means - mean))).sum(0)
+
+
 class BatchNorm(nn.Module):
     """BatchNorm whose statistics are of the valid part of a batch alone.
 
     Equal to `flax.linen.BatchNorm` where all is valid; under jit over a sharded batch the statistics are of the
-    global batch. A batch with nothing valid leaves the running statistics as they are.
+    global batch, which takes two sums over all devices a layer. A batch with nothing valid leaves the running
+    statistics as they are.
 
     Attributes:
       momentum: decay of the running statistics a step.
       epsilon: added to the (biased) variance.
       use_scale: whether there is a learned factor.
       use_bias: whether there is a learned offset.
+      groups: equal parts of the batch, of rows that stand together, each of which is normalised by its own statistics
+        (Wu et al. 2020, "A Multigrid Method for Efficiently Training Video Models", whose code calls it sub-BatchNorm).
+        Where a device has one or several groups, no sum goes over devices to normalise. The running statistics stay
+        those of the whole batch: means weighted by what is valid in a group, and variances within and between the
+        groups (law of total variance), added up beside the network's way.
       scale_init: initialiser of the factor; zeros begin a residual block as its shortcut.
       frozen: whether it stays as it is in training too: running statistics, factor and offset without gradient.
       dtype: of the output; statistics are float32 at least.
@@ -177,6 +203,7 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-3
     use_scale: bool = False
     use_bias: bool = True
+    groups: int = 1
     scale_init: Any = nn.initializers.ones
     frozen: bool = False
     dtype: Any = jnp.float32
@@ -190,6 +217,9 @@ class BatchNorm(nn.Module):
           x: (..., C).
           mask: bool, of x's first axis or axes: (B,), (B, T), ...; what is False does not count.
           train: with the batch's statistics, updating the running ones; else with the running ones.
+
+        Raises:
+          UserError: for a batch that does not split into the groups.
         """
         size = x.shape[-1]
         wide = jnp.result_type(self.dtype, self.param_dtype, jnp.float32)
@@ -202,7 +232,10 @@ class BatchNorm(nn.Module):
             bias = self.param('bias', nn.initializers.zeros, (size,), self.param_dtype).astype(wide)
         if train and not self.frozen:
             count = mask.sum(dtype=wide) * math.prod(x.shape[mask.ndim:-1])
-            y, mean, var = _normalise(x, mask / jnp.maximum(count, 1), scale, bias, self.epsilon)
+            if self.groups == 1:
+                y, mean, var = _normalise(x, mask / jnp.maximum(count, 1), scale, bias, self.epsilon)
+            else:
+                y, mean, var = _normalise_groups(x, mask, scale, bias, self.epsilon, self.groups)
             if not self.is_initializing():
                 step = jnp.where(count > 0, 1 - self.momentum, 0)
                 running_mean.value += step * (mean - running_mean.value)

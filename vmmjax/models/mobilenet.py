@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from vmmjax.models.frames import Encoding, ShiftNetwork
 from vmmjax.models.layers import BatchNorm, Conv2D
+from vmmjax.models.remat import rematerialised
 from vmmjax.models.stages import Stage
 from vmmjax.models.temporal import TemporalShift
 
@@ -88,7 +89,7 @@ class MobileNetV2(ShiftNetwork):
         """Convolutions, BatchNorms and blocks, by name."""
         options = self.convolution
         shift = dict(direction=self.shift, div=self.shift_div) if self.shift else None
-        block = nn.remat(InvertedResidual, static_argnums=(3,)) if self.remat else InvertedResidual
+        block = rematerialised(InvertedResidual, self.remat)
         first = rounded(32 * self.width_multiplier)
         layers: dict[str, nn.Module] = {
             'features_0_0': Conv2D(first, (3, 3), (2, 2), name='features_0_0', **options),

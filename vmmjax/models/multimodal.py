@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import flax
@@ -34,6 +34,7 @@ class MultimodalModel(nn.Module):
       normalisation: stream -> a name of `vmmjax.ops.preprocess`.
       debug: whether every batch is looked at for values that normalisation cannot give, which costs time.
       stream_heads: stream -> a head, or heads by target, that sees that stream's tokens alone; empty for none.
+      fixed: streams whose encoders are never in training mode: no dropout, running statistics as they are.
     """
 
     encoders: Mapping[str, nn.Module]
@@ -42,6 +43,7 @@ class MultimodalModel(nn.Module):
     normalisation: Mapping[str, str]
     debug: bool = False
     stream_heads: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fixed: Collection[str] = ()
 
     @nn.nowrap
     def preprocess(self, batch: Batch) -> dict[str, jax.Array]:
@@ -127,12 +129,13 @@ class MultimodalModel(nn.Module):
         """What the encoders make of the streams that are there."""
         if hasattr(self.fusion, 'encode'):
             encoded: dict[str, Encoded] = self.fusion.encode(
-                {name: self._stages(name, *given, train) for name, given in inputs.items()})
+                {name: self._stages(name, *given, train and name not in self.fixed)
+                 for name, given in inputs.items()})
             return encoded
         encoded = {}
         for name, (x, valid) in inputs.items():
             with _fits(name, x):
-                encoded[name] = self.encoders[name](x, valid, train)
+                encoded[name] = self.encoders[name](x, valid, train and name not in self.fixed)
         return encoded
 
     @nn.nowrap

@@ -15,6 +15,7 @@ from flax import linen as nn
 from vmmjax.errors import UserError
 from vmmjax.models.frames import FROZEN, check_choice
 from vmmjax.models.layers import BatchNorm, Conv2D
+from vmmjax.models.remat import rematerialised
 from vmmjax.models.stages import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens, masked_mean
 
@@ -78,7 +79,8 @@ class PANN(nn.Module):
       pool_dropout: rate before the embedding's layer.
       frozen_bn: 'all' for BatchNorms that training leaves as they are, 'all_but_first' for all but `bn0`.
       bn_momentum: decay of BatchNorm's running statistics.
-      remat: whether blocks are computed again in the backward pass rather than kept.
+      bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
+      remat: what of a block is computed again in the backward pass, see `remat.rematerialised`.
       form: how convolutions are written, see `layers`; None is what is fast on the platform.
       dtype: computations.
       param_dtype: parameters.
@@ -89,7 +91,8 @@ class PANN(nn.Module):
     pool_dropout: float = 0.5
     frozen_bn: str | None = None
     bn_momentum: float = 0.9
-    remat: bool = False
+    bn_groups: int = 1
+    remat: bool | str = False
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -125,12 +128,12 @@ class PANN(nn.Module):
     def norm(self, first: bool = False) -> dict[str, Any]:
         """Options of a BatchNorm, the network's first or another."""
         frozen = self.frozen_bn == 'all' or (self.frozen_bn == 'all_but_first' and not first)
-        return dict(momentum=self.bn_momentum, epsilon=1e-5, use_scale=True, frozen=frozen, dtype=self.dtype,
-                    param_dtype=self.param_dtype)
+        return dict(momentum=self.bn_momentum, groups=self.bn_groups, epsilon=1e-5, use_scale=True, frozen=frozen,
+                    dtype=self.dtype, param_dtype=self.param_dtype)
 
     def block(self, features: int, size: int, depth: int, name: str) -> nn.Module:
         """A `ConvBlock`."""
-        block = nn.remat(ConvBlock, static_argnums=(3,)) if self.remat else ConvBlock
+        block = rematerialised(ConvBlock, self.remat)
         return block(features, size, depth, self.norm(), self.convolution, name=name)
 
     @nn.compact

@@ -8,6 +8,7 @@ from flax import linen as nn
 from vmmjax.models.frames import check_choice, scaled
 from vmmjax.models.layers import BatchNorm, Conv2D
 from vmmjax.models.panns import PANN, Body, halve, halve_mask, shown
+from vmmjax.models.remat import rematerialised
 from vmmjax.models.stages import Stage
 
 # Depth -> blocks of layer1 to layer4, and whether a block is a bottleneck of three convolutions.
@@ -64,7 +65,7 @@ class AudioLayers(nn.Module):
       widths: channels of each.
       bottleneck: see `AudioBlock`.
       dropout: see `AudioBlock`.
-      remat: whether blocks are computed again in the backward pass.
+      remat: what of a block is computed again in the backward pass, see `remat.rematerialised`.
       norm: options of every BatchNorm.
       options: of every convolution.
     """
@@ -73,7 +74,7 @@ class AudioLayers(nn.Module):
     widths: tuple[int, ...]
     bottleneck: bool
     dropout: float
-    remat: bool
+    remat: bool | str
     norm: Any
     options: Any
 
@@ -81,7 +82,7 @@ class AudioLayers(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array,
                  train: bool) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
         """(B, F, M, C), (B, F) -> (B, F // 8, M // 8, C'), (B, F // 8), every block and every layer by name."""
-        block = nn.remat(AudioBlock, static_argnums=(3,)) if self.remat else AudioBlock
+        block = rematerialised(AudioBlock, self.remat)
         endpoints = {}
         for layer, (count, width) in enumerate(zip(self.counts, self.widths, strict=True), 1):
             for i in range(count):

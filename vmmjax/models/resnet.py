@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from vmmjax.models.frames import Encoding, ShiftNetwork, check_choice, scaled
 from vmmjax.models.layers import BatchNorm, Conv2D, max_pool2d
+from vmmjax.models.remat import rematerialised
 from vmmjax.models.stages import Stage
 from vmmjax.models.temporal import NON_LOCAL_MODES, NonLocal, TemporalShift, temporal_pool
 
@@ -125,7 +126,7 @@ class ResNet(ShiftNetwork):
         non_local = dict(mode=self.non_local_mode, bias=self.non_local_bias) if self.non_local else None
         counts, bottleneck = LAYERS[self.depth]
         every = 2 if counts[2] >= 23 and self.shift_place == 'blockres' else 1
-        block = nn.remat(Block, static_argnums=(3,)) if self.remat else Block
+        block = rematerialised(Block, self.remat)
         layers: dict[str, nn.Module] = {
             'conv1': Conv2D(scaled(64, self.width_multiplier), (7, 7), (2, 2), name='conv1', **options),
             'bn1': BatchNorm(name='bn1', **self.norm(first=True))}

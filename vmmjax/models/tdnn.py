@@ -30,6 +30,7 @@ class TDNN(nn.Module):
       pool: pictures are first averaged over squares of so many pixels.
       dropout: rate after every convolution.
       bn_momentum: decay of BatchNorm's running statistics.
+      bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
       dtype: computations.
       param_dtype: parameters.
     """
@@ -41,6 +42,7 @@ class TDNN(nn.Module):
     pool: int = 1
     dropout: float = 0.3
     bn_momentum: float = 0.95
+    bn_groups: int = 1
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -64,7 +66,7 @@ class TDNN(nn.Module):
             raise UserError(f'A tdnn was given the widths {tuple(self.widths)} and the strides {tuple(self.strides)}; '
                             f'give as many of both.')
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-        norm = dict(momentum=self.bn_momentum, use_scale=True, **dtypes)
+        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, use_scale=True, **dtypes)
         rows = valid.any(1)
         x = self._vectors(x.astype(self.dtype))
         x = nn.Dense(self.frame_size, use_bias=False, name='frame', **dtypes)(x)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
+from vmmjax.models.remat import rematerialised
 from vmmjax.registry import find
 
 # By Hugging Face's names: the exact Gaussian form, and the one by a hyperbolic tangent.
@@ -137,20 +138,20 @@ class Encoder(nn.Module):
 
     Attributes:
       num_hidden_layers: blocks.
-      remat: whether the backward pass computes each block again instead of keeping what is inside.
+      remat: what of a block is computed again in the backward pass, see `remat.rematerialised`.
       options: of every `Block`.
       stochastic_depth: the last block's rate; the first has none, those between in proportion.
     """
 
     num_hidden_layers: int
-    remat: bool
+    remat: bool | str
     options: Mapping[str, Any]
     stochastic_depth: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
         """(B, N, D) and the mask of `attend` -> the last block's output, and every block's by name."""
-        block = nn.remat(Block, static_argnums=(3,)) if self.remat else Block
+        block = rematerialised(Block, self.remat)
         endpoints = {}
         for i in range(self.num_hidden_layers):
             rate = self.stochastic_depth * i / max(1, self.num_hidden_layers - 1)

@@ -24,8 +24,6 @@ CONVOLUTIONS: tuple[tuple[str, int, str | None], ...] = (
 # Likewise each fully connected layer, in `embeddings`.
 DENSE: tuple[tuple[str, int], ...] = (('fc1_1', 0), ('fc1_2', 2), ('embedding', 4))
 
-_init = nn.initializers.truncated_normal(0.01)
-
 
 class Postprocess(nn.Module):
     """The whitening and quantisation of AudioSet's released embeddings.
@@ -60,6 +58,8 @@ class VGGish(nn.Module):
       widths: channels of the convolutions.
       hidden: length of the two hidden layers.
       features: length of a token.
+      deviation: of the truncated normal that weights are first drawn from; None takes He's, sqrt(2 / fan-in), without
+        which a narrow network on little data begins with no signal at its end, and stays there.
       form: how convolutions and pooling are written, see `layers`; None is what is fast on the platform.
       dtype: computations.
       param_dtype: parameters.
@@ -70,6 +70,7 @@ class VGGish(nn.Module):
     widths: Sequence[int] = (64, 128, 256, 256, 512, 512)
     hidden: int = 4096
     features: int = 128
+    deviation: float | None = 0.01
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -95,7 +96,9 @@ class VGGish(nn.Module):
         if count == 0 or bands != BANDS:
             raise UserError(f'VGGish takes log-mels (B, F, {BANDS}) of at least {PATCH} frames (0.96 s), and was given '
                             f"{x.shape}; make them with log_mel(waveform, 'vggish'), of longer sound.")
-        options = dict(dtype=self.dtype, param_dtype=self.param_dtype, kernel_init=_init)
+        init = nn.initializers.he_normal() if self.deviation is None else (
+            nn.initializers.truncated_normal(self.deviation))
+        options = dict(dtype=self.dtype, param_dtype=self.param_dtype, kernel_init=init)
         mask = valid[:, :count * PATCH].reshape(batch, count, PATCH).all(-1)
         x = x[:, :count * PATCH].reshape(-1, PATCH, BANDS, 1).astype(self.dtype)
         endpoints = {}

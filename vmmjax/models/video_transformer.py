@@ -73,7 +73,7 @@ class VideoTransformer(nn.Module):
       dropout: rate in the embeddings, the attention's weights and after each part of a block.
       stochastic_depth: rate at which a frame, in a joint encoder a clip, loses the parts of the first encoder's last
         block; the first block's never, those between in proportion.
-      remat: whether the backward pass computes each block again instead of keeping what is inside.
+      remat: what of a block is computed again in the backward pass, see `remat.rematerialised`.
       dtype: computations; normalisation and softmax are float32.
       param_dtype: parameters.
     """
@@ -89,7 +89,7 @@ class VideoTransformer(nn.Module):
     hidden_act: str = 'gelu'
     dropout: float = 0.0
     stochastic_depth: float = 0.0
-    remat: bool = False
+    remat: bool | str = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 

@@ -32,6 +32,7 @@ class Conv1D(nn.Module):
       stem: channels of the first convolution.
       groups: of the others: how many, and their channels.
       bn_momentum: decay of BatchNorm's running statistics.
+      bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
       form: how convolutions and pooling are written, see `layers`; None is what is fast on the platform.
       dtype: computations.
       param_dtype: parameters.
@@ -40,6 +41,7 @@ class Conv1D(nn.Module):
     stem: int = 64
     groups: Sequence[tuple[int, int]] = ((2, 64), (2, 128), (3, 256), (2, 512))
     bn_momentum: float = 0.99
+    bn_groups: int = 1
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -64,7 +66,7 @@ class Conv1D(nn.Module):
         """
         options = dict(form=self.form, dtype=self.dtype, param_dtype=self.param_dtype,
                        kernel_init=nn.initializers.xavier_normal())
-        norm = dict(momentum=self.bn_momentum, epsilon=1e-5, use_scale=True, dtype=self.dtype,
+        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, epsilon=1e-5, use_scale=True, dtype=self.dtype,
                     param_dtype=self.param_dtype)
         x, mask = _padded(x[..., None]), _coarser(valid)
         endpoints = {}

@@ -104,8 +104,8 @@ def create(config: Mapping[str, Any], num_classes: int | Mapping[str, int], dtyp
     Args:
       config: `encoders`: stream -> name and options; `fusion` and `head`: name and options, an empty head for none;
         `stream_head`: of a head that every stream has of its own, empty or missing for none; `preprocess`: stream ->
-        name; `dtype`: a key of `DTYPES`, float32 where it is missing; `debug`: see `MultimodalModel`. Streams are
-        taken in alphabetical order, so that parameters do not depend on how a config is written.
+        name; `dtype`: a key of `DTYPES`, float32 where it is missing; `debug` and `fixed`: see `MultimodalModel`.
+        Streams are taken in alphabetical order, so that parameters do not depend on how a config is written.
       num_classes: classes of the head, or of a fusion of scores in its place; 0 for none. For several targets at
         once the classes of each by its name: every one has a head of its own.
       dtype: in which everything is computed; None for the config's.
@@ -114,7 +114,7 @@ def create(config: Mapping[str, Any], num_classes: int | Mapping[str, int], dtyp
     Raises:
       UserError: for an unknown name or key (it names the nearest right one), or a stream without preprocessing.
     """
-    known = ('encoders', 'fusion', 'head', 'stream_head', 'preprocess', 'dtype', 'debug')
+    known = ('encoders', 'fusion', 'head', 'stream_head', 'preprocess', 'dtype', 'debug', 'fixed')
     for key in config:
         if key not in known:
             raise UserError(f'config.model takes no key {key!r}: {did_you_mean(key, known)}.')
@@ -141,10 +141,15 @@ def create(config: Mapping[str, Any], num_classes: int | Mapping[str, int], dtyp
             able = [each for each, entry in sorted(MODELS.items()) if hasattr(entry.encoder(), 'stages')]
             raise UserError(f'The encoder {config["encoders"][name]["name"]!r} of the stream {name!r} cannot be '
                             f'stopped at endpoints, and these can: {", ".join(able)}.')
+    fixed = tuple(config.get('fixed') or ())
+    for name in fixed:
+        if name not in encoders:
+            raise UserError(f'config.model.fixed names {name!r}, which is no stream: {did_you_mean(name, encoders)}.')
     heads = {name: _head(config.get('stream_head'), num_classes, dtype) for name in streams}
     return MultimodalModel(encoders=encoders, fusion=fusion, head=_head(config['head'], num_classes, dtype),
                            normalisation=normalisation, debug=bool(config.get('debug')),
-                           stream_heads={name: head for name, head in heads.items() if head is not None})
+                           stream_heads={name: head for name, head in heads.items() if head is not None},
+                           fixed=fixed)
 
 
 def _head(config: Mapping[str, Any] | None, num_classes: int | Mapping[str, int], dtype: Any) -> Any:
