@@ -58,12 +58,13 @@ def defaults() -> ConfigDict:
             augment=dict(crop='random', color=0.0, flip=0.0, flip_pairs=(), rand_augment=(0, 0.0), erase=0.0,
                          mixup=0.0, cutmix=0.0, time_shift=0.0, spec_augment=(0, 0, 0, 0)),
             dropout=dict(),  # Modality dropout: rate a stream.
-            views=dict(clips=1, crops=1),  # Test views of a clip, whose logits are averaged.
+            views=dict(clips=1, crops=1, average='logits'),  # Test views of a clip, and what of them is averaged.
             on_damage='stop',  # Or skip the clips of damaged records.
         ),
         model=dict(
             preprocess=dict(),
             encoders=dict(),
+            fixed=(),  # Streams whose encoders only give features: they run as in evaluation, and stay as they are.
             fusion=dict(name='concat'),
             head=dict(name='consensus'),
             stream_head=dict(),  # Such as dict(name='consensus'): a head of its own for every stream; empty for none.
@@ -152,3 +153,9 @@ def differences(a: dict[str, Any], b: dict[str, Any], prefix: str = '') -> dict[
         elif left != right:
             found[prefix + key] = (left, right)
     return found
+
+
+def differences_of(a: str, b: str) -> dict[str, tuple[Any, Any]]:
+    """`differences` of two configs as JSON text, of any version: a key that one has not yet has its default."""
+    left, right = (json.loads(to_json(from_json(text))) for text in (a, b))
+    return differences(left, right)

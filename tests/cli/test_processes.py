@@ -60,6 +60,8 @@ def test_two_processes_stop_together_go_on_and_measure_what_one_does(tmp_path, s
     alone = json.loads((run / 'eval' / 'test.json').read_text())
     assert alone['examples'] == 21
     assert alone['metrics'].pop('loss') == pytest.approx(both['metrics'].pop('loss'), rel=1e-6)
+    machines = [result['cost'].pop('machine').split(':')[0] for result in (alone, both)]
+    assert machines == ['1 x cpu', '4 x cpu']
     assert alone == both
 
 

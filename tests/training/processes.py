@@ -21,16 +21,20 @@ def environment(devices):
                          'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
 
 
-def start(folder, *, processes=2, devices=2, sleep=0.0, log=None, **changes):
-    """Starts the processes of a run in a workdir; their output goes to `<log or folder>.<process>.txt`."""
-    port = free_port()
+def start(folder, *, sleep=0.0, log=None, **changes):
+    """Starts the two processes of a run in a workdir; their output goes to `<log or folder>.<process>.txt`."""
+    return begin('tests.training.processes', log or folder, folder=str(folder), sleep=sleep, changes=changes)
+
+
+def begin(module, log, *, processes=2, devices=2, **options):
+    """Starts the processes of a module that takes its options as JSON; their output goes to `<log>.<process>.txt`."""
+    address = {'coordinator': f'localhost:{free_port()}', 'num_processes': processes}
     started = []
     for process in range(processes):
-        options = json.dumps({'folder': str(folder), 'coordinator': f'localhost:{port}', 'num_processes': processes,
-                              'process_id': process, 'sleep': sleep, 'changes': changes})
-        with Path(f'{log or folder}.{process}.txt').open('w') as output:
-            started.append(subprocess.Popen([sys.executable, '-m', 'tests.training.processes', options], cwd=ROOT,
-                                            env=environment(devices), stdout=output, stderr=subprocess.STDOUT))
+        arguments = [sys.executable, '-m', module, json.dumps(options | address | {'process_id': process})]
+        with Path(f'{log}.{process}.txt').open('w') as output:
+            started.append(subprocess.Popen(arguments, cwd=ROOT, env=environment(devices), stdout=output,
+                                            stderr=subprocess.STDOUT))
     return started
 
 

@@ -2,9 +2,13 @@ import time
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
-from vmmjax.training import meter
+from tests.training import tiny
+from vmmjax.objectives import Classification
+from vmmjax.training import make_train_step, meter
+from vmmjax.training.state import initializer
 
 
 @pytest.mark.parametrize(('kind', 'peak'), [
@@ -28,6 +32,22 @@ def test_utilisation_is_the_steps_flops_over_the_peak(monkeypatch, step):
             time.sleep(0.01)
     values = measured.interval()
     assert values['mfu'] == pytest.approx(2 * 64**3 / 1e6 * values['clips_per_second'] / 8, rel=0.05)
+
+
+def test_flops_of_microbatches_are_those_of_the_batch(monkeypatch):
+    monkeypatch.setitem(meter.PEAK_FLOPS, 'cpu', 1.0)
+    model, optimizer, batch = tiny.Tiny(width=64), optax.sgd(0.1), next(tiny.batches(0, 512))
+    state = initializer(lambda key: model.init(key, batch, train=False), optimizer, False)(jax.random.key(0))
+    found = []
+    for count in (1, 2, 8):
+        train_step = make_train_step(model.apply, Classification('label'), optimizer, seed=0, microbatches=count)
+        compiled = jax.jit(train_step).lower(state, batch).compile()
+        measured = meter.Meter(512, compiled, time.monotonic(), microbatches=count)
+        with measured.waiting():
+            pass
+        values = measured.interval()
+        found.append(values['mfu'] / values['clips_per_second'])
+    assert found[1:] == pytest.approx([found[0]] * 2, rel=0.05)
 
 
 def test_goodput_leaves_out_waiting_evaluation_and_what_came_before(step):

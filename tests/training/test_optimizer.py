@@ -89,6 +89,15 @@ def test_the_norm_that_is_clipped_is_of_all_groups_but_not_of_what_is_frozen():
     np.testing.assert_allclose(found['bn1']['bias'], -0.5 * 0.1 * 0.01 / norm, rtol=1e-3)
 
 
+def test_encoders_that_only_give_features_are_frozen_too():
+    config = settings('sgd', {}, **{'model.fixed': ('rgb',), 'freeze': ('head',)})
+    params = {name: {'kernel': jnp.ones((2, 2))} for name in ('encoders_rgb', 'encoders_rgb2', 'head')}
+    transformation = optimizer.create(config)
+    updates, _ = transformation.update(params, transformation.init(params), params)
+    assert {name: bool(leaf['kernel'].any()) for name, leaf in updates.items()} == {
+        'encoders_rgb': False, 'encoders_rgb2': True, 'head': False}
+
+
 def test_the_rate_falls_at_milestones_after_the_warm_up():
     lr = tiny.config(**{'steps': 60, 'optimizer.lr.peak': 0.1, 'optimizer.lr.warmup_steps': 4,
                         'optimizer.lr.schedule': 'step', 'optimizer.lr.milestones': (20, 40)}).optimizer.lr

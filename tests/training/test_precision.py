@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.training.test_exact_on_a_mesh import CLASSES, MODEL, batch
+from tests.training.exact import CLASSES, MODEL, batch
 from vmmjax import models, objectives
 from vmmjax.training import make_train_step
 from vmmjax.training.state import initializer

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
+from vmmjax import config as configs
 from vmmjax import models
 from vmmjax.cli.cache import keep_compiled
 from vmmjax.data.folds import folded
@@ -49,13 +50,19 @@ class Run:
         """
         keep_compiled()
         self.config = config
-        self.store = store or folded(Store(config.data.store), config.data.fold, config.data.fold_validates)
+        self.store = store if store is not None else folded(Store(config.data.store), config.data.fold,
+                                                            config.data.fold_validates)
         self.task = tasks.create(config, self.store)
         self.classes = self.task.classes
         self.mesh = sharding.make_mesh(config.mesh, devices)
         self.batch_sharding = sharding.batch_sharding(self.mesh)
         self.model = models.create(config.model, self.task.num_classes)
         self._eval_step = make_eval_step(self.apply, self.mesh, self.task.read)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint is of, see `workdir.check_same_run`."""
+        return {'config': configs.to_json(self.config), 'fingerprint': self.store.fingerprint, 'classes': self.classes}
 
     @functools.cached_property
     def rows(self) -> slice:
@@ -83,4 +90,4 @@ class Run:
         return predict(self._eval_step, state.eval_params, state.model_state,
                        self.pipeline(split, train=False).batches(rows=self.rows),
                        list(self.config.data.streams), target=self.task.targets, each_view=self.task.each_view,
-                       put=lambda batch: sharding.put(batch, self.batch_sharding))
+                       average=self.task.average, put=lambda batch: sharding.put(batch, self.batch_sharding))

@@ -21,6 +21,7 @@ from vmmjax import config as configs
 from vmmjax.cli.setup import Run, several_processes
 from vmmjax.evaluation.evaluate import predict
 from vmmjax.training import train, workdir
+from vmmjax.training.deterministic import compute_deterministically
 from vmmjax.training.distributed import Preempted, say
 from vmmjax.training.state import TrainState
 
@@ -29,22 +30,34 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; made where it is not there.', required=True)
 ALLOW_CHANGED = flags.DEFINE_list(
     'allow_changed', [], 'Config keys that may differ from those the run in the workdir began with.')
+DETERMINISTIC = flags.DEFINE_bool(
+    'deterministic', False, 'On a GPU: the same result bit for bit from the same machine. XLA then times no kernels '
+    'against each other before it chooses, and adds up in a fixed order what scatters (gradients of embeddings, of '
+    'gathers), both at the cost of speed; how much depends on the network. The gradient of its max pooling has no such '
+    "order and is refused: give encoders that pool form='stacked'. Elsewhere it changes nothing.")
 flags.mark_flag_as_required('config')
 
 
-@several_processes
 def main() -> None:
     """The command."""
+    if DETERMINISTIC.value:
+        compute_deterministically()
+    _train()
+
+
+@several_processes
+def _train() -> None:
     config, folder = configs.lock(CONFIG.value), Path(WORKDIR.value)
     with workdir.hold(folder):
         run = Run(config)
         pipeline = run.pipeline('train', train=True)
         say(pipeline.summary())
-        if 'validation' not in run.store.splits:
+        validates = 'validation' in run.store.splits
+        if not validates:
             say('There is no validation split, so nothing is measured while the model trains.')
 
         def evaluate(state: TrainState) -> dict[str, float]:
-            if 'validation' not in run.store.splits:
+            if not validates:
                 return {}
             values = run.task.summary(run.measure(predict, state, 'validation'))
             return {f'validation/{name}': value for name, value in values.items()}
@@ -53,9 +66,7 @@ def main() -> None:
             train(config, folder, mesh=run.mesh, apply=run.apply, init=run.init,
                   objective=run.task.objective,
                   batches=lambda step: pipeline.batches(step, run.rows), evaluate=evaluate,
-                  identity={'config': configs.to_json(config), 'fingerprint': run.store.fingerprint,
-                            'classes': run.classes},
-                  allow_changed=ALLOW_CHANGED.value)
+                  identity=run.identity, allow_changed=ALLOW_CHANGED.value)
         except Preempted as stop:
             say(f'{stop} The same command goes on from there.')
         else:

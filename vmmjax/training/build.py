@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import optax
 
 from vmmjax.objectives import Objective
 from vmmjax.objectives.base import Apply
@@ -20,14 +19,12 @@ class Built:
     """The parts of a training.
 
     Attributes:
-      optimizer: of the config.
       create: the state from a key.
       abstract: the state's shapes.
       shardings: of every array of it.
       step: jitted over the mesh, with the shardings; compiled where it is first called, or by `step.lower`.
     """
 
-    optimizer: optax.GradientTransformation
     create: Callable[[jax.Array], TrainState]
     abstract: TrainState
     shardings: TrainState
@@ -60,7 +57,7 @@ def build(config: Any, mesh: jax.sharding.Mesh, apply: Apply, init: Callable[[ja
     create = initializer(init, optimizer, use_ema=config.ema_decay > 0, scale_loss=config.model.dtype == 'float16')
     abstract = jax.eval_shape(create, jax.random.key(config.seed))
     shardings = sharding.state_shardings(abstract, mesh, config.sharding)
-    step = make_train_step(apply, objective, optimizer, seed=config.seed, freeze=tuple(config.freeze),
+    step = make_train_step(apply, objective, optimizer, seed=config.seed, freeze=optimizers.frozen(config),
                            ema_decay=config.ema_decay, microbatches=config.microbatches,
                            rows=sharding.batch_sharding(mesh))
-    return Built(optimizer, create, abstract, shardings, compile_train_step(step, mesh, shardings))
+    return Built(create, abstract, shardings, compile_train_step(step, mesh, shardings))

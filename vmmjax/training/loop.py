@@ -90,7 +90,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     with (closing(checkpoints), Log(folder, config.steps, start, config.wandb) as log, preemption() as preempted,
           Profile(folder, config.profile) as profile):
         unfetched = Unfetched(folder, config.max_skipped)
-        meter = Meter(config.batch_size, step_function if steps else None, began, log.elapsed, log.goodput)
+        meter = Meter(config.batch_size, step_function if steps else None, began, log.elapsed, log.goodput,
+                      config.microbatches)
         for step in steps:
             profile.before(step)
             with meter.waiting():

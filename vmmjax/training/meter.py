@@ -28,7 +28,7 @@ class Meter:
     """
 
     def __init__(self, clips: int, step: jax.stages.Compiled | None, began: float, elapsed: float = 0.0,
-                 goodput: float = 0.0) -> None:
+                 goodput: float = 0.0, microbatches: int = 1) -> None:
         """Begins an interval.
 
         Args:
@@ -37,9 +37,12 @@ class Meter:
           began: when this process began, of `time.monotonic()`.
           elapsed: seconds that the run took before.
           goodput: over those.
+          microbatches: parts of a step, which the compiler counts once, as whatever stands in a loop; the update after
+            the last part, some operations a parameter, is counted as often as they are.
         """
         self._clips = clips
-        self._flops = (step.cost_analysis() or {}).get('flops') if step else None  # Of one device.
+        flops = (step.cost_analysis() or {}).get('flops') if step else None  # Of one device.
+        self._flops = flops and flops * microbatches
         self._peak = peak_flops(jax.devices()[0].device_kind)
         self._origin, self._useful = began - elapsed, elapsed * goodput
         self._begin()

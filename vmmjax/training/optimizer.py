@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -59,8 +60,13 @@ def learning_rate(lr: Any, steps: int) -> optax.Schedule:
                                 [lr.warmup_steps])
 
 
+def frozen(config: Any) -> list[str]:
+    """Path patterns of what stays as it is: `config.freeze`, and the encoders that `config.model.fixed` names."""
+    return [*config.freeze, *(rf'\bencoders_{re.escape(name)}/' for name in config.model.fixed)]
+
+
 def create(config: Any) -> optax.GradientTransformation:
-    """The optax transformation of `config.optimizer` and `config.freeze`.
+    """The optax transformation of `config.optimizer`, for what is not `frozen`.
 
     Weight decay, where the optimizer has it, acts on kernels (two axes or more), not on biases and
     normalisation; so does the trust ratio of LARS. `config.optimizer.multipliers` are `(path pattern, of the learning
@@ -95,11 +101,12 @@ def create(config: Any) -> optax.GradientTransformation:
     if settings.clip:
         chain.insert(0, optax.clip_by_global_norm(settings.clip))
     transformation = optax.chain(*chain)
-    if not config.freeze:
+    patterns = frozen(config)
+    if not patterns:
         return transformation
 
     def labels(params: Any) -> Any:
-        matches = paths.first_match(list(config.freeze), params, 'config.freeze')
+        matches = paths.first_match(patterns, params, 'config.freeze')
         return jax.tree.map(lambda match: 'freeze' if match >= 0 else 'train', matches)
 
     return optax.multi_transform({'train': transformation, 'freeze': optax.set_to_zero()}, labels)

@@ -1,14 +1,13 @@
 """The folder of a run: held by one process at a time, and of one config for ever."""
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vmmjax.config import differences, from_json, to_json
+from vmmjax.config import differences_of
 from vmmjax.errors import UserError
 from vmmjax.training import distributed
 
@@ -51,6 +50,14 @@ def _lock(workdir: Path) -> int:
     return handle
 
 
+def changes(saved: str, current: str) -> dict[str, tuple[Any, Any]]:
+    """The dotted keys at which two configs, as JSON text, differ in what is computed, with both values.
+
+    Keys that came with a later version have their defaults in a config from before.
+    """
+    return {key: values for key, values in differences_of(saved, current).items() if key not in FREE}
+
+
 def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any],
                    allowed: Sequence[str]) -> None:
     """Refuses to go on with a checkpoint of another config, data set or class list.
@@ -61,10 +68,8 @@ def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any]
       current: that of this run.
       allowed: dotted config keys that may differ because the user says so.
     """
-    # Keys that came with a later version have their defaults in a config from before.
-    before, now = (json.loads(to_json(from_json(text))) for text in (saved['config'], current['config']))
-    changed = {key: values for key, values in differences(before, now).items()
-               if key not in FREE and not any(key == name or key.startswith(name + '.') for name in allowed)}
+    changed = {key: values for key, values in changes(saved['config'], current['config']).items()
+               if not any(key == name or key.startswith(name + '.') for name in allowed)}
     if changed:
         listing = '; '.join(f'{key} was {old!r}, is {new!r}' for key, (old, new) in changed.items())
         raise UserError(f'The workdir {workdir} is of another config: {listing}. Name another --workdir, or allow '

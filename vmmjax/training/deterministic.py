@@ -1,0 +1,22 @@
+"""The same sums on a GPU every time."""
+
+import os
+
+from vmmjax.errors import UserError
+
+FLAG = '--xla_gpu_deterministic_ops=true'
+"""XLA's own; elsewhere than on a GPU it changes nothing."""
+
+
+def compute_deterministically() -> None:
+    """Has XLA take no operation whose result depends on who comes first; before JAX is asked for its devices.
+
+    Raises:
+      UserError: where it was asked already, and would not notice.
+    """
+    from jax._src import xla_bridge  # There is no public way to ask.
+
+    if xla_bridge.backends_are_initialized():
+        raise UserError(f'JAX computes already, perhaps as the config file asked it to, and takes --deterministic no '
+                        f"more; set the variable XLA_FLAGS='{FLAG}' in its place.")
+    os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {FLAG}'.strip()
