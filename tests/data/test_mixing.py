@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vmmjax.data import mixing
+from vmmjax.data.labels import Names
 from vmmjax.data.pipeline import Pipeline
 from vmmjax.data.store import Store
 from vmmjax.errors import UserError
@@ -16,9 +17,12 @@ from vmmjax.errors import UserError
 STREAMS = {'rgb': {'modality': 'rgb', 'frames': 3, 'size': 16}, 'audio': {'modality': 'audio'}}
 
 
+CONFIG: dict[str, Any] = {'target': 'label', 'window': {'seconds': 1.5, 'start': None}, 'streams': STREAMS,
+                          'dropout': {}, 'views': {}, 'on_damage': 'stop'}
+
+
 def _pipeline(store_path: Path, batch: int = 16, **augment: Any) -> Pipeline:
-    config: dict[str, Any] = {'target': 'label', 'window': {'seconds': 1.5, 'start': None}, 'streams': STREAMS,
-                              'augment': augment, 'dropout': {}, 'views': {}, 'on_damage': 'stop'}
+    config = {**CONFIG, 'augment': augment}
     return Pipeline(Store(store_path), config, split='train', batch_size=batch, train=True, seed=0)
 
 
@@ -76,6 +80,22 @@ def test_a_batch_is_that_without_with_its_pairs_mixed(store_path: Path, kind: st
                     np.testing.assert_allclose(new[0][both], ((1 - share) * old[0] + share * old[1])[both], atol=0.51)
                 np.testing.assert_allclose(new.astype(float).sum(axis=0), old.sum(axis=0), atol=1.01)
     assert mixed > 12
+
+
+def test_of_several_names_a_clip_each_is_mixed(store_path: Path) -> None:
+    store, mixed = Store(store_path), 0
+    options: dict[str, Any] = dict(split='train', batch_size=16, train=True, seed=0, labels=Names(store, 'label'))
+    plain, batch = (next(Pipeline(store, {**CONFIG, 'augment': augment}, **options).batches())
+                    for augment in ({}, {'mixup': 1.0}))
+    assert not {'mix/target', 'mix/weight'} & batch.keys()
+    for i in range(0, 16, 2):
+        old, new = plain['target/label'][i:i + 2], batch['target/label'][i:i + 2]
+        np.testing.assert_allclose(new.sum(axis=0), old.sum(axis=0), atol=1e-6)
+        if not np.isnan(old).any() and (old[0] != old[1]).any():
+            share = (new[0] * old[1]).sum()
+            np.testing.assert_allclose(new[0], (1 - share) * old[0] + share * old[1], atol=1e-6)
+            mixed += 0 < share < 1
+    assert mixed
 
 
 def test_mixed_clips_do_not_depend_on_processes_or_the_batch_size(store_path: Path) -> None:

@@ -247,6 +247,18 @@ def test_frames_that_are_not_there_stay_zero_when_colours_change(store: Store) -
             assert batch[name][batch[f'valid/{name}']].any(axis=(1, 2, 3)).all()
 
 
+@pytest.mark.parametrize(('size', 'region', 'share'), [
+    (8, (0.0, 0.0, 1.0, 1.0), '8 %'), (16, (0.0, 0.0, 1.0, 1.0), ''), (8, (0.5, 0.5, 1.0, 1.0), '')])
+def test_a_crop_that_sees_little_of_the_pictures_is_told_of(store: Store, caplog: pytest.LogCaptureFixture, size: int,
+                                                            region: tuple[float, ...], share: str) -> None:
+    stream = {'modality': 'rgb', 'frames': 4, 'size': size, 'region': region}
+    pipeline = _pipeline(store, _config(streams={'rgb': stream, 'ramp': {'modality': 'ramp'}}))
+    _pipeline(store, _config(streams={'rgb': stream}), train=False)  # Once a run.
+    assert len(caplog.records) == bool(share)
+    assert f"'rgb' crops 8 x 8 pixels, {share} of its region" in caplog.text or not share
+    assert f'% of it -> (4, {size}, {size}, 3)' in pipeline.summary()
+
+
 def test_dropout_is_of_training_only_and_leaves_one_stream(store: Store) -> None:
     config = _config(streams={name: ALL[name] for name in ('rgb', 'audio')}, dropout={'rgb': 0.6, 'audio': 0.6})
     present = np.concatenate([np.stack([batch['present/rgb'], batch['present/audio']], 1)
@@ -448,7 +460,8 @@ def test_summary_names_the_stages(store: Store) -> None:
 
 def test_views_are_checked(store: Store) -> None:
     for views, said in (({'clips': 0}, 'at least 1'), ({'crops': 4}, 'choose one of 1, 3, 5, 10'),
-                        ({'crop': 3}, "did you mean 'crops'"), ({'crops': 10}, 'flip_pairs')):
+                        ({'crop': 3}, "did you mean 'crops'"), ({'crops': 10}, 'flip_pairs'),
+                        ({'average': 'logit'}, "did you mean 'logits'")):
         with pytest.raises(UserError, match=said):
             _pipeline(store, BUSY | {'views': views}, train=False)
 

@@ -76,13 +76,17 @@ class Filler:
         return x, valid
 
     def mix(self, batch: dict[str, np.ndarray], target: str, clips: Clips) -> None:
-        """Mixes the pairs of a batch in their place, and adds `mix/target` and `mix/weight`."""
+        """Mixes the pairs of a batch in their place: names, too, while classes get `mix/target` and `mix/weight`."""
         names = [stream.name for stream in self._streams]
         draws = clips.draw('mix', mixing.DRAWS)[::2]
         shares, cuts = mixing.shares(draws, self._augment.mixup, self._augment.cutmix)
         shares = np.where(mixing.partners(batch, target, names), shares, 0)
-        batch['mix/target'] = batch[target].reshape(-1, 2)[:, ::-1].ravel()
-        batch['mix/weight'] = np.repeat(shares, 2).astype(np.float32)
+        weight, own = np.repeat(shares, 2).astype(np.float32), batch[target]
+        other = own.reshape(-1, 2, *own.shape[1:])[:, ::-1].reshape(own.shape)
+        if own.ndim == 1:
+            batch['mix/target'], batch['mix/weight'] = other, weight
+        else:
+            batch[target] = np.where(weight[:, None] > 0, own + weight[:, None] * (other - own), own)
 
         def one(pair: int) -> None:
             for name in names:

@@ -36,11 +36,12 @@ def folded(store: Store, fold: int | None, validates: bool = True) -> Store:
         raise UserError(f'data.fold is {fold}, but the catalog of the store {store.name} has the folds '
                         f'{", ".join(map(str, folds))}; choose one of them.')
     _check_groups(store, values)
-    of = {'test': fold} | ({'validation': folds[(folds.index(fold) + 1) % len(folds)]} if validates else {})
+    of = {'validation': folds[(folds.index(fold) + 1) % len(folds)]} if validates else {}
+    of['test'] = fold
     numbers = values.astype(np.int64)
     made = copy.copy(store)
     made.splits = {'train': np.flatnonzero(~np.isin(numbers, list(of.values())))}
-    made.splits |= {split: np.flatnonzero(numbers == of[split]) for split in sorted(of, reverse=True)}
+    made.splits |= {split: np.flatnonzero(numbers == number) for split, number in of.items()}
     return made
 
 

@@ -1,5 +1,6 @@
 """A store that is not there yet: what it would hold, without a clip."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from vmmjax.data.store import Column, Store
+from vmmjax.data.streams import StreamConfig
 from vmmjax.data.text import PREFIX
 from vmmjax.front_ends import FRONT_ENDS
 
-_SIDE = 8  # Times as large as any crop.
+_SIDE = 32  # Of pictures that no stream crops.
 
 
 class ImaginedStore(Store):
@@ -34,8 +36,8 @@ class ImaginedStore(Store):
         seconds = max(60.0, 2 * config.data.window.seconds)
         self.durations = np.full(rows, seconds)
         self._classes = classes
-        sizes = [stream.size for stream in config.data.streams.values() if 'size' in stream and stream.size]
-        side = _SIDE * max(sizes, default=32)
+        side = max((_side(stream) for stream in config.data.streams.values() if 'size' in stream and stream.size),
+                   default=_SIDE)
         modalities = {stream.modality for stream in config.data.streams.values()}
         self.columns = {name: _column(name, rows, seconds, fps, side) for name in modalities
                         if not name.startswith(PREFIX)}
@@ -60,6 +62,12 @@ class ImaginedStore(Store):
     def has_values(self, name: str) -> bool:
         """None but those that a config names."""
         return False
+
+
+def _side(stream: Any) -> int:
+    """Of square pictures in whose region, of whole pixels, a stream's crop has room."""
+    top, left, bottom, right = stream.region if 'region' in stream else StreamConfig.region
+    return math.ceil((stream.size + 2) / min(bottom - top, right - left))
 
 
 def _column(name: str, rows: int, seconds: float, fps: float, side: int) -> Column:

@@ -66,7 +66,9 @@ def mix(first: np.ndarray, second: np.ndarray, both: np.ndarray, share: float, c
 
 def partners(batch: Mapping[str, np.ndarray], target: str, streams: list[str]) -> np.ndarray:
     """The pairs (2i, 2i + 1) of a batch that can be mixed: both have a target and the same streams; bool (B / 2,)."""
-    good = ((batch['mask'] > 0) & (batch[target] >= 0)).reshape(-1, 2).all(axis=1)
+    # NaN, of a clip without names, is not.
+    known = (batch[target] >= 0).reshape(len(batch['mask']), -1).all(axis=1)
+    good = ((batch['mask'] > 0) & known).reshape(-1, 2).all(axis=1)
     for stream in streams:
         there = batch[f'present/{stream}'].reshape(-1, 2)
         good &= there[:, 0] == there[:, 1]

@@ -14,7 +14,7 @@ import tensorflow as tf
 from vmmjax.data import augment, sampling, settings
 from vmmjax.data.changes import AugmentConfig
 from vmmjax.data.filling import Clips, Filler
-from vmmjax.data.labels import Classes, Labels, Windows
+from vmmjax.data.labels import Classes, Labels, Names, Windows
 from vmmjax.data.reading import DamagedRecord
 from vmmjax.data.store import Store
 from vmmjax.data.views import ViewsConfig
@@ -24,6 +24,7 @@ from vmmjax.errors import UserError, did_you_mean
 _PARALLEL_BATCHES = 2
 _PREFETCH = 2
 _ON_DAMAGE = ('stop', 'skip')
+_LITTLE = 0.25  # Of the region of a stream; a square inside the usual wide ones has half.
 
 _LOG = logging.getLogger(__name__)
 
@@ -88,6 +89,11 @@ class Pipeline:
         self._skips = config['on_damage'] == 'skip'
         self.skipped: set[int] = set()
         self._streams, self.texts = settings.streams(config['streams'], store, self._rows, self._seconds)
+        for stream in self._streams:
+            if train and stream.coverage < _LITTLE:
+                _LOG.warning('The stream %r crops %d x %d pixels, %.0f %% of its region: tests see no more of it. '
+                             'Prepare a store with a smaller --short_side, or choose a larger data.streams.%s.size.',
+                             stream.name, stream.config.size, stream.config.size, 100 * stream.coverage, stream.name)
         # Streams in the order of the config, whatever they read.
         self._names = list(config['streams'])
         for name in config['dropout']:
@@ -105,8 +111,8 @@ class Pipeline:
                             + ('texts cannot be mixed.' if self.texts else f'the batch size {batch_size} is odd.'))
         if not isinstance(self._labels, Classes) and self._augment.flip_pairs:
             raise UserError('data.augment.flip_pairs swaps classes, and the targets are none; leave it out.')
-        if self._mixes and (not isinstance(self._labels, Classes) or len(self._labels.specs) > 1):
-            raise UserError('data.augment.mixup and cutmix mix the classes of one target; leave them out.')
+        if self._mixes and (not isinstance(self._labels, (Classes, Names)) or len(self._labels.specs) > 1):
+            raise UserError('data.augment.mixup and cutmix mix the classes or names of one target; leave them out.')
         rows = len(self._rows) * len(self._views)
         self.steps = max(1, rows // batch_size) if train else -(-rows // batch_size)
 
@@ -202,7 +208,7 @@ class Pipeline:
                           f'valid/{name}': ((batch, stream.shape[0]), flags)}
             specs[f'present/{name}'] = ((batch,), flags)
         specs |= {key: ((batch, *shape), dtype) for key, (shape, dtype) in self._labels.specs.items()}
-        if self._mixes:
+        if self._mixes and isinstance(self._labels, Classes):
             specs |= {'mix/target': ((batch,), codes), 'mix/weight': ((batch,), floats)}
         if len(self._views) > 1:
             specs['view'] = ((batch,), codes)

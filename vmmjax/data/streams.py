@@ -53,6 +53,7 @@ class Stream:
       column: the store's column it reads.
       shape: of a clip: (T, size, size, channels), (F, M) or (S,).
       dtype: uint8 for pictures and flow, float32 for arrays.
+      coverage: share of the region's area that a crop covers, the median over the clips; 1 for arrays.
     """
 
     def __init__(self, name: str, config: StreamConfig, store: Store, rows: np.ndarray, seconds: float):
@@ -75,8 +76,9 @@ class Stream:
         self._sampling: sampling.Sampling = registry.find(config.sampling, sampling.SAMPLINGS, 'sampling')
         self._sampled = self._checked_frames()
         frames = self._sampled or sampling.all_frames(np.zeros(1), seconds, self.column.rate).shape[1]
+        self.coverage = 1.0
         if self.is_pictures:
-            size = self._checked_size(store, rows)
+            size, self.coverage = self._checked_size(store, rows)
             self.shape: tuple[int, ...] = (frames, size, size, CHANNELS[self.column.kind] * config.stack)
         else:
             self.shape = (frames, *self.column.shape)
@@ -91,8 +93,9 @@ class Stream:
         """One line for a summary."""
         how = f'{self._sampled} frames {self.config.sampling}' if self._sampled else 'every frame'
         stack = f', {self.config.stack} stacked' if self.config.stack > 1 else ''
-        crop = f', {self.config.size} pixels inside {tuple(self.config.region)}' if self.is_pictures else ''
-        noise = ''
+        crop = noise = ''
+        if self.is_pictures:
+            crop = f', {self.config.size} pixels inside {tuple(self.config.region)}, {self.coverage:.0%} of it'
         if self.config.noise:
             of = 'speech to ' if self.config.snr_of_speech else ''
             noise = f', {of}{self.config.noise} noise at {self.config.snr[0]:g} to {self.config.snr[1]:g} dB'
@@ -200,7 +203,8 @@ class Stream:
                             f'{self.column.rate:g} frames a second of the column {self.column.name}.')
         return max(1, round(self._seconds * config.rate))
 
-    def _checked_size(self, store: Store, rows: np.ndarray) -> int:
+    def _checked_size(self, store: Store, rows: np.ndarray) -> tuple[int, float]:
+        """The crop's side, and its `coverage`."""
         size = self.config.size
         if not size:
             raise UserError(f'The stream {self.name!r} reads pictures, so it needs a size: set '
@@ -215,7 +219,7 @@ class Stream:
                 f'The stream {self.name!r} crops {size} x {size} pixels, but its region {tuple(self.config.region)} '
                 f'of the clip {store.clip(row)!r} ({height} x {width}) leaves {room.min()}; choose a smaller '
                 f'data.streams.{self.name}.size, a larger region, or prepare a store with a larger --short_side.')
-        return size
+        return size, float(np.median(size**2 / (high - low).prod(axis=1))) if len(here) else 1.0
 
 
 def _ends(valid: np.ndarray) -> np.ndarray:

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from vmmjax.errors import UserError
+from vmmjax.errors import UserError, did_you_mean
 
+AVERAGES = ('logits', 'probabilities')
 _CROPS = (1, 3, 5, 10)
 
 
@@ -17,16 +18,20 @@ class ViewsConfig:
       clips: windows a clip, at equal distances from its beginning to its end. Where the window is the whole clip they
         differ in the frames that are taken: with 2 these are the published twice-sample of TSM.
       crops: places of the crop a window, see `crops.view_places`: 1, 3, 5 or 10.
+      average: what is averaged over the views of a clip, one of `AVERAGES`.
     """
 
     clips: int = 1
     crops: int = 1
+    average: str = 'logits'
 
     def __post_init__(self) -> None:
         if self.clips < 1:
             raise UserError(f'data.views.clips is {self.clips}; it must be at least 1.')
         if self.crops not in _CROPS:
             raise UserError(f'data.views.crops is {self.crops}; choose one of {", ".join(map(str, _CROPS))}.')
+        if self.average not in AVERAGES:
+            raise UserError(f'data.views.average is {self.average!r}: {did_you_mean(str(self.average), AVERAGES)}.')
 
     def __len__(self) -> int:
         """Views a clip."""

@@ -1,4 +1,4 @@
-"""Arrays to a media file (H.264 with no prediction between pictures, and AAC), or encoded pictures as they are."""
+"""Arrays to a media file (H.264 and AAC), or encoded pictures as they are."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -16,12 +16,13 @@ from vmmjax.media.container import MediaError
 _PICTURES = {b'\xff\xd8\xff': 'mjpeg', b'\x89PNG': 'png'}
 
 
-def write_clip(path: Path, frames: np.ndarray, *, fps: int, waveform: np.ndarray | None = None,
-               rate: int = 16000, quantiser: int = 20) -> None:
+def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarray | None = None,
+               rate: int = 16000, quantiser: int = 20, group: int = 1) -> None:
     """Writes an MP4 file, under a temporary name until it is whole.
 
-    Every picture is coded by itself with a constant quantiser, so that a decoded picture depends on nothing
-    but the picture that went in. The same arrays give the same bytes with the same build of FFmpeg.
+    Every picture is coded with a constant quantiser, and by itself unless `group` says otherwise, so that a decoded
+    picture depends on nothing but the picture that went in. The same arrays give the same bytes with the same build of
+    FFmpeg.
 
     Args:
       path: the file; its folder must be there.
@@ -30,6 +31,7 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: int, waveform: np.ndarray
       waveform: float32 (S,) within -1..1, beginning with the first picture; None for no sound track.
       rate: samples a second.
       quantiser: of H.264, 0 (lossless) to 51.
+      group: pictures of which all but the first are coded as what they differ in: the more, the smaller is the file.
 
     Raises:
       UserError: for shapes or types that H.264 cannot carry, or where the file cannot be written.
@@ -39,13 +41,14 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: int, waveform: np.ndarray
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise UserError(f'{path}: H.264 needs an even height and width, not {height} x {width}; pad or crop.')
+    exact = Fraction(fps).limit_denominator(1001)
     try:
         with (atomic.replacing(path) as partial,
               av.open(str(partial), 'w', format='mp4', options={'fflags': '+bitexact'}) as container):
-            video = container.add_stream('libx264', rate=fps, options={
-                'preset': 'ultrafast', 'qp': str(quantiser), 'g': '1', 'threads': '1', 'flags': '+bitexact'})
+            video = container.add_stream('libx264', rate=exact, options={
+                'preset': 'ultrafast', 'qp': str(quantiser), 'g': str(group), 'threads': '1', 'flags': '+bitexact'})
             video.width, video.height, video.pix_fmt = width, height, 'yuv420p'
-            video.time_base = Fraction(1, fps)
+            video.time_base = 1 / exact
             audio = None
             if waveform is not None:
                 audio = container.add_stream('aac', rate=rate, options={
@@ -53,7 +56,7 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: int, waveform: np.ndarray
                 audio.layout, audio.bit_rate = 'mono', 64000
             for index, picture in enumerate(frames):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format='rgb24')
-                frame.pts, frame.time_base = index, Fraction(1, fps)
+                frame.pts, frame.time_base = index, 1 / exact
                 container.mux(video.encode(frame.reformat(format='yuv420p', threads=1)))
             container.mux(video.encode())
             if audio is not None and waveform is not None:
