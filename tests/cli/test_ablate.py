@@ -12,10 +12,16 @@ GRID = '--grid=model.fusion.name=concat,conct'
 
 @pytest.fixture(scope='module')
 def ablation(tmp_path_factory, store):
-    """An ablation one of whose two rows cannot be built: its folder, arguments and what it said."""
+    """An ablation one of whose two rows cannot be built: its folder, arguments and what it said.
+
+    It believes to be one of two workers that `srun` has started, whose runs must not wait for each other.
+    """
     folder = tmp_path_factory.mktemp('ablation') / 'fusions'
     arguments = [TOY, GRID, f'--workdir={folder}', f'--config.data.store={store}', '--config.steps=4']
-    return folder, arguments, vmmjax('ablate', *arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in dict(JOB_ID=7, NTASKS=2, PROCID=1, LOCALID=1, STEP_NODELIST='localhost').items():
+            patch.setenv(f'SLURM_{name}', str(value))
+        return folder, arguments, vmmjax('ablate', *arguments)
 
 
 @pytest.mark.slow

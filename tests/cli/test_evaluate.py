@@ -22,7 +22,14 @@ def test_every_subset_is_measured_on_the_clips_that_have_it(trained):
     assert sum(map(sum, result['confusion'])) == 21
     for name in ('audio+rgb', 'precision', 'most frequent class'):
         assert name in found.stdout
-    assert (trained / 'report.html').exists()
+    losses = [clip['loss'] for clip in result['worst']]
+    assert losses == sorted(losses, reverse=True)
+    assert result['cost']['parameters'] > 100
+    assert result['cost']['macs'] > 1000
+    page = (trained / 'report.html').read_text()
+    assert page.count('<video') == len(result['worst']) == 6
+    assert 'Cost' in page
+    assert str(trained.parent) not in page
 
 
 @pytest.mark.slow
@@ -34,18 +41,34 @@ def test_a_second_evaluation_gives_the_same_bytes(trained):
 
 
 @pytest.mark.slow
+def test_clips_are_looked_at_as_a_test_protocol_says(trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / 'run')
+    change = '--change=data.views.clips=2; data.views.crops=3; data.streams.rgb.frames=6'
+    found = vmmjax('evaluate', f'--workdir={copy}', change)
+    assert found.returncode == 0, found.stderr
+    result = json.loads((copy / 'eval' / 'test.json').read_text())
+    assert result['examples'] == 21
+    assert result['changes'] == {'data.views.clips': 2, 'data.views.crops': 3, 'data.streams.rgb.frames': 6}
+
+
+@pytest.mark.slow
 def test_another_run_stands_beside(trained, tmp_path):
     other = tmp_path / 'other'
     shutil.copytree(trained, other)
     vmmjax('evaluate', f'--workdir={other}')
     found = vmmjax('evaluate', f'--workdir={trained}', f'--beside={other}')
     assert 'other: rgb' in found.stdout
+    assert vmmjax('evaluate', f'--workdir={trained}', f'--base={other}').returncode == 0
+    assert 'The configs are the same.' in (trained / 'report.html').read_text()
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['--split=tset'], "'tset'"),
     (['--store=nowhere'], 'nowhere is not a finished store'),
     (['--beside=nowhere'], 'nowhere/eval/test.json is not there'),
+    (['--change=data.fold=1'], "--change has 'data.fold=1', where key=value of config.data is meant"),
+    (['--change=data.veiws.clips=2'], "--change sets 'data.veiws.clips', but the config has no 'veiws': did you mean"),
+    (['--base=nowhere'], 'no finished checkpoint in nowhere'),
 ])
 def test_what_a_user_gets_wrong_is_one_sentence(trained, arguments, message):
     assert message in refused('evaluate', f'--workdir={trained}', *arguments)

@@ -11,7 +11,7 @@ import pytest
 class Page(HTMLParser):
     """What a page holds: its text, its attributes, and whether its elements are closed in order."""
 
-    VOID = frozenset({'meta', 'link', 'br', 'path', 'use', 'rect'})
+    VOID = frozenset({'meta', 'link', 'br', 'path', 'use', 'rect', 'img'})
 
     def __init__(self, text):
         super().__init__()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.evaluation.pages import opened
-from vmmjax.evaluation import ablation, tables
+from vmmjax.evaluation import ablation, curves, tables
 from vmmjax.evaluation.ablation import Line, Measured
+from vmmjax.evaluation.differing import Difference
 from vmmjax.evaluation.statistics import Interval, Scores
 
 RNG = np.random.default_rng(0)
@@ -58,6 +59,25 @@ def test_only_clips_that_both_were_tested_on_are_compared() -> None:
     others = [dataclasses.replace(each, scores=dataclasses.replace(
         each.scores, clip=np.char.add('x', each.scores.clip))) for each in folds(0.6) if each.scores]
     assert ablation.line('both', some, 'other clips', {'other clips': others}).difference is None
+
+
+def test_what_was_asked_something_else_is_not_compared() -> None:
+    others = [dataclasses.replace(each, scores=dataclasses.replace(each.scores, target={'': np.arange(40) % 3}))
+              for each in folds(0.6) if each.scores]
+    line = ablation.line('command', folds(0.8), 'digit', {'digit': others})
+    assert line.difference is None
+    assert np.isnan(line.p)
+
+
+def test_a_stream_is_compared_with_the_row_that_the_fusion_began_with() -> None:
+    def alone(rate: float) -> list[Measured]:
+        return [dataclasses.replace(each, scores=dataclasses.replace(
+            each.scores, scores={'audio': each.scores.scores['audio+rgb']})) for each in folds(rate) if each.scores]
+
+    measured = {'other': alone(0.5), 'own': alone(0.6), 'both': folds(0.8)}
+    for begin, wanted in (((), 'other'), (('own',), 'own')):
+        related = ablation.related(measured['both'], '', measured, begin)
+        assert ablation.line('both', measured['both'], '', related).alone['audio'][0] == wanted
 
 
 def test_several_seeds_are_one_value_a_clip() -> None:
@@ -202,6 +222,28 @@ def test_noise_has_tables_of_its_own(tmp_path: Path) -> None:
     assert worst['low'] < worst['mean'] < worst['high']
     assert worst['difference_low'] < worst['difference'] < worst['difference_high'] < 0
     assert 'in white noise' in (tmp_path / 'report.html').read_text()
+
+
+def test_the_page_shows_how_rows_learned_and_where_their_configs_differ(tmp_path: Path) -> None:
+    def logged(loss: float, steps: tuple[float, ...] = (10, 20, 30)) -> dict[str, dict[float, float]]:
+        return {'train/loss': {step: loss / step for step in steps}, 'validation/accuracy': {30: loss / 10}}
+
+    panels = curves.compared({'a': [logged(4), logged(6, (20, 30, 40))], 'not yet': [], 'b & c': [logged(2)]},
+                             ('train/loss', 'validation/loss', 'validation/accuracy'), ['accuracy'])
+    assert [panel.name for panel in panels] == ['train/loss', 'validation/accuracy']
+    loss, accuracy = panels
+    assert [(curve.name, curve.steps) for curve in loss.curves] == [('a', [20, 30]), ('b & c', [10, 20, 30])]
+    assert loss.curves[0].values == pytest.approx([5 / 20, 5 / 30])
+    assert accuracy.curves[0].last == '50.0 %'
+    many = curves.compared({f'row {i}': [logged(i)] for i in range(17)}, ('train/loss',), [])
+    assert len(set(re.findall(r'stroke: var\(--curve\d\)', many[0].svg))) == 8
+    assert 'stroke-dasharray' in many[0].svg
+    tables.write(tmp_path, LINES, question='', command='vmmjax ablate', metric='accuracy', panels=panels,
+                 differences={'finance | rgb': [Difference('model.fusion.name', "'concat'", "'sum'")]})
+    page = (tmp_path / 'report.html').read_text()
+    assert page.count('<svg') == 3
+    for said in ('Other than in rgb &amp; sound_1', '1 key', 'model.fusion.name', '<li>', 'train, loss'):
+        assert said in page
 
 
 def test_nothing_measured_is_a_table_without_a_picture(tmp_path: Path) -> None:

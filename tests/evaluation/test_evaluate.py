@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from scipy import special
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation import evaluate
+from vmmjax.evaluation import averages, evaluate
 
 CLASSES = ['left+low', 'left+high', 'right+low', 'right+high']
 PARTS = {'side': ['left', 'left', 'right', 'right'], 'tone': ['low', 'high', 'low', 'high']}
@@ -50,7 +51,7 @@ def measured(batches):
 
 @settings(max_examples=30, deadline=None)
 @given(order=st.permutations(list(range(21))), size=st.integers(1, 12), again=st.lists(st.integers(0, 20), max_size=5))
-def test_the_logits_of_a_clips_views_are_averaged(order, size, again):
+def test_the_logits_or_probabilities_of_a_clips_views_are_averaged(order, size, again):
     # Seven clips, three views each; some rows come twice, the last batch is padded.
     seen = np.array([*order, *again])
     strength = np.linspace(0.1, 1.7, 21)
@@ -71,6 +72,11 @@ def test_the_logits_of_a_clips_views_are_averaged(order, size, again):
     np.testing.assert_array_equal(found.target, np.arange(7) % 4)
     expected = np.asarray(model(2., {}, batch_of(np.arange(7)))) * strength.reshape(7, 3).mean(axis=1)[:, None]
     np.testing.assert_allclose(found.scores, expected, rtol=1e-5)
+    found = evaluate.predict(model, jnp.float32(2), {}, batches, STREAMS, put=jax.device_put, target='label',
+                             average=averages.probabilities)
+    each = np.asarray(model(2., {}, batch_of(np.arange(7))))[:, None] * strength.reshape(7, 3, 1)
+    np.testing.assert_allclose(special.softmax(found.scores, axis=-1), special.softmax(each, axis=-1).mean(axis=1),
+                               rtol=1e-5)
 
 
 @settings(max_examples=30, deadline=None)

@@ -5,6 +5,7 @@ import pytest
 from scipy.special import softmax
 
 from tests.evaluation.test_statistics import Catalog
+from vmmjax.data.views import AVERAGES
 from vmmjax.errors import UserError
 from vmmjax.evaluation import fusing
 from vmmjax.evaluation.statistics import write_scores
@@ -38,7 +39,7 @@ def runs(tmp_path):
     return paths
 
 
-@pytest.mark.parametrize('average', fusing.AVERAGES)
+@pytest.mark.parametrize('average', AVERAGES)
 def test_scores_are_added_up_with_their_weights(runs, average):
     a, b = fusing.read(runs)
     found = fusing.fuse([a, b], [3, 1], average)

@@ -55,6 +55,11 @@ def test_calibration_is_how_far_probabilities_lie_from_how_often_they_are_right(
     assert error([half] * 4, [1, 1, 0, 0]) == pytest.approx(0, abs=1e-6)
     assert error([sure] * 10, [1] * 9 + [0]) == pytest.approx(0, abs=1e-6)
     assert error([sure] * 10, [1] * 5 + [0] * 5) == pytest.approx(0.4)
+    bins = metrics.calibration(np.log([sure] * 3 + [half] * 2), np.array([1, 1, 0, 0, 1]))
+    assert len(bins) == 15
+    assert [each for each in bins if each['clips']] == [
+        {'clips': 2, 'probability': pytest.approx(0.5), 'right': 0.5},
+        {'clips': 3, 'probability': pytest.approx(0.9), 'right': pytest.approx(2 / 3)}]
     # Too sure and too little sure are not weighed against each other.
     assert error([sure] * 2 + [half] * 2, [0, 0, 1, 1]) == pytest.approx((0.9 + 0.5) / 2)
 

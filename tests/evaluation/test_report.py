@@ -8,6 +8,7 @@ import pytest
 from tests.evaluation.pages import Page, opened
 from vmmjax.errors import UserError
 from vmmjax.evaluation import curves, evaluate, report
+from vmmjax.evaluation.differing import Difference
 
 SIDES = ['left', 'left', 'right', 'right']
 CLASSES = ['<b>bold</b>', 'a & "b"', 'gr\u00fcn\u7d05', 'plain']
@@ -54,7 +55,7 @@ def test_the_page_tells_what_was_measured(workdir):
                  f'{100 * result["metrics"]["accuracy"]:.1f}', f'{result["metrics"]["loss"]:.3f}',
                  'validation split', 'seed: 0', 'vmmjax train --config=x'):
         assert said in page.text
-    assert page.tags.count('svg') == 4  # loss, accuracy, clips_per_second, side
+    assert page.tags.count('svg') == 6  # loss, accuracy, clips_per_second, side; the calibration of two splits.
     assert 'train 0.01' in page.text
     assert 'validation 75.0 %' in page.text
     assert 'has not been evaluated' not in page.text
@@ -98,17 +99,6 @@ def test_no_path_of_the_machine(workdir, monkeypatch):
     assert str(Path.home()) + '/' not in text
     assert '/srv/' not in text
     assert '--workdir=…/one' in text
-
-
-@pytest.mark.parametrize(('text', 'shown'), [
-    ('--store=/home/me/store --x=1', '--store=…/store --x=1'),
-    ("{'store': '/home/me/my clips/store', 'n': 1/2}", "{'store': '…/store', 'n': 1/2}"),
-    ('gs://bucket/store and https://host/a/b', 'gs://bucket/store and https://host/a/b'),
-    ('runs/one ../up/two ~/three', 'runs/one ../up/two ~/three'),
-    ("freeze: ('encoders/rgb/.*', '.*/bias')", "freeze: ('encoders/rgb/.*', '.*/bias')"),
-])
-def test_absolute_paths_are_shortened(text, shown):
-    assert report.without_paths(text) == shown
 
 
 def test_what_is_missing_is_said(tmp_path):
@@ -187,8 +177,28 @@ def test_the_page_opens_in_a_browser(workdir, tmp_path_factory, width):
     page = report.write(workdir, title='Opened in a browser')
     document, log = opened(page, width, tmp_path_factory.mktemp('browser'))
     assert '<h1>Opened in a browser</h1>' in document
-    assert document.count('<svg') == 4
+    assert document.count('<svg') == 6
     assert 'CONSOLE' not in log
+
+
+def test_the_page_tells_calibration_cost_and_what_differs_from_another_run(workdir):
+    cost = {'parameters': 24_300_000, 'macs': 3.3e10, 'views': 1, 'batch_size': 16, 'machine': 'a chip'}
+    evaluate.write(workdir, {**result_of(), 'cost': cost})
+    base = ('runs/one', [Difference('model.fusion.name', "'concat'", "'sum'")])
+    text = ' '.join(written(workdir, base=base).text.split())
+    error = 100 * result_of()['metrics']['calibration_error']
+    for said in (f'the calibration error: {error:.1f} %', '24.3 M', '33 GMACs', 'a chip',
+                 'Other than in runs/one', "model.fusion.name'concat''sum'"):
+        assert said in text
+    assert 'The configs are the same' in written(workdir, base=('runs/one', [])).text
+    assert 'Other than in' not in written(workdir).text
+
+
+def test_a_result_of_an_older_version_is_told_without_what_it_lacks(tmp_path):
+    result = result_of()
+    del result['calibration']
+    evaluate.write(tmp_path, result)
+    assert 'Calibration' not in written(tmp_path).text
 
 
 def test_rows_of_another_run_stand_beside_and_say_whose_they_are(tmp_path):

@@ -143,6 +143,29 @@ def test_a_clip_that_lacks_a_target_counts_for_the_others(store):
     assert figures['word_error_rate'] == pytest.approx(2 / 5)
 
 
+@pytest.mark.parametrize(('task', 'target'), [
+    ('classification', 'letter'), ('classification', ('letter', 'digit')), ('multi_label', 'names'),
+    ('regression', ('size', 'mass'))])
+def test_the_losses_of_clips_are_the_loss(store, task, target):
+    run = Run(clips.config_of(store, dict(name=task), target, head=HEAD))
+    draw = np.random.default_rng(0).normal
+    counts = run.task.num_classes
+    scores = {name: draw(size=(12, count)) for name, count in counts.items()} if isinstance(counts, dict) else draw(
+        size=(12, counts))
+    batch = next(run.pipeline('test', train=False).batches())
+    targets = {name: batch[f'target/{name}'][:12] for name in np.atleast_1d(run.task.targets)}
+    rows = Predictions(np.arange(12), targets if len(targets) > 1 or task != 'classification' else targets['letter'],
+                       scores, {})
+    losses = run.task.losses(rows)
+    known = np.isfinite(losses)
+    assert known.any()
+    if task != 'regression':  # Some clips have no mass: they count for the size alone.
+        assert losses[known].mean() == pytest.approx(run.task.summary(rows)['loss'])
+    told = run.task.told(rows, int(losses.argmax()))
+    assert json.loads(json.dumps(told)) == told
+    assert {'target', 'truth', 'probability', 'named'} == set(told[0])
+
+
 @pytest.mark.parametrize(('task', 'target', 'model', 'message'), [
     (dict(name='retrieval', streams=('one', 'tow')), 'letter', {}, "'tow', which is no stream: did you mean 'two'"),
     (dict(name='retrieval', streams=('one', 'two')), 'letter', {}, r'config\.model\.stream_head'),
@@ -158,13 +181,23 @@ def test_what_a_config_gets_wrong(store, task, target, model, message):
 
 
 @pytest.mark.parametrize(('key', 'value', 'message'), [
-    ('mixup', 0.2, 'mix the classes of one target'), ('flip_pairs', (('a', 'b'),), 'swaps classes')])
+    ('mixup', 0.2, 'mix the classes or names of one target'), ('flip_pairs', (('a', 'b'),), 'swaps classes')])
 def test_augmentations_that_need_classes(store, key, value, message):
     config = clips.config_of(store, dict(name='regression'), 'size', head=HEAD)
     with config.unlocked():
         config.data.augment[key] = value
     with pytest.raises(UserError, match=message):
         Run(configs.lock(config)).pipeline('train', train=True)
+
+
+@pytest.mark.parametrize(('task', 'target', 'average', 'message'), [
+    (dict(name='classification'), 'letter', 'probability', "did you mean 'probabilities'"),
+    (dict(name='regression'), 'size', 'probabilities', 'the outputs of the task regression stand for none')])
+def test_what_is_averaged_over_views_is_named(store, task, target, average, message):
+    config = clips.config_of(store, task, target, head=HEAD)
+    config.data.views.average = average
+    with pytest.raises(UserError, match=message):
+        Run(config)
 
 
 def test_parts_belong_to_a_class(store):

@@ -41,10 +41,10 @@ from vmmjax.cli import rows as ablations
 from vmmjax.cli.rows import Row, Run
 from vmmjax.data.store import Store
 from vmmjax.errors import UserError
-from vmmjax.evaluation import ablation, noise, results, tables
+from vmmjax.evaluation import ablation, curves, noise, results, tables
 from vmmjax.evaluation.ablation import Line, Measured
-from vmmjax.evaluation.report import without_paths
-from vmmjax.training.workdir import FREE
+from vmmjax.evaluation.differing import Difference, differing, without_paths
+from vmmjax.training.workdir import changes
 
 CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Config file of all rows, as path.py or path.py:argument; set its keys with --config.key=value.')
@@ -132,13 +132,12 @@ def _folds() -> list[int]:
 
 def _commands(run: Run) -> list[list[str]]:
     vmmjax = [sys.executable, '-m', 'vmmjax.cli.main']
-    return [[*vmmjax, 'train', f'--config={run.folder / "config.py"}', f'--workdir={run.folder}'],
+    # Each is a run of its own, also where `srun` or `mpirun` has started several workers and says so to all.
+    alone = '--num_processes=1'
+    in_noise = [f'--snr={",".join(SNR.value)}', f'--noise={",".join(NOISE.value)}']
+    return [[*vmmjax, 'train', f'--config={run.folder / "config.py"}', f'--workdir={run.folder}', alone],
             [*vmmjax, 'evaluate', f'--workdir={run.folder}', f'--split={SPLIT.value}',
-             f'--store={run.config.data.store}', *(_noise() if _hears(run.config.data) else [])]]
-
-
-def _noise() -> list[str]:
-    return [f'--snr={",".join(SNR.value)}', f'--noise={",".join(NOISE.value)}']
+             f'--store={run.config.data.store}', alone, *(in_noise if _hears(run.config.data) else [])]]
 
 
 def _hears(data: Any) -> bool:
@@ -175,9 +174,8 @@ def _check_unchanged(run: Run) -> None:
     path = run.folder / 'config.json'
     if not path.is_file():
         return
-    before, now = (configs.from_json(text).to_dict() for text in (path.read_text(), configs.to_json(run.config)))
-    changed = [f'{key} was {old!r}, is {new!r}' for key, (old, new) in configs.differences(before, now).items()
-               if key not in FREE]
+    changed = [f'{key} was {old!r}, is {new!r}' for key, (old, new)
+               in changes(path.read_text(), configs.to_json(run.config)).items()]
     if changed:
         raise UserError(f'The folder {run.folder} holds a run of another config: {"; ".join(changed)}. Name another '
                         f'--workdir, or delete that folder.')
@@ -241,35 +239,53 @@ def _reason(run: Run) -> str:
 def _write(folder: Path, question: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Path]:
     """The table of what is finished, by whichever worker."""
     own = {row.name: [run for run in runs if run.row is row] for row in rows}
+    finished = {name: [run for run in found if _is_finished(run)] for name, found in own.items()}
     lines = []
-    for line in _lines(rows, own, ''):
-        failed = {run.name: _reason(run) for run in own[line.name] if _reason(run)}
+    for line in _lines(rows, finished, ''):
+        failed = {run.name: reason for run in own[line.name] if (reason := _reason(run))}
         missing = len(own[line.name]) - len(line.runs) - len(failed)
         lines.append(dataclasses.replace(line, failed=failed, missing=missing))
     levels = [None, *sorted(set(noise.ratios(SNR.value)), reverse=True)] if SNR.value else []
-    noisy = {kind: {level: _lines(rows, own, noise.condition(kind, level)) for level in levels}
+    noisy = {kind: {level: _lines(rows, finished, noise.condition(kind, level)) for level in levels}
              for kind in (NOISE.value if levels else [])}
     folder.mkdir(parents=True, exist_ok=True)
+    series = {name: [_measured(run.name, run.folder, '').series for run in found] for name, found in finished.items()}
+    keys = [f'{split}/{name}' for name in dict.fromkeys(('loss', METRIC.value)) for split in ('train', 'validation')]
+    panels = curves.compared(series, keys, [METRIC.value] if ablation.is_per_clip(METRIC.value) else [])
     return tables.write(folder, lines, question=question, command=without_paths(_command()), metric=METRIC.value,
-                        noisy=noisy)
+                        noisy=noisy, panels=panels, differences=_differences(rows, own))
 
 
-def _lines(rows: Sequence[Row], own: Mapping[str, Sequence[Run]], condition: str) -> list[Line]:
+def _differences(rows: Sequence[Row], own: Mapping[str, Sequence[Run]]) -> dict[str, list[Difference]]:
+    """Where the config of each row differs from that of the first, in what is the same in all of a row's runs."""
+    first, *others = ({row.name: configs.to_json(own[row.name][0].config) for row in rows}).items()
+    found = {name: differing(first[1], text, left_out=('seed', 'data.fold')) for name, text in others}
+    return {name: keys for name, keys in found.items() if keys}
+
+
+def _lines(rows: Sequence[Row], finished: Mapping[str, Sequence[Run]], condition: str) -> list[Line]:
     """The rows, of what is finished, in a condition of noise or, where it is empty, as it is."""
-    measured = {name: tuple(_measure(run.name, run.folder, SPLIT.value, METRIC.value, condition) for run in found
-                            if _is_finished(run)) for name, found in own.items()}
+    measured = {name: tuple(_measured(run.name, run.folder, condition) for run in found)
+                for name, found in finished.items()}
     lines = []
     for row in rows:
         against = row.against or (rows[0].name if row is not rows[0] else '')
-        others = ablation.related(measured[row.name], against, measured)
+        others = ablation.related(measured[row.name], against, measured, row.begin)
         lines.append(_line(row.name, measured[row.name], against, tuple(others.items())))
     return lines
 
 
+# The table is made after each run: what did not change since is not measured again.
 @functools.cache
 def _line(name: str, runs: Sequence[Measured], against: str, others: Sequence[tuple[str, Sequence[Measured]]]) -> Line:
     return ablation.line(name, runs, against, dict(others))
 
 
-# The table is made after each run: what did not change since is not measured again.
-_measure, _store = functools.cache(ablation.measure), functools.cache(Store)
+@functools.cache
+def _measured(name: str, folder: Path, condition: str) -> Measured:
+    if not condition:
+        return ablation.measure(name, folder, SPLIT.value, METRIC.value)
+    return ablation.in_noise(_measured(name, folder, ''), folder, SPLIT.value, condition)
+
+
+_store = functools.cache(Store)

@@ -2,20 +2,27 @@
 
   vmmjax evaluate --workdir=runs/motion_sound
   vmmjax evaluate --workdir=runs/motion_sound --split=validation --store=/elsewhere/motion_sound
+  vmmjax evaluate --workdir=runs/motion_sound --base=runs/motion_sound_rgb
   vmmjax evaluate --workdir=runs/grid_av --snr=10,5,0,-5,-10 --noise=white,babble
   vmmjax evaluate --fuse=runs/rgb/eval/test.npz,runs/flow/eval/test.npz --weights=1,1
 
 Prints a table and writes <workdir>/eval/<split>.json, <workdir>/report.html and, clip by clip,
 <workdir>/eval/<split>.npz. The newest whole checkpoint is used, or with --best the best one of a run that was trained
 with config.best.metric; the config is the one the run was trained with.
+On the page the clips with the greatest losses play; with --base it says where the config differs from another run's.
+TensorBoard shows the figures, too, and the confusion matrix.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
+With --change clips are looked at otherwise than in training, as published protocols do: 10 windows of 3 larger crops by
+--change='data.views.clips=10;data.views.crops=3;data.streams.rgb.size=256'. Any key of config.data can be changed but
+the store, the target and the fold; the files are those of the measurement without, so copy what you want to keep.
 
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
 tenths, on the files of --tune, which are the same runs' scores of another split.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +32,16 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
+from vmmjax.cli import rows
 from vmmjax.cli.setup import Run, several_processes
+from vmmjax.data import settings
 from vmmjax.data.folds import folded
 from vmmjax.data.store import Store
+from vmmjax.data.views import AVERAGES, ViewsConfig
 from vmmjax.errors import UserError
-from vmmjax.evaluation import evaluate, fusing, noise, report, statistics
+from vmmjax.evaluation import board, evaluate, fusing, noise, report, results, statistics, worst
+from vmmjax.evaluation.differing import Difference, differing, without_paths
+from vmmjax.planning.counting import macs
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.sharding import replicated
 from vmmjax.training.state import TrainState
@@ -37,14 +49,17 @@ from vmmjax.training.state import TrainState
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
+BASE = flags.DEFINE_string('base', '', 'Workdir of another run; the page says where this config differs from its.')
 STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained.')
 BEST = flags.DEFINE_bool('best', False, 'Measure the best checkpoint by config.best.metric, not the newest.')
+CHANGE = flags.DEFINE_string('change', '', "Test protocol: keys of config.data that are other than in training, as "
+                             "'key=value;key=value'.")
 SNR = flags.DEFINE_list('snr', [], 'Ratios of sound to noise in decibels, such as 10,5,0,-5,-10, to measure at, too.')
 NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
 FUSE = flags.DEFINE_list('fuse', [], 'Score files of several runs, to be added up.')
 WEIGHTS = flags.DEFINE_list('weights', [], 'One a file of --fuse, all the same unless given, or `search`.')
 TUNE = flags.DEFINE_list('tune', [], 'Score files, one a file of --fuse, on which --weights=search looks for them.')
-AVERAGE = flags.DEFINE_enum('average', 'logits', fusing.AVERAGES, 'What --fuse adds up.')
+AVERAGE = flags.DEFINE_enum('average', 'logits', AVERAGES, 'What --fuse adds up.')
 
 
 @several_processes
@@ -63,7 +78,8 @@ def main() -> None:
     if BEST.value:
         newest = checkpoints.best()
     meta = checkpoints.meta(newest)
-    config = configs.from_json(meta['config'])
+    changes = _changes()
+    config = _changed(configs.from_json(meta['config']), changes)
     trained_on = config.data.store
     config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
     if STORE.value:
@@ -71,6 +87,7 @@ def main() -> None:
     others = [Path(name) for name in BESIDE.value]
     for other in others:
         report.measured(other, SPLIT.value)  # Before the time is spent on measuring.
+    base = _base(Path(BASE.value), meta['config']) if BASE.value else None
     run = Run(config)
     if run.classes != meta['classes']:
         raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
@@ -81,18 +98,71 @@ def main() -> None:
     state = restore(run, checkpoints, newest)
     predictions = run.measure(run.task.predictions, state, SPLIT.value)
     measured = run.task.result(predictions, split=SPLIT.value, step=newest)
+    if changes:
+        measured['changes'] = changes
     swept = _with_noise(run, state, newest, folder, ratios) if ratios else None
     if jax.process_index() == 0:
+        whole = next(iter(predictions.values()))
+        measured |= {'worst': worst.listed(run.task, whole, run.store), 'cost': _cost(run, state)}
         statistics.write_scores(folder / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
         path = evaluate.write(folder, measured)
+        board.write(folder, measured)
         if swept is not None:
             noise.write(folder, swept)
-        page = report.write(folder, config=meta['config'], others=others,
+        page = report.write(folder, config=meta['config'], others=others, base=base,
+                            show=functools.partial(worst.shown, store=run.store, data=config.data.to_dict()),
                             command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')
         print(report.terminal_table(report.beside(measured, others)))
         if swept is not None:
             print(noise.terminal_table(swept))
         print(f'Wrote {path} and {page}.')
+
+
+def _changes() -> dict[str, Any]:
+    """The keys of --change, with their values."""
+    changes = {}
+    for part in filter(str.strip, CHANGE.value.split(';')):
+        key, equals, value = (text.strip() for text in part.partition('='))
+        if not equals or not key.startswith('data.') or key in ('data.store', 'data.target', 'data.fold'):
+            raise UserError(f"--change has {part.strip()!r}, where key=value of config.data is meant, such as "
+                            f"--change='data.views.clips=10;data.streams.rgb.size=256'.")
+        changes[key] = rows.literal(value)
+    return changes
+
+
+def _changed(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
+    values = config.to_dict()
+    for key, value in changes.items():
+        rows.put(values, key, value, '--change')
+    return configs.lock(ConfigDict(values))
+
+
+def _base(folder: Path, config: str) -> tuple[str, list[Difference]]:
+    """The name of a run, and where this config differs from its."""
+    _, meta = Checkpoints(folder).newest_meta()
+    return without_paths(str(folder)), differing(meta['config'], config)
+
+
+def _cost(run: Run, state: TrainState) -> dict[str, Any]:
+    """What `cost.facts` reads; nothing is compiled for it."""
+    shapes = run.pipeline(SPLIT.value, train=False).spec
+    view = {name: jax.ShapeDtypeStruct((1, *shape[1:]), dtype) for name, (shape, dtype) in shapes.items()}
+    variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
+                             {'params': state.eval_params, **state.model_state})
+
+    def forward(variables: Any, view: Any) -> Any:
+        return run.task.read(run.apply(variables, view, train=False))
+
+    operations: int | None
+    try:
+        operations = macs(forward, variables, view)
+    except ValueError:  # A loop of a user's own, of any number of turns.
+        operations = None
+    devices = jax.devices()
+    return {'parameters': sum(leaf.size for leaf in jax.tree.leaves(state.eval_params)), 'macs': operations,
+            'views': len(settings.read(ViewsConfig, run.config.data.views, 'data.views')),
+            'batch_size': run.config.batch_size,
+            'machine': f'{len(devices)} x {devices[0].device_kind}: {results.hardware()}'}
 
 
 def _fuse(paths: list[Path]) -> None:

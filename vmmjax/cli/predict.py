@@ -21,9 +21,10 @@ from absl import flags
 
 from vmmjax import convert
 from vmmjax.cli.cache import keep_compiled
+from vmmjax.data.views import AVERAGES
 from vmmjax.errors import UserError
 from vmmjax.serving.classes import KINETICS, kinetics_classes, read_classes
-from vmmjax.serving.predict import AVERAGES, Prediction, Predictor, View
+from vmmjax.serving.predict import Prediction, Predictor, View
 
 POSITIONAL = 'VIDEO...'
 WEIGHTS = flags.DEFINE_string(

@@ -78,7 +78,7 @@ def of_grid(text: str, config: str) -> list[Row]:
         if not equals or not key or key in axes:
             raise UserError(f"--grid has {part.strip()!r}, where key=value,value once a key is meant, such as "
                             f"--grid='model.fusion.name=concat,sum;batch_size=8,16'.")
-        axes[key] = [_value(value) for value in _apart(values)]
+        axes[key] = [literal(value) for value in _apart(values)]
     # Names are as short as they tell the keys apart.
     short = ['.'.join(key.split('.')[-2:]) for key in axes]
     labels = short if len(set(short)) == len(short) else list(axes)
@@ -98,7 +98,8 @@ def _apart(values: str) -> list[str]:
     return [value.strip() for value in found]
 
 
-def _value(text: str) -> Any:
+def literal(text: str) -> Any:
+    """A Python literal, or the text as it stands."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -115,7 +116,7 @@ def of_file(path: Path, config: str) -> tuple[str, list[Row]]:
     Raises:
       UserError: for a file that is not there or not of this form.
     """
-    module = _load(path)
+    module = load(path)
     for name in ('QUESTION', 'ROWS'):
         if not hasattr(module, name):
             raise UserError(f'{path} has no {name}; an ablation file has a QUESTION and ROWS, as '
@@ -196,21 +197,26 @@ def _changed(row: Row, overrides: Mapping[str, Any]) -> ConfigDict:
     path, _, argument = row.config.partition(':')
     argument = str(changes.pop(ARGUMENT, argument))
     streams = changes.pop(STREAMS, None)
-    module = _load(Path(path))
+    module = load(Path(path))
     found = configs.from_json(configs.to_json(module.get_config(argument) if argument else module.get_config()))
     values = found.to_dict()
     for key, value in changes.items():
-        _set(values, key.removeprefix('config.'), value, row.name)
+        put(values, key.removeprefix('config.'), value, f'The row {row.name!r}')
     if streams is not None:
         _keep(values, str(streams).split('+'), row.name)
     return configs.lock(ConfigDict(values))
 
 
-def _set(values: dict[str, Any], key: str, value: Any, row: str) -> None:
+def put(values: dict[str, Any], key: str, value: Any, who: str) -> None:
+    """Sets a dotted key of a config's values; a dict replaces all that stood there.
+
+    Raises:
+      UserError: says that `who` names a part that the config has not.
+    """
     *parents, last = key.split('.')
     for parent in parents:
         if not isinstance(values.get(parent), dict):
-            raise UserError(f'The row {row!r} sets {key!r}, but the config has no {parent!r}: '
+            raise UserError(f'{who} sets {key!r}, but the config has no {parent!r}: '
                             f'{did_you_mean(parent, values)}.')
         values = values[parent]
     values[last] = value
@@ -231,7 +237,12 @@ def _keep(values: dict[str, Any], streams: list[str], row: str) -> None:
         values['data']['dropout'], values['model']['fusion'] = {}, {'name': 'concat'}
 
 
-def _load(path: Path) -> Any:
+def load(path: Path) -> Any:
+    """A Python file of experiments/ as a module.
+
+    Raises:
+      UserError: where it is not there.
+    """
     spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
     if spec is None or spec.loader is None:
         raise UserError(f'{path} is not there, or no Python file; those that are shipped stand in experiments/.')

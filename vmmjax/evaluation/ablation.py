@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.evaluation import cost, curves
 from vmmjax.evaluation.noise import SUFFIX
 from vmmjax.evaluation.statistics import Interval, Scores, interval, mcnemar, read_scores
 from vmmjax.training.checkpoint import Checkpoints
@@ -30,6 +31,8 @@ class Measured:
       target: that the metric is of; None for all.
       seconds: of training, its compilation included, validation and loading left out.
       parameters: that are trained or frozen.
+      macs: of a forward pass of a test view; NaN where it was not recorded.
+      series: of the log, see `curves.read_log`.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Measured:
     target: str | None
     seconds: float
     parameters: int
+    macs: float = float('nan')
+    series: cost.Series = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Line:
       alone: such a subset -> name of a row of these streams alone, and the difference to it on the same clips.
       seconds: of training, mean over the runs.
       parameters: of the model.
+      macs: of a forward pass of a test view; NaN where it was not recorded.
     """
 
     name: str
@@ -81,6 +87,7 @@ class Line:
     alone: Mapping[str, tuple[str, Interval]] = dataclasses.field(default_factory=dict)
     seconds: float = float('nan')
     parameters: int = 0
+    macs: float = float('nan')
 
     @property
     def beats_chance(self) -> bool:
@@ -98,7 +105,7 @@ def is_per_clip(metric: str) -> bool:
     return metric == PER_CLIP or metric.startswith(f'{PER_CLIP}_')
 
 
-def measure(name: str, folder: Path, split: str, metric: str, condition: str = '') -> Measured:
+def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
     """Reads a finished run.
 
     Args:
@@ -106,7 +113,6 @@ def measure(name: str, folder: Path, split: str, metric: str, condition: str = '
       folder: its workdir.
       split: that was measured.
       metric: a key of the `metrics` of its figures.
-      condition: of noise, see `noise.condition`; a run that hears none is as it is without.
 
     Raises:
       UserError: for a damaged file, or where it has no such metric.
@@ -114,26 +120,37 @@ def measure(name: str, folder: Path, split: str, metric: str, condition: str = '
     figures = json.loads((folder / 'eval' / f'{split}.json').read_text())
     if metric not in figures['metrics']:
         raise UserError(f'The run in {folder} has no metric {metric!r}: {did_you_mean(metric, figures["metrics"])}.')
-    records = [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines() if line.endswith('}')]
-    batch = json.loads((folder / 'config.json').read_text())['batch_size']
-    seconds, before = 0.0, 0
-    for record in records:
-        if 'clips_per_second' in record:
-            seconds += (record['step'] - before) * batch / record['clips_per_second']
-            before = record['step']
+    series, _ = curves.read_log(folder / 'log.jsonl')
+    seconds = cost.training_seconds(series, json.loads((folder / 'config.json').read_text())['batch_size'])
+    macs = figures.get('cost', {}).get('macs')  # Runs of an older version have none.
     checkpoints = Checkpoints(folder)
     shapes = checkpoints.shapes(figures['step'])
     parameters = sum(int(np.prod(shape)) for key, shape in shapes.items() if key.startswith('params/'))
-    value, target = figures['metrics'][metric], None
     scores = read_scores(folder / 'eval' / f'{split}.npz') if is_per_clip(metric) else None
     scores = scores if scores and scores.are_of_classes else None
-    if scores:
-        target = metric.removeprefix(PER_CLIP).removeprefix('_') or None
-        noisy = folder / 'eval' / f'{split}{SUFFIX}' / f'{condition}.npz'
-        if condition and noisy.parent.is_dir():
-            scores = read_scores(noisy)
-            value = float(np.nanmean(scores.right(next(iter(scores.scores)), target)))
-    return Measured(name, value, scores, target, seconds, parameters)
+    target = (metric.removeprefix(PER_CLIP).removeprefix('_') or None) if scores else None
+    return Measured(name, figures['metrics'][metric], scores, target, seconds, parameters,
+                    float('nan') if macs is None else macs, series)
+
+
+def in_noise(run: Measured, folder: Path, split: str, condition: str) -> Measured:
+    """A run as it was measured in noise; one that hears none, or whose clips are not of classes, as it is.
+
+    Args:
+      run: by `measure`.
+      folder: its workdir.
+      split: that was measured.
+      condition: of noise, see `noise.condition`.
+
+    Raises:
+      UserError: for a damaged file.
+    """
+    path = folder / 'eval' / f'{split}{SUFFIX}' / f'{condition}.npz'
+    if run.scores is None or not path.parent.is_dir():
+        return run
+    scores = read_scores(path)
+    value = float(np.nanmean(scores.right(next(iter(scores.scores)), run.target)))
+    return dataclasses.replace(run, value=value, scores=scores)
 
 
 def line(name: str, runs: Sequence[Measured], against: str, others: Mapping[str, Sequence[Measured]]) -> Line:
@@ -151,7 +168,8 @@ def line(name: str, runs: Sequence[Measured], against: str, others: Mapping[str,
     values = np.array([run.value for run in runs])
     found = Line(name, tuple(run.name for run in runs), tuple(values.tolist()), against=against,
                  deviation=float(values.std(ddof=1)) if len(values) > 1 else float('nan'),
-                 seconds=float(np.mean([run.seconds for run in runs])), parameters=runs[0].parameters)
+                 seconds=float(np.mean([run.seconds for run in runs])), parameters=runs[0].parameters,
+                 macs=runs[0].macs)
     if runs[0].scores is None:
         return _over_runs(found, runs, base)
     subsets = {subset: _by_clip(runs, subset) for subset in runs[0].scores.scores}
@@ -172,12 +190,12 @@ def line(name: str, runs: Sequence[Measured], against: str, others: Mapping[str,
                                p=p, streams=first, subsets={subset: intervals[subset] for subset in rest}, alone=alone)
 
 
-def related(runs: Sequence[Measured], against: str, measured: Mapping[str, Sequence[Measured]]
-            ) -> dict[str, Sequence[Measured]]:
-    """The rows that one is compared with: first that named `against`, then those of some of its streams alone."""
+def related(runs: Sequence[Measured], against: str, measured: Mapping[str, Sequence[Measured]],
+            begin: Sequence[str] = ()) -> dict[str, Sequence[Measured]]:
+    """The rows that one is compared with: that named `against`, those it begins with, others of its streams alone."""
     names = [name for name, found in measured.items() if name != against and found and runs and runs[0].scores
              and _all(found) in list(runs[0].scores.scores)[1:]]
-    return {name: measured[name] for name in (against, *names) if measured.get(name)}
+    return {name: measured[name] for name in (against, *begin, *names) if measured.get(name)}
 
 
 def _all(runs: Sequence[Measured]) -> str:
@@ -187,9 +205,12 @@ def _all(runs: Sequence[Measured]) -> str:
 
 def _compared(ours: Mapping[str, '_Clip'], theirs: Mapping[str, '_Clip'], once: bool
               ) -> tuple[Interval | None, float]:
-    """The paired difference on the clips that both have, and McNemar's p where each was tested once, right or wrong."""
+    """The paired difference on the clips that both have, and McNemar's p where each was tested once, right or wrong.
+
+    Where a clip has another answer there, other things were asked, and nothing is compared.
+    """
     common = sorted(ours.keys() & theirs.keys())
-    if not common:
+    if not common or any(ours[clip].answer != theirs[clip].answer for clip in common):
         return None, float('nan')
     one, other = (np.array([side[clip].value for clip in common]) for side in (ours, theirs))
     difference = interval(one - other, np.array([ours[clip].group for clip in common]))
@@ -201,20 +222,24 @@ def _compared(ours: Mapping[str, '_Clip'], theirs: Mapping[str, '_Clip'], once: 
 class _Clip:
     value: float
     group: str
+    answer: tuple[int, ...]
 
 
 def _by_clip(runs: Sequence[Measured], subset: str) -> dict[str, _Clip]:
     """How right each clip is, the mean of the runs that test it: one of cross-validation, all of several seeds."""
     values: dict[str, list[float]] = defaultdict(list)
-    groups: dict[str, str] = {}
+    facts: dict[str, tuple[str, tuple[int, ...]]] = {}
     for run in runs:
         assert run.scores is not None
         right = run.scores.right(subset, run.target)
-        for clip, group, value in zip(run.scores.clip.tolist(), run.scores.group.tolist(), right.tolist(), strict=True):
+        names = run.scores.target if run.target is None else (run.target,)
+        answers = zip(*(run.scores.target[name].tolist() for name in names), strict=True)
+        for clip, group, value, answer in zip(run.scores.clip.tolist(), run.scores.group.tolist(), right.tolist(),
+                                              answers, strict=True):
             if np.isfinite(value):
                 values[clip].append(value)
-                groups[clip] = group
-    return {clip: _Clip(float(np.mean(found)), groups[clip]) for clip, found in values.items()}
+                facts[clip] = group, answer
+    return {clip: _Clip(float(np.mean(found)), *facts[clip]) for clip, found in values.items()}
 
 
 def _tested_once(runs: Sequence[Measured]) -> bool:

@@ -1,24 +1,18 @@
 """Learning curves: from the JSON lines that training logs to inline SVG."""
 
-import io
 import json
 import math
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vmmjax.evaluation import extra
+from vmmjax.evaluation import pictures
 
-# Stand-ins of matplotlib's output for the page's own colours, which differ by day, by night and in print.
-_INK, _GRID = '#010203', '#040506'
-_LINES = ('#0a0001', '#0a0002', '#0a0003', '#0a0004')
-_COLOURS = {_INK: 'var(--soft)', _GRID: 'var(--line)',
-            **{stand_in: f'var(--curve{i})' for i, stand_in in enumerate(_LINES)}}
+_SIZE = (3.8, 2.3)  # Inches of a panel.
 
 
 class Curve(NamedTuple):
-    """One line of a panel: its name ('train', or '' for the only one), colour (0..3), last value, points."""
+    """One line of a panel: its name ('train', or '' for the only one), colour (from 0 on), last value, points."""
 
     name: str
     colour: int
@@ -83,13 +77,42 @@ def panels(series: dict[str, dict[float, float]], fractions: Collection[str]) ->
             for i, metric in enumerate(ordered)]
 
 
+def compared(rows: Mapping[str, Sequence[Mapping[str, Mapping[float, float]]]], metrics: Sequence[str],
+             fractions: Collection[str]) -> list[Panel]:
+    """Draws one panel a metric with a line for each of several rows.
+
+    Args:
+      rows: name -> what was logged in each of the row's runs, as `read_log` gives it; a line is their mean at the steps
+        that all of them logged.
+      metrics: keys such as 'train/loss'; those that no row has are left out.
+      fractions: the metrics drawn in percent, by their last part.
+
+    Returns:
+      The panels; a row has the same colour and dashes in all of them.
+    """
+    found: list[Panel] = []
+    for metric in metrics:
+        percent = metric.rpartition('/')[2] in fractions
+        lines = []
+        for place, (name, runs) in enumerate(rows.items()):
+            logged = [series.get(metric, {}) for series in runs]
+            steps = sorted(set(logged[0]).intersection(*logged[1:])) if logged else []
+            values = [(100 if percent else 1) * sum(each[step] for each in logged) / len(logged) for step in steps]
+            if values:
+                last = f'{values[-1]:.1f} %' if percent else f'{values[-1]:.3g}'
+                lines.append(Curve(name, place, last, list(steps), values))
+        if lines:
+            found.append(Panel(metric, '%' if percent else '', lines, svg(f'compared{len(found)}', lines)))
+    return found
+
+
 def _panel(salt: str, metric: str, lines: dict[str, dict[float, float]], percent: bool) -> Panel:
     usual = {'train': 0, 'validation': 1}
     others = [name for name in lines if name not in usual]
     curves = []
     for name, points in sorted(lines.items(), key=lambda line: usual.get(line[0], 2)):
         values = [100. * value if percent else float(value) for value in points.values()]
-        colour = usual[name] if name in usual else (2 + others.index(name)) % len(_LINES) if name else 0
+        colour = usual[name] if name in usual else (2 + others.index(name)) % pictures.COLOURS if name else 0
         curves.append(Curve(name, colour, f'{values[-1]:.1f} %' if percent else f'{values[-1]:.3g}',
                             list(points), values))
     return Panel(metric, '%' if percent else '', curves, svg(salt, curves))
@@ -104,22 +127,17 @@ def svg(salt: str, curves: list[Curve], *, label: str = 'step', ticks: Sequence[
       label: of the horizontal axis.
       ticks: names of the places 0, 1, ... on it, where it is no number.
     """
-    matplotlib = extra.load('matplotlib')
-    figures = extra.load('matplotlib.figure')
-    # Text stays text (any system font shows it), and the same log gives the same bytes.
-    style = {'svg.fonttype': 'none', 'svg.hashsalt': salt, 'text.color': _INK, 'axes.edgecolor': _GRID,
-             'xtick.color': _GRID, 'ytick.color': _GRID, 'xtick.labelcolor': _INK, 'ytick.labelcolor': _INK,
-             'axes.labelcolor': _INK, 'grid.color': _GRID, 'font.size': 10.5, 'axes.spines.top': False,
-             'axes.spines.right': False, 'axes.spines.left': False, 'ytick.major.size': 0}
-    with matplotlib.rc_context(style):
-        figure = figures.Figure(figsize=(3.8, 2.3), layout='constrained')
-        axes: Any = figure.add_subplot()
+    def draw(figure: Any, palette: pictures.Palette) -> None:
+        axes = figure.add_subplot()
         axes.grid(axis='y', linewidth=0.8)
         axes.set_axisbelow(True)
         for curve in curves:
             lonely = sum(map(math.isfinite, curve.values)) == 1
-            axes.plot(curve.steps, curve.values, color=_LINES[curve.colour], linewidth=1.8,
-                      marker='o' if lonely else None, markersize=4, solid_capstyle='round')
+            repeat, colour = divmod(curve.colour, len(palette.lines))
+            axes.plot(curve.steps, curve.values, color=palette.lines[colour],
+                      linewidth=1.8 if len(curves) <= 4 else 1.2,
+                      linestyle=pictures.DASHES[repeat % len(pictures.DASHES)], marker='o' if lonely else None,
+                      markersize=4, solid_capstyle='round')
         axes.locator_params(axis='y', nbins=5)
         axes.locator_params(axis='x', nbins=6)
         axes.yaxis.set_major_formatter('{x:g}')
@@ -127,21 +145,5 @@ def svg(salt: str, curves: list[Curve], *, label: str = 'step', ticks: Sequence[
         if ticks:
             axes.set_xticks(range(len(ticks)), ticks)
         axes.set_xlabel(label)
-        out = io.StringIO()
-        figure.savefig(out, format='svg', transparent=True,
-                       metadata=dict.fromkeys(('Date', 'Creator', 'Format', 'Type')))
-    return _inline(out.getvalue(), salt)
 
-
-def _inline(svg: str, salt: str) -> str:
-    """Makes a matplotlib file an element of a page: no prologue, its own ids, the page's font and colours."""
-    svg = svg[svg.index('<svg'):]
-    svg = re.sub(r'<metadata>.*?</metadata>', '', svg, flags=re.DOTALL)
-    svg = re.sub(r'^<svg[^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', svg)
-    svg = svg.replace('xlink:href=', 'href=')
-    svg = re.sub(r'\bid="', f'id="{salt}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf'\g<1>{salt}-', svg)
-    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r'font: \1 system-ui, sans-serif', svg)
-    for stand_in, colour in _COLOURS.items():
-        svg = svg.replace(stand_in, colour)
-    return svg
+    return pictures.svg(salt, draw, _SIZE)

@@ -1,7 +1,7 @@
 """Exact evaluation: every clip of a split once, with all streams and with every subset of them.
 
 Exact means: padding rows (mask 0) and rows seen twice do not count, on any number of processes. Rows are
-gathered with their ids, never averaged batch by batch. The logits of a clip's test views are averaged.
+gathered with their ids, never averaged batch by batch. A clip's test views are averaged by its id.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.evaluation import metrics
+from vmmjax.evaluation import averages, metrics
 
 Batch = Mapping[str, Any]
 # `step(params, model_state, batch)`: logits (B, C), or what else a task reads, of the global batch, jitted.
@@ -33,7 +33,7 @@ class Predictions(NamedTuple):
     Attributes:
       id: int32 (N,), catalog rows.
       target: int32 (N,); of several targets, or of none, a dict by name, of arrays (N, ...).
-      scores: float32 (N, C), logits, the mean of those of the clip's views; or what else a task reads, a dict of such
+      scores: float32 (N, C), logits, those of the clip's views averaged; or what else a task reads, a dict of such
         arrays.
       present: for every stream bool (N,), whether the clip has it.
     """
@@ -45,7 +45,8 @@ class Predictions(NamedTuple):
 
 
 def predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch], streams: Sequence[str], *,
-            put: Put, target: str | Sequence[str], each_view: bool = False) -> Predictions:
+            put: Put, target: str | Sequence[str], each_view: bool = False,
+            average: averages.Average = averages.logits) -> Predictions:
     """Predicts every clip once, with the streams it has.
 
     Args:
@@ -58,6 +59,7 @@ def predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch],
       put: places a dict of row arrays on the devices.
       target: the target's name, or the names of several, or none of them.
       each_view: whether views stay as they are, one row each, and are not averaged.
+      average: how they are averaged.
 
     Returns:
       The same on every process. Clips without any target are left out.
@@ -66,11 +68,13 @@ def predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch],
       UserError: where no batch holds a clip.
     """
     kept = {'+'.join(streams): tuple(streams)}
-    return _predict(step, params, model_state, batches, streams, kept, put, target, each_view)['+'.join(streams)]
+    return _predict(step, params, model_state, batches, streams, kept, put, target, each_view,
+                    average)['+'.join(streams)]
 
 
 def subsets(step: Step, params: Any, model_state: Any, batches: Iterable[Batch], streams: Sequence[str], *,
-            put: Put, target: str | Sequence[str], each_view: bool = False) -> dict[str, Predictions]:
+            put: Put, target: str | Sequence[str], each_view: bool = False,
+            average: averages.Average = averages.logits) -> dict[str, Predictions]:
     """Predicts every clip with every subset of the streams, in one pass over the data.
 
     The streams left out are marked absent (`present/<stream>` False); shapes stay, so that one compilation of
@@ -83,7 +87,8 @@ def subsets(step: Step, params: Any, model_state: Any, batches: Iterable[Batch],
     Raises:
       UserError: where no batch holds a clip.
     """
-    return _predict(step, params, model_state, batches, streams, subset_names(streams), put, target, each_view)
+    return _predict(step, params, model_state, batches, streams, subset_names(streams), put, target, each_view,
+                    average)
 
 
 def subset_names(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -112,8 +117,9 @@ def result(predictions: Mapping[str, Predictions], *, split: str, step: int, cla
       Plain JSON values: `split`, `step`, `examples`, `classes`, `metrics` (those of `metrics.summary`, and
       `loss` in nats; over all clips, each with the streams it has), `subsets` (the same without the
       loss, over the `examples` clips that have every stream of the subset; None where there are none),
-      `chance` (what the most frequent class and parts get), `per_class` and `confusion`; `task`, `chance_of`, `plain`
-      and `tables` as of every task, see `tasks.base.Task.result`.
+      `chance` (what the most frequent class and parts get), `per_class`, `confusion` and `calibration`
+      (`metrics.calibration`); `task`, `chance_of`, `plain` and `tables` as of every task, see
+      `tasks.base.Task.result`.
 
     Raises:
       UserError: for scores that are not finite, targets out of range, or a part with the name of a metric.
@@ -137,6 +143,7 @@ def result(predictions: Mapping[str, Predictions], *, split: str, step: int, cla
         'classes': [str(name) for name in classes],
         'per_class': figures['per_class'],
         'confusion': figures['confusion'],
+        'calibration': metrics.calibration(whole.scores, whole.target),
     }
 
 
@@ -177,8 +184,8 @@ def _subset(name: str, rows: Predictions, parts: Mapping[str, Sequence[str]]) ->
 
 
 def _predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch], streams: Sequence[str],
-             kept: Mapping[str, tuple[str, ...]], put: Put, target: str | Sequence[str], each_view: bool
-             ) -> dict[str, Predictions]:
+             kept: Mapping[str, tuple[str, ...]], put: Put, target: str | Sequence[str], each_view: bool,
+             average: averages.Average) -> dict[str, Predictions]:
     presence = [f'present/{stream}' for stream in streams]
     wanted = {name: f'target/{name}' for name in ([target] if isinstance(target, str) else target)}
     fetched: list[dict[str, Any]] = []
@@ -212,13 +219,11 @@ def _predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch]
     view = rows.get('view', np.zeros_like(rows['id']))
     seen, first = np.unique(np.stack([rows['id'], view])[:, real], axis=1, return_index=True)
     order = real[first]  # By id, then by view.
-    ids, starts, counts = np.unique(seen[0], return_index=True, return_counts=True)
-    if each_view:
-        ids, starts, counts = seen[0], np.arange(len(order)), np.ones(len(order), np.int64)
+    ids, starts = (seen[0], np.arange(len(order))) if each_view else np.unique(seen[0], return_index=True)
 
     def mean(scores: np.ndarray) -> np.ndarray:
-        sums = np.add.reduceat(scores[order].astype(np.float64), starts, axis=0)
-        return (sums / counts.reshape(-1, *[1] * (scores.ndim - 1))).astype(np.float32)
+        with np.errstate(invalid='ignore'):  # A model that diverged is told where its scores are measured.
+            return average(scores[order].astype(np.float64), starts).astype(np.float32)
 
     # A stream may lie outside of some views.
     present = {stream: np.logical_or.reduceat(rows[f'present/{stream}'][order].astype(bool), starts)

@@ -11,7 +11,6 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation import metrics
 from vmmjax.evaluation.statistics import Interval, Scores, interval, mcnemar, read_scores
 
-AVERAGES = ('logits', 'probabilities')
 FUSED = 'fused'
 """The one subset of streams in fused scores."""
 _STEPS = 10  # Of the search: weights are tenths.

@@ -80,9 +80,14 @@ def colours(motion: np.ndarray, full: float) -> np.ndarray:
 def motions(codes: Sequence[np.ndarray | None]) -> tuple[list[str | None], float]:
     """Thumbnails of coded motion, uint8 (H, W, 2) each, and the pixels a frame that have full colour in all of them."""
     decoded = [None if code is None else flow.decode(code) for code in codes]
-    lengths = [np.linalg.norm(motion, axis=-1).ravel() for motion in decoded if motion is not None]
-    full = max(_LEAST_MOTION, float(np.quantile(np.concatenate(lengths), 0.99))) if lengths else _LEAST_MOTION
+    full = full_colour(decoded)
     return [None if motion is None else thumbnail(colours(motion, full)) for motion in decoded], full
+
+
+def full_colour(motion: Sequence[np.ndarray | None]) -> float:
+    """The pixels a frame that have full colour where several are compared, float32 (H, W, 2) each."""
+    lengths = [np.linalg.norm(each, axis=-1).ravel() for each in motion if each is not None]
+    return max(_LEAST_MOTION, float(np.quantile(np.concatenate(lengths), 0.99))) if lengths else _LEAST_MOTION
 
 
 def wheel() -> str:

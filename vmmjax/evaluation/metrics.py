@@ -76,6 +76,26 @@ def summary(scores: np.ndarray, targets: np.ndarray,
             'calibration_error': _calibration_error(scores, targets)}
 
 
+def calibration(scores: np.ndarray, targets: np.ndarray) -> list[dict[str, Any]]:
+    """How often the class that is named is right, by the probability that it is named with: a reliability diagram.
+
+    Args:
+      scores: float (N, C), taken as logits.
+      targets: int (N,).
+
+    Returns:
+      Plain JSON values, one a bin of the probability, from 0 to 1 in equal widths: `clips`, their mean `probability`
+      and the share that is `right`, None where there are none.
+
+    Raises:
+      UserError: as `classification`.
+    """
+    _check(scores, targets)
+    return [{'clips': int(clips), 'probability': float(sure / clips) if clips else None,
+             'right': float(right / clips) if clips else None}
+            for clips, sure, right in zip(*_by_probability(scores, targets), strict=True)]
+
+
 def part_accuracy(scores: np.ndarray, targets: np.ndarray, part_of_class: Sequence[str | int]) -> float:
     """How often the predicted class has the part of the right one (left+rising for left+falling: motion).
 
@@ -129,10 +149,14 @@ def cross_entropy(scores: np.ndarray, targets: np.ndarray) -> float:
     Raises:
       UserError: as `classification`.
     """
+    return float(cross_entropies(scores, targets).mean())
+
+
+def cross_entropies(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The negative log-likelihood of each clip in nats, float64 (N,); see `cross_entropy`."""
     _check(scores, targets)
     shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
-    log_likelihood = shifted[np.arange(len(targets)), targets] - np.log(np.exp(shifted).sum(axis=1))
-    return float(-log_likelihood.mean())
+    return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(targets)), targets]
 
 
 def chance(targets: np.ndarray, parts: Mapping[str, Sequence[str | int]]) -> dict[str, float]:
@@ -163,10 +187,18 @@ def _class_accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
 
 
 def _calibration_error(scores: np.ndarray, targets: np.ndarray) -> float:
+    _, sure, right = _by_probability(scores, targets)
+    return float(np.abs(right - sure).sum() / len(targets))
+
+
+def _by_probability(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clips by the probability of what is named: how many, the sum of those probabilities, how many are right."""
     # The largest probability of a softmax.
     sure = 1 / np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True)).sum(axis=1)
     bins = np.minimum((sure * _BINS).astype(np.int64), _BINS - 1)
-    return float(np.abs(np.bincount(bins, (scores.argmax(axis=1) == targets) - sure)).sum() / len(targets))
+    right = scores.argmax(axis=1) == targets
+    return (np.bincount(bins, minlength=_BINS), np.bincount(bins, sure, minlength=_BINS),
+            np.bincount(bins, right, minlength=_BINS))
 
 
 def regression(said: np.ndarray, targets: np.ndarray) -> dict[str, float]:

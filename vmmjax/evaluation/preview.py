@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation import extra, lanes
 
 _CLIPS = 6
-_SECONDS = 8.0  # Of a clip that are shown at most.
+SECONDS = 8.0
+"""Of a clip that are shown at most."""
 _PICTURES = 10  # Along the axis.
 _MOST_REJECTED = 50
 
@@ -46,7 +48,7 @@ def write(folder: Path) -> Path:
     page = environment.get_template('preview.html').render(
         title=folder.resolve().name, count=len(store), source=meta['source']['origin'],
         splits={name: len(rows) for name, rows in store.splits.items()},
-        clips=[_clip(store, row) for row in choose(store)],
+        clips=[clip(store, row, list(store.columns.values())) for row in choose(store)],
         wheel=lanes.wheel() if 'flow' in {column.kind for column in store.columns.values()} else '',
         columns=[_column(store, column) for column in store.columns.values()], rejected=rejected[:_MOST_REJECTED],
         all_rejected=len(rejected), reasons=Counter(reason for _, reason in rejected).most_common(10))
@@ -91,16 +93,25 @@ def _rejected(file: Path) -> list[list[str]]:
         return list(csv.reader(lines))[1:]
 
 
-def _clip(store: Store, row: int) -> dict[str, Any]:
-    """What the page shows of a clip."""
+def clip(store: Store, row: int, columns: Sequence[Column]) -> dict[str, Any]:
+    """What a page shows of a clip, see `lanes.html`.
+
+    Args:
+      store: the store.
+      row: of the catalog.
+      columns: that are shown.
+
+    Raises:
+      UserError: where a record is damaged.
+    """
     values = {name: texts[row] for name, texts in catalog.read(store.path).columns.items()}
     duration = float(store.durations[row])
-    seconds = min(duration, _SECONDS)
+    seconds = min(duration, SECONDS)
     words = _words(values, float(values['start']), seconds)
     labels = {name: value for name, value in values.items()
               if name not in catalog.FIXED and value and not name.endswith(('_start_s', '_end_s'))}
     rows = []
-    for column in store.columns.values():
+    for column in columns:
         try:
             rows.append(_lane(column, row, seconds))
         except (ValueError, IndexError, RuntimeError, OSError, cv2.error) as error:

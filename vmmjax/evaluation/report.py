@@ -1,15 +1,17 @@
 """What a person reads: a table on the terminal, and one page for screen, phone and print."""
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation import curves, extra, noise
+from vmmjax.evaluation import cost, curves, extra, lanes, noise, pictures
+from vmmjax.evaluation.differing import Difference, without_paths
 from vmmjax.evaluation.evaluate import write_text
 from vmmjax.evaluation.tasks.base import COUNT, NUMBER, PERCENT, TEXT
+
+Show = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
 
 _WIDTH = 100  # Columns of the terminal.
 _MOST_CLASSES_SHOWN = 40  # Beyond it: the classes of lowest F1, and no matrix but its largest mistakes.
@@ -84,7 +86,8 @@ def beside(result: Mapping[str, Any], others: Sequence[Path]) -> dict[str, Any]:
 
 
 def write(workdir: Path, *, title: str = '', config: str = '', command: str = '', others: Sequence[Path] = (),
-          splits: Sequence[str] = ('test', 'validation')) -> Path:
+          splits: Sequence[str] = ('test', 'validation'), base: tuple[str, Sequence[Difference]] | None = None,
+          show: Show = list) -> Path:
     """Writes `<workdir>/report.html` from the workdir's `log.jsonl` and `eval/*.json`, whichever are there.
 
     The page is one file, needs no network, runs no script, and the same input gives the same bytes. Absolute
@@ -97,6 +100,8 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
       command: the command that repeats the run.
       others: workdirs of other runs whose rows stand beside this one's in the first split's table (`beside`).
       splits: the splits a reader expects, the most telling first; of one without result the page says so.
+      base: the name of another run, and where this one's config differs from it.
+      show: adds to the worst clips of the first split what they look like, see `worst.shown`.
 
     Returns:
       The page's path.
@@ -118,9 +123,15 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
     series, broken = curves.read_log(log) if log.exists() else ({}, 0)
     environment.filters['percent'] = _percent
     environment.globals.update(figure=_figure, cells=_cells)
+    views = [_view(results[split]) for split in order]
+    if views:
+        views[0]['worst'] = show(views[0]['worst'])
+    moves = any(lane['kind'] == 'motion' for view in views[:1] for clip in view['worst'] if 'seen' in clip
+                for lane in clip['seen']['lanes'])
     page = environment.get_template('report.html').render(
         title=title or workdir.resolve().name, config=without_paths(config), command=without_paths(command),
-        results=[_view(results[split]) for split in order],
+        results=views, wheel=lanes.wheel() if moves else '', base=base,
+        cost=cost.facts(views[0]['cost'] if views else {}, series),
         missing=[split for split in splits if split not in results],
         panels=curves.panels(series, fractions), logged=log.exists(), broken=broken, noises=noise.sections(workdir))
     path = workdir / 'report.html'
@@ -128,32 +139,20 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
     return path
 
 
-def without_paths(text: str) -> str:
-    """Shortens absolute paths, so that a page tells nothing of the machine: '/home/me/store' -> '…/store'.
-
-    Paths in the current folder become relative to it. URLs such as gs://bucket/store stay.
-    """
-    def shortened(path: str) -> str:
-        if Path(path).is_relative_to(Path.cwd()):
-            return str(Path(path).relative_to(Path.cwd()))
-        return '…/' + path.rstrip('/').rpartition('/')[2]
-
-    # First what is quoted, as it may hold blanks; then what starts a word.
-    text = re.sub(r"""(['"])(/[^'"\n]+)\1""", lambda match: match[1] + shortened(match[2]) + match[1], text)
-    return re.sub(r"""(?<![\w:/~.…*)\]}<-])/[^\s'",;)\]}]+""", lambda match: shortened(match[0]), text)
-
-
 def _view(result: Mapping[str, Any]) -> dict[str, Any]:
     """Adds to a result what the page shows of it."""
+    view = {**result, 'columns': _columns(result), 'reliability': ''}
+    if result['calibration']:
+        view['reliability'] = pictures.svg(f'reliability-{result["split"]}',
+                                           pictures.reliability(result['calibration']), (3.8, 3.3))
     if 'confusion' not in result:
-        return {**result, 'columns': _columns(result)}
+        return view
     names, confusion = result['classes'], result['confusion']
     mistakes = sorted(((count, names[truth], names[prediction])
                        for truth, row in enumerate(confusion) for prediction, count in enumerate(row)
                        if count and truth != prediction), key=lambda mistake: -mistake[0])
     return {
-        **result,
-        'columns': _columns(result),
+        **view,
         'shown_classes': _shown_classes(result),
         'mistakes': [{'count': count, 'truth': truth, 'prediction': prediction}
                      for count, truth, prediction in mistakes[:_MOST_CLASSES_SHOWN]],
@@ -229,9 +228,9 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        # What was written when there was one task only has not these keys.
+        # What was written by an older version, or for a task that has none, has not these keys.
         return {'task': 'classification', 'chance_of': 'most frequent class', 'plain': [], 'tables': [],
-                **json.loads(path.read_text(encoding='utf-8'))}
+                'calibration': [], 'worst': [], 'cost': {}, **json.loads(path.read_text(encoding='utf-8'))}
     except (ValueError, TypeError) as error:
         raise UserError(f'{path} is no result of an evaluation ({error}): delete it and run '
                         f'vmmjax evaluate again.') from error

@@ -16,6 +16,11 @@ BEGIN, END = '<!-- tables -->', '<!-- end of tables -->'
 
 def machine(packages: Sequence[str] = ('jax',)) -> str:
     """Date, commit, processor, cores, and the versions of Python and of those packages that are there, as one line."""
+    return ', '.join([str(datetime.date.today()), *_commit(), hardware(packages)])
+
+
+def hardware(packages: Sequence[str] = ('jax',)) -> str:
+    """Processor, cores, and the versions of Python and of those packages that are there, as one line."""
     found = []
     for name in packages:
         try:
@@ -23,8 +28,7 @@ def machine(packages: Sequence[str] = ('jax',)) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     cores = f'{os.cpu_count()} cores'
-    return ', '.join([str(datetime.date.today()), *_commit(), _processor(), cores,
-                      f'Python {platform.python_version()}', *found])
+    return ', '.join([_processor(), cores, f'Python {platform.python_version()}', *found])
 
 
 def _processor() -> str:

@@ -5,17 +5,17 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vmmjax import atomic
-from vmmjax.evaluation import extra
+from vmmjax.evaluation import extra, pictures
 from vmmjax.evaluation.ablation import Line, is_per_clip
+from vmmjax.evaluation.cost import short
+from vmmjax.evaluation.curves import Panel
+from vmmjax.evaluation.differing import Difference
 from vmmjax.evaluation.statistics import Interval
 
 _NONE = '–'
-# Stand-ins of matplotlib's output for the page's own colours, which differ by day, by night and in print.
-_COLOURS = {'#010203': '--ink', '#040506': '--line', '#0a0001': '--accent', '#0a0002': '--mark'}
-_INK, _GRID, _POINT, _CHANCE = _COLOURS
 
 
 class _Table(NamedTuple):
@@ -30,7 +30,8 @@ Noisy = Mapping[str, Mapping[float | None, Sequence[Line]]]
 
 
 def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, metric: str,
-          noisy: Noisy | None = None) -> list[Path]:
+          noisy: Noisy | None = None, panels: Sequence[Panel] = (),
+          differences: Mapping[str, Sequence[Difference]] | None = None) -> list[Path]:
     """Writes `table.md`, `table.csv`, `table.tex`, `report.html` and, where a row was measured, `plot.svg`; each whole.
 
     Of what was measured in noise `noise.csv`, and further tables in the others.
@@ -42,6 +43,8 @@ def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, m
       command: that makes it.
       metric: that was measured; accuracy is given in percent.
       noisy: the same lines in noise.
+      panels: learning curves of the rows, for the page.
+      differences: name of a row -> where its config differs from the first row's, for the page.
 
     Returns:
       The paths.
@@ -49,7 +52,8 @@ def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, m
     main, withheld, notes = _main(lines, metric), _withheld(lines, metric), _notes(lines, metric)
     failed = [f'{line.name}, {name}: {reason}' for line in lines for name, reason in line.failed.items()]
     sections = _in_noise(noisy or {}, metric)
-    plot = _plot(lines, metric) if any(line.mean for line in lines) else ''
+    draw = _intervals(lines, metric) if any(line.mean for line in lines) else None
+    size = 8.5, 0.8 + 0.3 * len(lines)
     parts = [question, _markdown(main), *notes]
     if withheld.rows:
         parts += ['The same models with streams withheld, on the clips that have what is given:', _markdown(withheld)]
@@ -58,16 +62,16 @@ def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, m
     parts += ['\n'.join(['Failed:', *(f'- {reason}' for reason in failed)])] * bool(failed)
     page = extra.templates().get_template('ablation.html').render(
         title=folder.resolve().name, question=question, main=main, withheld=withheld, sections=sections, notes=notes,
-        failed=failed,
-        plot=_coloured(plot[plot.find('<svg'):]), command=command)
+        failed=failed, panels=panels,
+        key={curve.name: divmod(curve.colour, pictures.COLOURS) for panel in panels for curve in panel.curves},
+        differences=differences or {}, first=lines[0].name if lines else '',
+        plot=pictures.svg('plot', draw, size) if draw else '', command=command)
     texts = {'table.md': '\n\n'.join(filter(None, [*parts, f'Made by `{command}`.'])) + '\n', 'table.csv': _csv(lines),
              'table.tex': _latex(main), 'report.html': page}
     if noisy:
         texts['noise.csv'] = _noise_csv(noisy)
-    if plot:
-        for stand_in, colour in zip(_COLOURS, ('#1b1d21', '#e3e5e8', '#2456d6', '#d9691a'), strict=True):
-            plot = plot.replace(stand_in, colour)
-        texts['plot.svg'] = plot
+    if draw:
+        texts['plot.svg'] = pictures.svg_file(draw, size)
     for name, text in texts.items():
         atomic.write(folder / name, text)
     return [folder / name for name in texts]
@@ -77,7 +81,8 @@ def _main(lines: Sequence[Line], metric: str) -> _Table:
     """The main table; columns in which nothing stands are left out."""
     percent = is_per_clip(metric)
     columns = ['row', f'{metric}, %' if percent else metric, '95 % interval', 'sd of runs', 'most frequent class',
-               'difference', '95 % interval of it', 'to', 'McNemar p', 'clips', 'runs', 'training, s', 'parameters']
+               'difference', '95 % interval of it', 'to', 'McNemar p', 'clips', 'runs', 'training, s', 'parameters',
+               'forward, MACs']
     rows = []
     for line in lines:
         runs = ', '.join([*(f'{name} {_figure(value, percent)}' for name, value
@@ -92,7 +97,8 @@ def _main(lines: Sequence[Line], metric: str) -> _Table:
             line.against if difference else _NONE, _NONE if math.isnan(line.p) else f'{line.p:.2g}',
             str(line.clips) if line.clips else _NONE, runs,
             _NONE if math.isnan(line.seconds) else f'{line.seconds:.0f}',
-            f'{line.parameters / 1e6:.3g} M' if line.parameters else _NONE])
+            f'{line.parameters / 1e6:.3g} M' if line.parameters else _NONE,
+            _NONE if math.isnan(line.macs) else short(line.macs).strip()])
     kept = [i for i, _ in enumerate(columns) if i < 2 or any(row[i] not in (_NONE, '') for row in rows)]
     return _Table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
@@ -184,15 +190,15 @@ def _csv(lines: Sequence[Line]) -> str:
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['row', 'streams', 'mean', 'low', 'high', 'deviation', 'chance', 'against', 'difference',
                      'difference_low', 'difference_high', 'p', 'clips', 'runs', 'values', 'failed', 'missing',
-                     'seconds', 'parameters'])
+                     'seconds', 'parameters', 'macs'])
     none = ('', '', '')
     for line in lines:
         figures = [*(line.mean or none), line.deviation, line.chance, line.against, *(line.difference or none), line.p,
                    line.clips, ' '.join(line.runs), ' '.join(map(str, line.values)), ' '.join(line.failed),
-                   line.missing, line.seconds, line.parameters]
+                   line.missing, line.seconds, line.parameters, line.macs]
         writer.writerow([line.name, 'all', *('' if figure != figure else figure for figure in figures)])  # NaN.
         for subset, found in line.subsets.items():
-            writer.writerow([line.name, subset, *found, *[''] * 14])
+            writer.writerow([line.name, subset, *found, *[''] * 15])
     return text.getvalue()
 
 
@@ -231,40 +237,25 @@ def _escaped(text: str) -> str:
     return text.replace(_NONE, '--')
 
 
-def _plot(lines: Sequence[Line], metric: str) -> str:
-    """A point and its interval a row, a tick where the most frequent class lies; as SVG, with stand-ins of colours."""
-    matplotlib = extra.load('matplotlib')
-    figures = extra.load('matplotlib.figure')
+def _intervals(lines: Sequence[Line], metric: str) -> pictures.Draw:
+    """Draws a point and its interval a row, and a tick where the most frequent class lies."""
     scale = 100 if is_per_clip(metric) else 1
-    # Text stays text, and the same figures give the same bytes.
-    style = {'svg.fonttype': 'none', 'svg.hashsalt': 'ablation', 'font.size': 10, 'text.color': _INK,
-             'axes.edgecolor': _GRID, 'xtick.color': _GRID, 'ytick.color': _GRID, 'xtick.labelcolor': _INK,
-             'ytick.labelcolor': _INK, 'axes.labelcolor': _INK, 'grid.color': _GRID}
-    with matplotlib.rc_context(style):
-        figure = figures.Figure(figsize=(8.5, 0.8 + 0.3 * len(lines)), layout='constrained')
+
+    def draw(figure: Any, palette: pictures.Palette) -> None:
+        point, chance, *_ = palette.lines
         axes = figure.add_subplot()
         for place, line in enumerate(lines):
             if line.mean is None:
                 continue
             mean, low, high = (scale * value for value in line.mean)
             if not math.isnan(low):
-                axes.plot([low, high], [place, place], color=_POINT, linewidth=2)
-            axes.plot([mean], [place], 'o', color=_POINT, markersize=6)
-            axes.plot([scale * line.chance], [place], '|', color=_CHANCE, markersize=11, markeredgewidth=2)
+                axes.plot([low, high], [place, place], color=point, linewidth=2)
+            axes.plot([mean], [place], 'o', color=point, markersize=6)
+            axes.plot([scale * line.chance], [place], '|', color=chance, markersize=11, markeredgewidth=2)
         axes.set_yticks(range(len(lines)), [line.name for line in lines])
-        axes.invert_yaxis()
+        axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.grid(axis='x', linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.spines[['top', 'right', 'left']].set_visible(False)
         axes.set_xlabel(f'{metric}, % (bar: 95 % interval; tick: most frequent class)' if scale == 100 else metric)
-        text = io.StringIO()
-        figure.savefig(text, format='svg', transparent=True,
-                       metadata=dict.fromkeys(('Date', 'Creator', 'Format', 'Type')))
-    return text.getvalue()
 
-
-def _coloured(svg: str) -> str:
-    """The picture in the page's colours."""
-    for stand_in, name in _COLOURS.items():
-        svg = svg.replace(stand_in, f'var({name})')
-    return svg
+    return draw

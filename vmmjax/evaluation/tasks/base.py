@@ -7,10 +7,12 @@ import jax
 import numpy as np
 
 from vmmjax import objectives
+from vmmjax.data import settings
 from vmmjax.data.labels import Labels, Windows
 from vmmjax.data.store import Store
+from vmmjax.data.views import ViewsConfig
 from vmmjax.errors import UserError
-from vmmjax.evaluation import evaluate
+from vmmjax.evaluation import averages, evaluate
 from vmmjax.evaluation.evaluate import Predictions
 from vmmjax.training.step import logits_of
 from vmmjax.training.workdir import num_classes
@@ -30,10 +32,13 @@ class Task:
       plain: metrics that are numbers with a unit or none; all others are fractions and shown in percent.
       chance_of: what the figures of `chance` are those of, in a few words.
       each_view: whether every test view of a clip is measured, and not the mean of them.
+      averaging: how test views are averaged, by `config.data.views.average`.
+      average: that of this run.
       has_parts: whether `config.data.parts` has a meaning.
     """
 
     name = ''
+    averaging: Mapping[str, averages.Average] = {'logits': averages.logits}
     plain: tuple[str, ...] = ()
     chance_of = 'most frequent class'
     each_view = False
@@ -51,6 +56,11 @@ class Task:
         """
         if config.data.parts and not self.has_parts:
             raise UserError('data.parts names parts of a class, and is for one target of classes; leave it out.')
+        name = settings.read(ViewsConfig, config.data.views, 'data.views').average
+        if name not in self.averaging:
+            raise UserError(f'data.views.average is {name!r}, and the outputs of the task {self.name} stand for none; '
+                            f"set it to 'logits', which takes their mean as they are.")
+        self.average = self.averaging[name]
         self.streams = list(config.data.streams)
         self.labels = self.read_labels(config, store)
         self.classes: Any = self.labels.classes
@@ -98,6 +108,23 @@ class Task:
     def details(self, rows: Predictions) -> dict[str, Any]:
         """Further keys of the result."""
         return {}
+
+    def losses(self, rows: Predictions) -> np.ndarray | None:
+        """The loss of each clip, float64 (N,), NaN where it has no target; None where a clip has none of its own."""
+        return None
+
+    def told(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+        """What is said of one clip, for a task of `losses`.
+
+        Args:
+          rows: with all streams.
+          place: of the clip in them.
+
+        Returns:
+          Of each target, as plain JSON values, its name as `target`, the `truth` as text, its `probability`, and as
+          `named` what is said, the likeliest first, each with its probability; probabilities are None of numbers.
+        """
+        raise NotImplementedError
 
     def result(self, predictions: Mapping[str, Predictions], *, split: str, step: int) -> dict[str, Any]:
         """Measures predictions.

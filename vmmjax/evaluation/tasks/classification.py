@@ -1,21 +1,25 @@
 """One class of several: of one target, and of several at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from vmmjax.data.labels import Classes, Labels
 from vmmjax.data.store import Store
-from vmmjax.evaluation import evaluate, metrics
+from vmmjax.evaluation import averages, evaluate, metrics
 from vmmjax.evaluation.evaluate import Predictions, known
 from vmmjax.evaluation.tasks.base import COUNT, PERCENT, TEXT, Task, table
+
+_NAMED = 3  # Classes that are named of a clip.
 
 
 class Classification(Task):
     """One target: accuracy, top-5, the accuracies of the label's parts, a table of the classes, a confusion matrix."""
 
     name = 'classification'
+    averaging: Mapping[str, averages.Average] = {'logits': averages.logits, 'probabilities': averages.probabilities}
     has_parts = True
 
     def __init__(self, config: Any, store: Store) -> None:
@@ -40,6 +44,14 @@ class Classification(Task):
         return {**metrics.summary(rows.scores, rows.target, self._parts),
                 'loss': metrics.cross_entropy(rows.scores, rows.target)}
 
+    def losses(self, rows: Predictions) -> np.ndarray | None:
+        """See `Task`."""
+        return metrics.cross_entropies(rows.scores, rows.target)
+
+    def told(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+        """See `Task`."""
+        return [_told(self._target, self.classes, rows.scores[place], int(rows.target[place]))]
+
     def result(self, predictions: Mapping[str, Predictions], *, split: str, step: int) -> dict[str, Any]:
         """See `evaluate.result`."""
         return evaluate.result(predictions, split=split, step=step, classes=self.classes, parts=self._parts)
@@ -52,6 +64,7 @@ class Several(Task):
     """
 
     name = 'classification'
+    averaging: Mapping[str, averages.Average] = Classification.averaging
 
     def read_labels(self, config: Any, store: Store) -> Labels:
         """See `Task`."""
@@ -88,9 +101,32 @@ class Several(Task):
                       [[name, len(self.classes[name]), figures[f'accuracy_{name}'], chance.get(f'accuracy_{name}'),
                         int(told[:, i].sum())] for i, name in enumerate(self.classes)])]
 
+    def losses(self, rows: Predictions) -> np.ndarray | None:
+        """The sum over the targets that a clip has."""
+        found = np.full((len(rows.id), len(self.classes)), np.nan)
+        for i, name in enumerate(self.classes):
+            there = known(rows.target[name])
+            if there.any():
+                found[there, i] = metrics.cross_entropies(rows.scores[name][there], rows.target[name][there])
+        return np.where(np.isnan(found).all(axis=1), np.nan, np.nansum(found, axis=1))
+
+    def told(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+        """See `Task`."""
+        return [_told(name, classes, rows.scores[name][place], int(rows.target[name][place]))
+                for name, classes in self.classes.items()]
+
     def _right(self, rows: Predictions) -> tuple[np.ndarray, np.ndarray]:
         """Which targets are told rightly, and which are known, both bool (N, targets)."""
         for scores in rows.scores.values():
             metrics.check_finite(scores)
         right = [rows.scores[name].argmax(axis=1) == rows.target[name] for name in self.classes]
         return np.stack(right, 1), np.stack([known(rows.target[name]) for name in self.classes], 1)
+
+
+def _told(target: str, classes: Sequence[str], scores: np.ndarray, truth: int) -> dict[str, Any]:
+    """What is said of a clip's class; a truth below 0 is not known."""
+    probabilities = special.softmax(scores.astype(np.float64))
+    best = np.argsort(-probabilities, kind='stable')[:_NAMED].tolist()
+    return {'target': target, 'truth': str(classes[truth]) if truth >= 0 else '',
+            'probability': float(probabilities[truth]) if truth >= 0 else None,
+            'named': [[str(classes[place]), float(probabilities[place])] for place in best]}

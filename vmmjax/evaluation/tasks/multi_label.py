@@ -1,18 +1,20 @@
 """Any number of names a clip."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from vmmjax.data.labels import Labels, Names
 from vmmjax.data.store import Store
 from vmmjax.errors import UserError
-from vmmjax.evaluation import extra, metrics
+from vmmjax.evaluation import averages, extra, metrics
 from vmmjax.evaluation.evaluate import Predictions
 from vmmjax.evaluation.tasks.base import COUNT, PERCENT, TEXT, Task, table
 
 _NEAREST = 1e-6
+_NAMED = 3  # Names, beside the right ones, that are told of a clip.
 
 
 class MultiLabel(Task):
@@ -23,6 +25,7 @@ class MultiLabel(Task):
     """
 
     name = 'multi_label'
+    averaging: Mapping[str, averages.Average] = {'logits': averages.logits, 'probabilities': averages.chances}
     plain = ('d_prime',)
     chance_of = 'share of clips with the name'
 
@@ -46,10 +49,9 @@ class MultiLabel(Task):
                              for measure in ('average_precision_score', 'roc_auc_score'))
         area = float(np.mean(areas)) if areas else 0.5
         told = (scores > 0) == (target > 0)
-        loss = np.maximum(scores, 0) - scores * target + np.log1p(np.exp(-np.abs(scores)))
         return {'mAP': float(np.mean(precisions)) if precisions else 0.0, 'AUC': area,
                 'd_prime': float(2 ** 0.5 * stats.norm.ppf(np.clip(area, _NEAREST, 1 - _NEAREST))),
-                'all_right': float(told.all(axis=1).mean()), 'loss': float(loss.mean())}
+                'all_right': float(told.all(axis=1).mean()), 'loss': float(_entropies(scores, target).mean())}
 
     def chance(self, rows: Predictions) -> dict[str, float]:
         """The average precision of a random order is the share of clips with the name."""
@@ -66,6 +68,20 @@ class MultiLabel(Task):
         return [table('Names', 'Average precision, the lowest first; a name that no clip has cannot be measured.',
                       {'name': TEXT, 'AP': PERCENT, 'chance': PERCENT, 'AUC': PERCENT, 'clips': COUNT}, found)]
 
+    def losses(self, rows: Predictions) -> np.ndarray | None:
+        """The mean over the names."""
+        return _entropies(rows.scores.astype(np.float64), self._target(rows)).mean(axis=1)
+
+    def told(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+        """A row for each name that the clip has, then what else is likeliest."""
+        (column,) = rows.target
+        likely, right = special.expit(rows.scores[place].astype(np.float64)), self._target(rows)[place] > 0
+        found = [{'target': column, 'truth': str(self.classes[i]), 'probability': float(likely[i]), 'named': []}
+                 for i in np.flatnonzero(right).tolist()]
+        others = [i for i in np.argsort(-likely, kind='stable').tolist() if not right[i]][:_NAMED]
+        return [*found, {'target': f'not {column}', 'truth': '', 'probability': None,
+                         'named': [[str(self.classes[i]), float(likely[i])] for i in others]}]
+
     def _target(self, rows: Predictions) -> np.ndarray:
         (target,) = rows.target.values()
         return target
@@ -76,3 +92,8 @@ class MultiLabel(Task):
         measured = getattr(self._sklearn, measure)
         return [float(measured(target, scores)) if target.any() and (measure != 'roc_auc_score' or not target.all())
                 else None for target, scores in zip(self._target(rows).T, rows.scores.T, strict=True)]
+
+
+def _entropies(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The cross-entropy of each name of each clip in nats, float64 (N, C)."""
+    return np.maximum(scores, 0) - scores * target + np.log1p(np.exp(-np.abs(scores)))

@@ -43,6 +43,19 @@ class Regression(Task):
                       [[column, *found.values(), int(known(rows.target[column]).sum())]
                        for column, found in self._each(rows, self._predicted(rows)).items()])]
 
+    def losses(self, rows: Predictions) -> np.ndarray | None:
+        """The sum of the columns' squared errors, each in units of its variance in training."""
+        said = self._predicted(rows)
+        each = np.stack([((values - rows.target[column].astype(np.float64)) / self.objective.scale(column)[1]) ** 2
+                         for column, values in said.items()], axis=1)
+        return np.where(np.isnan(each).all(axis=1), np.nan, np.nansum(each, axis=1))
+
+    def told(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+        """See `Task`."""
+        return [{'target': column, 'truth': '' if np.isnan(rows.target[column][place]) else
+                 f'{float(rows.target[column][place]):.4g}', 'probability': None,
+                 'named': [[f'{float(said[place]):.4g}', None]]} for column, said in self._predicted(rows).items()]
+
     def _predicted(self, rows: Predictions) -> dict[str, np.ndarray]:
         """The numbers that the model says, by column."""
         metrics.check_finite(rows.scores)
