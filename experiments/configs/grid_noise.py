@@ -10,7 +10,8 @@ before, one run a stream, named by --config.init_from.workdir=runs/sound,runs/pi
 
   vmmjax ablate --rows=experiments/ablations/noise.py --workdir=runs/noise --snr=10,5,0,-5,-10 --noise=white,babble
 
-Expected accuracy: not yet measured.
+Expected accuracy of the words, five folds: without noise sound 83 %, pictures 50 %, both 84 %; at 0 dB of white noise,
+trained in it, sound 58 %, both 66 % (experiments/results/noise.md has all).
 """
 
 from ml_collections import ConfigDict
@@ -43,8 +44,8 @@ def get_config(arg: str = '') -> ConfigDict:
     # Each by itself now and then, so that one is enough.
     config.data.dropout = dict(rgb=0.3, waveform=0.3)
     if 'fused' in chosen:
-        config.steps = 200
+        config.steps = 600
         config.model.fusion = dict(name='gated', features=256)
         config.init_from.skip = ('head', 'fusion')
-        config.freeze = ('encoders_rgb', 'encoders_waveform')
+        config.model.fixed = ('rgb', 'waveform')
     return configs.lock(config)

@@ -76,7 +76,9 @@ def test_a_config_says_what_it_is(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('name', 'argument'), [(name, argument) for name in SMALL for argument in SMALL[name]])
+@pytest.mark.parametrize(('name', 'argument'), [(name, argument) for name in SMALL for argument in SMALL[name]
+                                                # The same networks as without.
+                                                if 'digit' not in argument and argument != 'fights,concat'])
 def test_a_small_system_is_stepped_twice(name, argument):
     prepared = Prepared(name, argument)
     state = jax.jit(prepared.create, compiler_options=QUICK)(jax.random.key(0))

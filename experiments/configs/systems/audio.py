@@ -17,7 +17,7 @@ ARGUMENTS = ('cnn10', 'cnn14', 'vggish', 'resnet', 'full')
 SMALL = {
     'cnn10': dict(name='panns_cnn10', widths=(8, 16, 32, 64), features=128),
     'cnn14': dict(name='panns_cnn14', widths=(8, 16, 32, 64, 128, 256), features=256),
-    'vggish': dict(name='vggish', widths=(16, 32, 64, 64, 128, 128), hidden=256),
+    'vggish': dict(name='vggish', widths=(16, 32, 64, 64, 128, 128), hidden=256, deviation=None),
     'resnet': dict(name='panns_resnet22', width_multiplier=0.125, features=256),
 }
 
@@ -27,20 +27,23 @@ def get_config(arg: str = '') -> ConfigDict:
     chosen = configs.choices(arg, ARGUMENTS, 'audio.py')
     network = next((name for name in SMALL if name in chosen), 'cnn10')
     config = configs.defaults()
-    config.steps, config.batch_size = 300, 16
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 150, 150
+    config.steps, config.batch_size = 600, 16
+    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 300, 300
+    if network != 'vggish':  # It has no BatchNorm.
+        config.optimizer.lr.peak = 5e-3
     config.optimizer.options.weight_decay = 1e-2
     config.task.label_smoothing = 0.05
     config.data.store, config.data.target = 'stores/esc10', 'sound'
     config.data.fold_validates = False
     config.data.window.seconds = 5.0
     config.data.streams = dict(audio=dict(modality='audio'))
-    config.data.augment.update(dict(time_shift=1.0, spec_augment=(2, 40, 2, 8)))
+    config.data.augment.update(dict(time_shift=1.0, spec_augment=(1, 20, 1, 6)))
     config.model.preprocess = dict(audio='none')
     config.model.encoders = dict(audio=SMALL[network])
-    config.model.head.dropout = 0.3
+    config.model.head.dropout = 0.0
     if 'full' in chosen:
         config.steps, config.batch_size = 4000, 32
         config.evaluate_every = config.checkpoint_every = 1000
+        config.optimizer.lr.peak = 1e-3
         config.model.encoders = dict(audio=dict(name=SMALL[network]['name']))
     return configs.lock(config)

@@ -9,7 +9,8 @@ resnet_lstm.py.
 `bert_vgg.py:full` is the full-size variant: BERT-base, 224 x 224 of a store with a --short_side of 256; it needs the
 network's vocabulary: --config.data.streams.text.vocab=bert-base-uncased/vocab.txt.
 
-Expected accuracy: not yet measured.
+Expected accuracy of the command, two folds, when it begins with encoders that were trained alone, as
+experiments/ablations/systems.py has it: 91 %; its text alone has 86, its pictures 36, the most frequent one 28.
 """
 
 from ml_collections import ConfigDict

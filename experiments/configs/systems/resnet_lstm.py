@@ -9,7 +9,8 @@ the network on the text alone belongs beside every figure: `vmmjax ablate --rows
 
 `resnet_lstm.py:full` is the full-size variant: 224 x 224 of a store with a --short_side of 256.
 
-Expected accuracy: not yet measured.
+Expected accuracy of the command, two folds, when it begins with encoders that were trained alone, as
+experiments/ablations/systems.py has it: 73 %; its text alone has 63, its pictures 60, the most frequent one 28.
 """
 
 from ml_collections import ConfigDict

@@ -1,12 +1,12 @@
 r"""Two-stream I3D (Carreira and Zisserman 2017): pictures and motion, the sum of their logits; fights from calm scenes.
 
-  vmmjax prepare --source=fights/manifest.csv --store=stores/fights --columns=rgb,flow,audio --short_side=112
+  vmmjax prepare --source=fights/manifest.csv --store=stores/fights --columns=rgb,flow,audio --short_side=64
   vmmjax train --config=experiments/configs/systems/two_stream_i3d.py --workdir=runs/two_stream --config.data.fold=0
 
 `two_stream_i3d.py:full` is the full-size variant: 64 frames of 224 x 224, of a store with a --short_side of 256 and
 --flow=tv_l1_jax.
 
-Expected accuracy: not yet measured.
+Expected accuracy, two folds: 82 %; pictures alone have 80, motion 75, the most frequent class 60.
 """
 
 from ml_collections import ConfigDict
@@ -30,7 +30,7 @@ def get_config(arg: str = '') -> ConfigDict:
     config.data.streams = dict(rgb=dict(modality='rgb', frames=16, size=56),
                                flow=dict(modality='flow', frames=16, size=56))
     config.data.augment.update(dict(color=0.1, flip=0.5))
-    config.model.preprocess = dict(rgb='signed', flow='flow')
+    config.model.preprocess = dict(rgb='centred', flow='flow')
     network = dict(name='i3d', width_multiplier=0.125, bn_momentum=0.95)
     config.model.encoders = dict(rgb=network, flow=network)
     # Where both are always there, the better one leaves the other nothing to learn.
@@ -41,6 +41,7 @@ def get_config(arg: str = '') -> ConfigDict:
         config.optimizer.lr.warmup_steps = 1000
         config.evaluate_every = config.checkpoint_every = 1000
         config.data.window.seconds = 2.56
+        config.model.preprocess.rgb = 'signed'  # As published.
         for stream in config.data.streams.values():
             stream.update(dict(frames=64, size=224))
         network = dict(name='i3d', remat=True)

@@ -1,0 +1,35 @@
+r"""TSM against TSN on motion_sound, where nothing but the order of the pictures tells left from right, up from down.
+
+  vmmjax prepare --source=synthetic:motion_sound --store=stores/motion_sound --columns=rgb,audio \
+      --short_side=56 --fps=12.5
+  vmmjax ablate --rows=experiments/ablations/shift.py --seeds=3 --workdir=runs/shift
+
+All rows have as many parameters and multiplications. With --metric=axis the same command makes the table of what
+needs no order: whether the sprite moves across or along. A share is that of the channels that move, half of them in
+each direction but for the uni-directional row, whose channels all come from the past, so that it can be streamed. A
+run is to take two or three minutes on one core; none was made yet.
+"""
+
+from typing import Any
+
+QUESTION = ('Does the temporal shift tell the direction of a motion, which TSN cannot, and how much must be shifted, '
+            'where, and in which directions?')
+
+
+def _row(**encoder: Any) -> dict[str, Any]:
+    network = dict(name='tsm_resnet18', width_multiplier=0.25)
+    return dict(config='experiments/configs/motion_sound.py', changes={
+        'streams': 'rgb', 'data.target': 'motion', 'data.parts': ('axis',), 'steps': 400, 'batch_size': 16,
+        'evaluate_every': 200, 'checkpoint_every': 200, 'model.encoders.rgb': {**network, **encoder}})
+
+
+ROWS = {
+    'TSN': _row(name='tsn_resnet18'),
+    # Of few channels a small share is none: 1/16 begins to move some where there are 32.
+    'TSM, 1/16': _row(shift_div=32),
+    'TSM, 1/8': _row(shift_div=16),
+    'TSM, 1/4': _row(shift_div=8),
+    'TSM, 1/2': _row(shift_div=4),
+    'TSM, 1/4, in place': dict(_row(shift_div=8, shift_place='block'), against='TSM, 1/4'),
+    'TSM, 1/8, uni-directional': dict(_row(shift_div=8, shift='uni'), against='TSM, 1/4'),
+}
