@@ -11,11 +11,9 @@ experiments/results/chaos.md.
 """
 
 import argparse
-import datetime
 import json
 import logging
 import os
-import platform
 import shlex
 import shutil
 import subprocess
@@ -31,6 +29,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from vmmjax.errors import UserError
+from vmmjax.evaluation import results
 from vmmjax.training import Checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -259,17 +258,11 @@ def flip_bits(folder: Path, args: argparse.Namespace) -> dict[str, object]:
 
 def page(figures: dict[str, object], seconds: float) -> str:
     """The result, for experiments/results/chaos.md."""
-    def said(*arguments: str) -> str:
-        return subprocess.run(arguments, cwd=ROOT, text=True, capture_output=True, check=True).stdout.strip()
-
-    changed = ' and changes' if said('git', 'status', '--porcelain', '--untracked-files=no') else ''
     rows = [f'| {name} | {value} |' for name, value in figures.items()]
     arguments = shlex.join(argument for argument in sys.argv[1:] if not argument.startswith('--folder'))
     return '\n'.join([
         '# Chaos: killed runs end as undisturbed ones do', '',
-        f'`scripts/chaos {arguments}` at commit {said("git", "rev-parse", "--short=10", "HEAD")}{changed}, '
-        f'{datetime.date.today().isoformat()}: {seconds / 60:.0f} minutes on {os.cpu_count()} cores '
-        f'({platform.machine()}), Python {platform.python_version()}, jax {jax.__version__}, orbax {ocp.__version__}.',
+        f'`scripts/chaos {arguments}`: {seconds / 60:.0f} minutes. {results.machine(("jax", "orbax-checkpoint"))}.',
         '', 'Every kill is a SIGKILL of `vmmjax train`, counted as what it turned out to be; every final checkpoint '
         'and logged loss was compared bit for bit.', '', '| | |', '|---|---|', *rows, ''])
 

@@ -1,0 +1,153 @@
+"""A run as `vmmjax train` makes it, which says when it came how far; `scripts/bench train` starts it.
+
+At its begin it notes when the modules were imported, the store opened, weights drawn, batches there and the first step
+done. Later it stops between two steps now and then, to take bare ones: the same compiled step, on batches of the run
+that lie on the device. All goes to `measured.json` in the workdir.
+"""
+
+import argparse
+import contextlib
+import itertools
+import json
+import runpy
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vmmjax.cli.setup import Run
+from vmmjax.training import sharding, train, workdir
+from vmmjax.training.build import build
+from vmmjax.training.state import TrainState
+
+WARM_UP = 20  # Steps before the first that count.
+_BATCHES = 8  # That lie on the device.
+
+
+def clock() -> tuple[float, float]:
+    """Seconds of wall clock, and of all cores by this process."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(began: tuple[float, float]) -> list[float]:
+    """The same since an earlier reading."""
+    return [now - then for now, then in zip(clock(), began, strict=True)]
+
+
+class _Enough(Exception):
+    """The first step is done, and no other is wanted."""
+
+
+class Watch:
+    """Looks at a run after each of its steps, which `train` takes for an evaluation without figures.
+
+    Attributes:
+      marks: when the run came how far, by the clock that all processes share.
+      loop: wall clock and CPU seconds of so many `steps` of the loop, once a repeat.
+      bare: the same of half as many bare steps, before the first repeat and after each.
+    """
+
+    def __init__(self, run: Run, steps: int, first: bool) -> None:
+        """Has seen nothing yet; `first`: no more than the first step is wanted."""
+        self.marks: dict[str, float] = {}
+        self.loop: list[list[float]] = []
+        self.bare: list[list[float]] = []
+        self._run, self._steps, self._first, self._done = run, steps, first, 0
+        self._began: tuple[float, float] | None = None
+        self._compiled: Any = None
+        self._batches: list[Any] = []
+
+    def mark(self, name: str) -> None:
+        """It has come so far."""
+        self.marks[name] = time.monotonic()
+
+    def batches(self, found: Iterator[Any]) -> Iterator[Any]:
+        """The batches, as they are; training begins when the second of them is there."""
+        for number, batch in enumerate(found):
+            if number == 1:
+                self.mark('input')
+            yield batch
+
+    def after_step(self, state: TrainState) -> dict[str, float]:
+        """Takes bare steps where a repeat ends."""
+        self._done += 1
+        if self._done == 1:
+            jax.block_until_ready(state)
+            self.mark('step')
+            if self._first:
+                raise _Enough
+        elif self._done >= WARM_UP and (self._done - WARM_UP) % self._steps == 0:
+            # The loop has just logged, so that no step of it still runs.
+            if self._began is not None:
+                self.loop.append(since(self._began))
+            self.bare.append(self._take(state))
+            self._began = clock()
+        return {}
+
+    def _take(self, state: TrainState) -> list[float]:
+        run = self._run
+        if self._compiled is None:
+            found = itertools.islice(run.pipeline('train', train=True).batches(0, run.rows), _BATCHES)
+            self._batches = [sharding.put(batch, run.batch_sharding) for batch in found]
+            step: Any = build(run.config, run.mesh, run.apply, run.init, run.task.objective).step
+            self._compiled = step.lower(state, self._batches[0]).compile()
+        state = jax.tree.map(jnp.copy, state)  # The step takes its arrays over.
+        for count in (2, self._steps // 2):  # The first are not counted.
+            jax.block_until_ready((state, self._batches))
+            began = clock()
+            for batch in itertools.islice(itertools.cycle(self._batches), count):
+                state, metrics = self._compiled(state, batch)
+            jax.block_until_ready((state, metrics))
+        return since(began)
+
+
+def main() -> None:
+    """The command."""
+    imported = time.monotonic()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', type=Path, help='file')
+    parser.add_argument('store', help='that it trains on')
+    parser.add_argument('workdir', type=Path, help='of the run, new')
+    parser.add_argument('--began', type=float, required=True, help='when the process was started, time.monotonic()')
+    parser.add_argument('--steps', type=int, required=True, help='of a repeat')
+    parser.add_argument('--repeats', type=int, required=True, help='how many')
+    parser.add_argument('--first', action='store_true', help='end after the first step of the same program')
+    flags = parser.parse_args()
+    config = runpy.run_path(str(flags.config))['get_config']()
+    config.data.store = flags.store
+    config.steps = WARM_UP + flags.steps * flags.repeats
+    config.evaluate_every = 1
+    if flags.steps % config.log_every or flags.steps % 2 or WARM_UP % config.log_every:
+        parser.error(f'--steps must be even, and a multiple of {config.log_every}')
+
+    with workdir.hold(flags.workdir):
+        run = Run(config)
+        watch, pipeline = Watch(run, flags.steps, flags.first), run.pipeline('train', train=True)
+        watch.mark('store')
+
+        def batches(step: int) -> Iterator[Any]:
+            watch.mark('weights')
+            return watch.batches(pipeline.batches(step, run.rows))
+
+        with contextlib.suppress(_Enough):
+            train(config, flags.workdir, mesh=run.mesh, apply=run.apply, init=run.init, objective=run.task.objective,
+                  batches=batches, evaluate=watch.after_step, identity=run.identity)
+    feed, fetched = pipeline.batches(0, run.rows), []
+    for count in (10, 0 if flags.first else flags.steps):  # The first few lie ready.
+        began = clock()
+        for _ in itertools.islice(feed, count):
+            pass
+        fetched = since(began)
+    log = [] if flags.first else [json.loads(line) for line in (flags.workdir / 'log.jsonl').read_text().splitlines()]
+    waits = [entry['input_wait'] for entry in log if 'input_wait' in entry]
+    marks = {'started': flags.began, 'imports': imported, **watch.marks}
+    (flags.workdir / 'measured.json').write_text(json.dumps(
+        {'marks': marks, 'loop': watch.loop, 'bare': watch.bare, 'waits': waits, 'fetched': fetched,
+         'log_every': config.log_every}))
+
+
+if __name__ == '__main__':
+    main()
