@@ -50,6 +50,20 @@ def test_flops_of_microbatches_are_those_of_the_batch(monkeypatch):
     assert found[1:] == pytest.approx([found[0]] * 2, rel=0.05)
 
 
+def test_nobody_waits_while_the_device_works(step):
+    slow = jax.jit(lambda x: jax.lax.fori_loop(0, 2000, lambda _, y: y @ x, x)).lower(jnp.eye(300)).compile()
+    measured = meter.Meter(8, step, time.monotonic())
+    working = slow(jnp.eye(300))
+    with measured.waiting({'loss': working}):
+        time.sleep(0.01)
+        assert not working.is_ready()
+    jax.block_until_ready(working)
+    assert measured.interval()['input_wait'] == 0
+    with measured.waiting({'loss': working}):
+        time.sleep(0.01)
+    assert measured.interval()['input_wait'] > 0.5
+
+
 def test_goodput_leaves_out_waiting_evaluation_and_what_came_before(step):
     measured = meter.Meter(8, step, began=time.monotonic() - 0.2, elapsed=0.2, goodput=0.5)
     with measured.waiting():

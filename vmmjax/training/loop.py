@@ -92,9 +92,10 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
         unfetched = Unfetched(folder, config.max_skipped)
         meter = Meter(config.batch_size, step_function if steps else None, began, log.elapsed, log.goodput,
                       config.microbatches)
+        metrics: Any = {}
         for step in steps:
             profile.before(step)
-            with meter.waiting():
+            with meter.waiting(metrics):
                 batch = next(feed)
             state, metrics = step_function(state, batch)
             unfetched.add(step, metrics, batch['id'])

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 
@@ -51,11 +52,18 @@ class Meter:
         self._began, self._waited, self._steps = time.monotonic(), 0.0, 0
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """For the input of a step, in the block."""
+    def waiting(self, last: Any = ()) -> Iterator[None]:
+        """For the input of a step, in the block.
+
+        The host runs ahead of the device: while that still works on an earlier step, nobody waits.
+
+        Args:
+          last: results of the step before, a tree of arrays; nothing is fetched.
+        """
         began = time.monotonic()
         yield
-        self._waited += time.monotonic() - began
+        if all(leaf.is_ready() for leaf in jax.tree.leaves(last)):
+            self._waited += time.monotonic() - began
         self._steps += 1
 
     @contextmanager
@@ -69,10 +77,10 @@ class Meter:
         """Figures of the steps since the last call, which have ended.
 
         Returns:
-          `clips_per_second`; `input_wait`, the share of the time in which the host waited for input; `mfu`, model
-          FLOPs utilisation: those of the compiled step against the published bfloat16 peak, where that is known;
-          `goodput`, the share of `elapsed` in which steps were taken that count; `elapsed`, seconds since the run
-          began, without the pauses between its processes.
+          `clips_per_second`; `input_wait`, the share of the time in which there was nothing to do for want of input, at
+          most: of a wait in which a step ended all is counted; `mfu`, model FLOPs utilisation: those of the compiled
+          step against the published bfloat16 peak, where that is known; `goodput`, the share of `elapsed` in which
+          steps were taken that count; `elapsed`, seconds since the run began, without the pauses between its processes.
         """
         now = time.monotonic()
         seconds = now - self._began
