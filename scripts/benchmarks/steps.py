@@ -104,6 +104,16 @@ class Watch:
         return since(began)
 
 
+def fetch(feed: Iterator[Any], count: int) -> list[float]:
+    """Wall clock and CPU seconds of so many batches, after the first few, which lie ready."""
+    for _ in itertools.islice(feed, 10):
+        pass
+    began = clock()
+    for _ in itertools.islice(feed, count):
+        pass
+    return since(began)
+
+
 def main() -> None:
     """The command."""
     imported = time.monotonic()
@@ -114,10 +124,12 @@ def main() -> None:
     parser.add_argument('--began', type=float, required=True, help='when the process was started, time.monotonic()')
     parser.add_argument('--steps', type=int, required=True, help='of a repeat')
     parser.add_argument('--repeats', type=int, required=True, help='how many')
+    parser.add_argument('--width', type=float, required=True, help='of the network of pictures, a multiplier')
     parser.add_argument('--first', action='store_true', help='end after the first step of the same program')
     flags = parser.parse_args()
     config = runpy.run_path(str(flags.config))['get_config']()
     config.data.store = flags.store
+    config.model.encoders.rgb.width_multiplier = flags.width
     config.steps = WARM_UP + flags.steps * flags.repeats
     config.evaluate_every = 1
     if flags.steps % config.log_every or flags.steps % 2 or WARM_UP % config.log_every:
@@ -135,18 +147,13 @@ def main() -> None:
         with contextlib.suppress(_Enough):
             train(config, flags.workdir, mesh=run.mesh, apply=run.apply, init=run.init, objective=run.task.objective,
                   batches=batches, evaluate=watch.after_step, identity=run.identity)
-    feed, fetched = pipeline.batches(0, run.rows), []
-    for count in (10, 0 if flags.first else flags.steps):  # The first few lie ready.
-        began = clock()
-        for _ in itertools.islice(feed, count):
-            pass
-        fetched = since(began)
-    log = [] if flags.first else [json.loads(line) for line in (flags.workdir / 'log.jsonl').read_text().splitlines()]
-    waits = [entry['input_wait'] for entry in log if 'input_wait' in entry]
-    marks = {'started': flags.began, 'imports': imported, **watch.marks}
-    (flags.workdir / 'measured.json').write_text(json.dumps(
-        {'marks': marks, 'loop': watch.loop, 'bare': watch.bare, 'waits': waits, 'fetched': fetched,
-         'log_every': config.log_every}))
+    found: dict[str, Any] = {'marks': {'started': flags.began, 'imports': imported, **watch.marks}}
+    if not flags.first:
+        log = [json.loads(line) for line in (flags.workdir / 'log.jsonl').read_text().splitlines()]
+        waits = [entry['input_wait'] for entry in log if 'input_wait' in entry]
+        found |= {'loop': watch.loop, 'bare': watch.bare, 'waits': waits, 'log_every': config.log_every,
+                  'fetched': fetch(pipeline.batches(0, run.rows), flags.steps)}
+    (flags.workdir / 'measured.json').write_text(json.dumps(found))
 
 
 if __name__ == '__main__':

@@ -4,11 +4,12 @@ r"""What the training loop costs beside the compiled step, and how long a run ta
   scripts/bench train --repeats=9 --write
 
 The run is experiments/configs/motion_sound.py as `vmmjax train` makes it, on a prepared store: tf.data, logging and
-asynchronous checkpoints as the config has them; only its evaluations are left out. Overhead: the wall clock of
-`--steps` steps of the loop over that of as many bare ones, the same compiled step on batches of the run that lie on the
-device already, half of them before the loop's and half after, in the same process. The time to the first step is that
-of a process with nothing compiled before, and of one that finds what the first has left in the compilation cache. The
-store is kept in --work for the next time. --write puts the tables into experiments/results/benchmark_train.md.
+asynchronous checkpoints as the config has them; only its evaluations are left out. A second one has a network of twice
+the width, whose step takes longer. Overhead: the wall clock of `--steps` steps of the loop over that of as many bare
+ones, the same compiled step on batches of the run that lie on the device already, half of them before the loop's and
+half after, in the same process. The time to the first step is that of a process with nothing compiled before, and of
+one that finds what the first has left in the compilation cache. The store is kept in --work for the next time. --write
+puts the tables into experiments/results/benchmark_train.md.
 """
 
 import argparse
@@ -30,6 +31,13 @@ from vmmjax.evaluation import results
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_train.md'
 CONFIG = ROOT / 'experiments' / 'configs' / 'motion_sound.py'
+# Of the network of pictures: that of the config, and twice as many channels.
+WIDTHS = (0.125, 0.25)
+# What is measured of the loop, and what is to be reached.
+ROWS = {'steps of the loop over as many bare ones': 'at most 1.05', 'a step of the loop, ms': '', 'a bare step, ms': '',
+        'CPU that a step of the loop takes beyond a bare one, ms': '',
+        'a batch of the pipeline alone, ms': 'less than a step', 'its CPU, ms': '',
+        'share of the time without input': '0'}
 # What is done until a mark of the run is reached.
 STAGES = {'imports': 'Python and imports', 'store': 'store, pipeline and model', 'weights': 'shapes and weights',
           'input': 'first two batches', 'step': 'compiling, and the first step'}
@@ -55,24 +63,25 @@ def measure(store: Path, work: Path, name: str, *options: str) -> dict[str, Any]
     return json.loads((folder / 'measured.json').read_text())
 
 
-def loop_table(found: dict[str, Any], steps: int) -> str:
-    """Markdown."""
+def loop_table(runs: dict[float, dict[str, Any]], steps: int) -> str:
+    """Markdown, a column a width."""
+    columns = [loop_column(found, steps) for found in runs.values()]
+    return '\n'.join([f'| | {" | ".join(f"I3D of {width:g} of its width" for width in runs)} | to reach |',
+                      f'|---|{"---|" * len(runs)}---|',
+                      *(f'| {" | ".join(row)} |' for row in zip(ROWS, *columns, ROWS.values(), strict=True))])
+
+
+def loop_column(found: dict[str, Any], steps: int) -> list[str]:
+    """The values of `ROWS` in one run: median, lowest and highest of the repeats."""
     # Seconds and CPU seconds of `steps` steps: the bare ones on both sides of a repeat are as many as its own.
     loop, bare = np.array(found['loop']), np.array(found['bare'])
     bare = bare[1:] + bare[:-1]
     logged = len(loop) * steps // found['log_every']
     waits = found['waits'][-logged:]
     seconds, cpu = (value / steps for value in found['fetched'])
-    rows = [(f'{steps} steps of the loop over {steps} bare ones', _spread(loop[:, 0] / bare[:, 0], 1, '.3f'),
-             'at most 1.05'),
-            ('a step of the loop, ms', _spread(loop[:, 0], 1e3 / steps), ''),
-            ('a bare step, ms', _spread(bare[:, 0], 1e3 / steps), ''),
-            ('CPU that a step of the loop takes beyond a bare one, ms', _spread((loop - bare)[:, 1], 1e3 / steps), ''),
-            ('a batch of the pipeline alone, ms', f'{1e3 * seconds:.1f}', 'less than a step'),
-            ('its CPU, ms', f'{1e3 * cpu:.1f}', ''),
-            ('share of the time in which the loop waits for input', _spread(waits, 1, '.4f'), '0')]
-    return '\n'.join(['| | median (lowest to highest) | to reach |', '|---|---|---|',
-                      *(f'| {" | ".join(row)} |' for row in rows)])
+    return [_spread(loop[:, 0] / bare[:, 0], 1, '.3f'), _spread(loop[:, 0], 1e3 / steps),
+            _spread(bare[:, 0], 1e3 / steps), _spread((loop - bare)[:, 1], 1e3 / steps), f'{1e3 * seconds:.1f}',
+            f'{1e3 * cpu:.1f}', _spread(waits, 1, '.4f')]
 
 
 def start_table(runs: dict[str, dict[str, Any]]) -> str:
@@ -99,10 +108,10 @@ def main() -> None:
     prepare(store)
     with tempfile.TemporaryDirectory() as work:
         options = f'--steps={flags.steps}', f'--repeats={flags.repeats}'
-        cold = measure(store, Path(work), 'cold', *options, '--first')
-        warm = measure(store, Path(work), 'warm', *options)
+        cold = measure(store, Path(work), 'cold', *options, f'--width={WIDTHS[0]}', '--first')
+        warm = {width: measure(store, Path(work), f'warm{width}', *options, f'--width={width}') for width in WIDTHS}
     parts = [f'{results.machine(("jax", "tensorflow-cpu"))}; {flags.repeats} repeats.', loop_table(warm, flags.steps),
-             start_table({'nothing compiled before': cold, 'compiled before': warm})]
+             start_table({'nothing compiled before': cold, 'compiled before': warm[WIDTHS[0]]})]
     print(*parts, sep='\n\n')
     if flags.write:
         results.insert(PAGE, *parts)
