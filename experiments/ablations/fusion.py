@@ -1,17 +1,18 @@
-r"""Kinds of fusion on motion_sound, with both streams and with one withheld, and what dropping streams in training does.
+r"""Kinds of fusion on motion_sound, with both streams and with one withheld, and what dropping streams does.
 
   vmmjax prepare --source=synthetic:motion_sound --store=stores/motion_sound --columns=rgb,audio \
       --short_side=56 --fps=12.5
   vmmjax ablate --rows=experiments/ablations/fusion.py --workdir=runs/fusion
 
 The pictures tell the motion, the sound the tone, and the eight classes are all pairs of them: with one stream withheld
-a half of the answer can be known, and one class of two or of four is to be guessed. A run takes two minutes on one core.
+a half of the answer can be known, and one class of two or of four is to be guessed. A run takes two minutes on one
+core.
 """
 
 from typing import Any
 
-QUESTION = ('Which fusion is best with both streams, which with one withheld, and is a stream that is sometimes dropped in '
-            'training missed less in the test?')
+QUESTION = ('Which fusion is best with both streams, which with one withheld, and is a stream that is sometimes '
+            'dropped in training missed less in the test?')
 
 
 def _row(kind: str, **changes: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ learns nothing from 110 clips. A run takes five to twelve minutes on one core.
 
 from typing import Any
 
-QUESTION = 'Does a network that knows Kinetics know fights better than one that has seen only them, fixed or fine-tuned?'
+QUESTION = 'Does a network that knows Kinetics tell fights better than one that has seen them alone?'
 
 
 def _row(**changes: Any) -> dict[str, Any]:

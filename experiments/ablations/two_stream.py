@@ -6,14 +6,14 @@ r"""Pictures and motion on fights, trained together and apart, with the motion o
   done
   vmmjax ablate --rows=experiments/ablations/two_stream.py --workdir=runs/two_stream --folds=1,2
 
-Late fusion is no row, as nothing is trained for it: `vmmjax evaluate --fuse` adds the scores of two rows. OpenCV's TV-L1
-takes seven seconds a clip to prepare. A run takes two to four minutes on one core.
+Late fusion is no row, as nothing is trained for it: `vmmjax evaluate --fuse` adds the scores of two rows. OpenCV's
+TV-L1 takes seven seconds a clip to prepare. A run takes two to four minutes on one core.
 """
 
 from typing import Any
 
-QUESTION = ('Do pictures and motion together know more of fights than either, and does it matter by which algorithm the '
-            'motion was found?')
+QUESTION = ('Do pictures and motion together tell more of fights than either, and does it matter which algorithm found '
+            'the motion?')
 
 
 def _row(flow: str = 'tv_l1_jax', **changes: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 A textured sprite moves over a textured background while a tone slides up or down: 4 motions x 2 tones. What a
 model scores here is known beforehand, so that the data set measures the system:
 
-- One picture tells nothing: at every instant the sprite's place is uniform on the torus whatever the class
+- One picture tells nothing of it: at every instant the sprite's place is uniform on the torus whatever the class
   (it wraps around), in whole pixels (a fraction would blur along the axis of motion), and every picture is
   coded by itself.
 - Pictures in any order tell the axis, not the direction: over equally spaced instants a motion and its
@@ -11,6 +11,7 @@ model scores here is known beforehand, so that the data set measures the system:
 - An instant of sound tells nothing: the logarithm of the frequency is uniform on a circle too (it wraps
   around).
 - Motion, tone, looks, speed and loudness are drawn independently; a tenth of the clips have no sound track.
+- Any picture tells the sprite's shape, a further label, for comparisons of what needs time with what does not.
 """
 
 import csv
@@ -22,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -36,7 +38,8 @@ SIDE, FPS, RATE, SECONDS = 96, 25, 16000, 2
 # Motion -> its direction in x (to the right) and y (down).
 MOTIONS = {'left': (-1, 0), 'right': (1, 0), 'up': (0, -1), 'down': (0, 1)}
 TONES = {'rising': 1, 'falling': -1}
-LABELS = ('label', 'motion', 'axis', 'tone')
+SHAPES = ('disc', 'square', 'diamond')
+LABELS = ('label', 'motion', 'axis', 'tone', 'shape')
 CLASSES = [(motion, tone) for motion in MOTIONS for tone in TONES]
 # Hertz: the circle of the tone's frequency.
 LOWEST, HIGHEST = 300.0, 3000.0
@@ -64,7 +67,8 @@ class Scene:
     def labels(self) -> dict[str, str]:
         """The LABELS."""
         axis = 'horizontal' if MOTIONS[self.motion][0] else 'vertical'
-        return {'label': f'{self.motion}_{self.tone}', 'motion': self.motion, 'axis': axis, 'tone': self.tone}
+        return {'label': f'{self.motion}_{self.tone}', 'motion': self.motion, 'axis': axis, 'tone': self.tone,
+                'shape': looks(self).shape}
 
     def rng(self, what: int) -> np.random.Generator:
         """The randomness of one aspect: 0 the path, 1 the looks, 2 the pitch, 3 the rest of the sound."""
@@ -96,8 +100,22 @@ def positions(scene: Scene) -> np.ndarray:
     return (start + travelled[:, None] * np.array(MOTIONS[scene.motion])) % SIDE
 
 
-def pictures(scene: Scene) -> np.ndarray:
-    """The clip's pictures: uint8 (T, SIDE, SIDE, 3)."""
+class Looks(NamedTuple):
+    """What is seen, whatever the class.
+
+    Attributes:
+      background: float (SIDE, SIDE, 3).
+      sprite: its texture, uint8 (side, side, 3).
+      shape: one of SHAPES, which any picture tells.
+    """
+
+    background: np.ndarray
+    sprite: np.ndarray
+    shape: str
+
+
+def looks(scene: Scene) -> Looks:
+    """The clip's looks."""
     rng = scene.rng(1)
     dark = rng.uniform(50, 90)
     bright = rng.uniform(165, 205)
@@ -108,11 +126,14 @@ def pictures(scene: Scene) -> np.ndarray:
     texture = rng.normal(0, 22, (cells, cells, 3)) + rng.normal(0, 15, (cells, cells, 1))
     nearest = np.arange(side) * cells // side
     sprite = above + rng.uniform(-35, 35, 3) + texture[np.ix_(nearest, nearest)]
-    sprite = np.clip(sprite, 0, 255).astype(np.uint8)
-    inside = _shape(rng, side)
+    return Looks(background, np.clip(sprite, 0, 255).astype(np.uint8), SHAPES[rng.integers(3)])
 
+
+def pictures(scene: Scene) -> np.ndarray:
+    """The clip's pictures: uint8 (T, SIDE, SIDE, 3)."""
+    background, sprite, shape = looks(scene)
     frames = np.repeat(np.clip(background, 0, 255).astype(np.uint8)[None], FPS * SECONDS, 0)
-    steps = np.arange(side)
+    inside, steps = _inside(shape, len(sprite)), np.arange(len(sprite))
     for frame, (x, y) in zip(frames, positions(scene), strict=True):
         place = np.ix_((y + steps) % SIDE, (x + steps) % SIDE)
         frame[place] = np.where(inside, sprite, frame[place])
@@ -125,11 +146,11 @@ def _noise(rng: np.random.Generator, cells: int, strength: float) -> np.ndarray:
     return cv2.resize(grid, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
 
 
-def _shape(rng: np.random.Generator, side: int) -> np.ndarray:
-    """A disc, a square or a diamond, each symmetric in all four directions: bool (side, side, 1)."""
+def _inside(shape: str, side: int) -> np.ndarray:
+    """Where a sprite is, symmetric in all four directions: bool (side, side, 1)."""
     away = np.abs(np.arange(side) - (side - 1) / 2) / (side / 2)
     y, x = away[:, None, None], away[None, :, None]
-    return [np.hypot(x, y) <= 1, np.maximum(x, y) <= 0.9, x + y <= 1.2][rng.integers(3)]
+    return {'disc': np.hypot(x, y) <= 1, 'square': np.maximum(x, y) <= 0.9, 'diamond': x + y <= 1.2}[shape]
 
 
 def pitch(scene: Scene) -> np.ndarray:
