@@ -229,7 +229,7 @@ def plan(row: Row, topology: Topology) -> dict[str, Any]:
             config.microbatches = parts
         run = Run(config, ImaginedStore(config, classes=row.classes, fps=FPS), devices)
         built = build(config, run.mesh, run.apply, run.init, run.task.objective)
-        step = compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec)
+        step = compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, config.microbatches)
         if step.fits:
             hours = config.steps * step.seconds / 3600
             return dict(topology=topology.name, clips_a_chip=clips, microbatches=parts, hours=round(hours, 2),

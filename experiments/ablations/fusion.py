@@ -28,5 +28,5 @@ ROWS = {
         'tanh_concat', 'sum', 'weighted_average', 'gated', 'film', 'tensor', 'low_rank_tensor', 'multiplicative',
         'cross_attention', 'non_local', 'transformer', 'bottleneck', 'scores')},
     **{f'{kind}, nothing dropped': dict(_row(kind, **_KEPT), against=kind)
-       for kind in ('concat', 'gated', 'bottleneck', 'scores')},
+       for kind in ('concat', 'bottleneck')},
 }

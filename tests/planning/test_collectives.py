@@ -5,7 +5,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vmmjax.planning import collectives
+from vmmjax.planning import Collective, collectives, operations
 from vmmjax.training.sharding import make_mesh
 
 # Lines as the compilers write them: of the CPU, and of the TPU, whose groups are axes of a mesh.
@@ -25,18 +25,23 @@ LINES = {
 }
 
 
+def read(text: str, devices: int) -> list[Collective]:
+    return collectives(operations(text), devices)
+
+
 @pytest.mark.parametrize('line', LINES)
 def test_an_exchange_is_read_from_its_line(line: str) -> None:
     kind, group, result, sent = LINES[line]
-    assert collectives(line, 8) == [(kind, group, 1, result, sent)]
+    assert read(f'ENTRY %main (x: f32[8]) -> f32[8] {{\n{line}\n}}\n', 8) == [(kind, group, 1, result, sent)]
 
 
 def test_a_sum_of_which_a_part_is_kept_is_a_scattered_one() -> None:
     text = ('%all-reduce-scatter (input: f32[512,4]) -> f32[256,4] {\n'
             '  %s = f32[512,4]{1,0} all-reduce(%input), replica_groups={{0,1},{2,3}}, to_apply=%add\n}\n\n'
             'ENTRY %main (x: f32[8]) -> f32[8] {\n'
+            '  %r = f32[256,4]{1,0} fusion(%x), kind=kCustom, calls=%all-reduce-scatter\n'
             '  %t = f32[8]{0} all-reduce(%x), replica_groups={{0,1,2,3}}, to_apply=%add\n}\n')
-    assert collectives(text, 4) == [('all-reduce', 4, 1, 32, 48), ('reduce-scatter', 2, 1, 4096, 4096)]
+    assert read(text, 4) == [('all-reduce', 4, 1, 32, 48), ('reduce-scatter', 2, 1, 4096, 4096)]
 
 
 def test_a_real_program_sums_its_gradient_once() -> None:
@@ -44,7 +49,7 @@ def test_a_real_program_sums_its_gradient_once() -> None:
     w, x = np.ones((6, 5), np.float32), np.ones((8, 6), np.float32)
     whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P('data'))
     program = jax.jit(jax.grad(lambda w, x: jnp.sum(jnp.tanh(x @ w))), in_shardings=(whole, rows), out_shardings=whole)
-    found = collectives(program.lower(w, x).compile().as_text(), 4)
+    found = read(program.lower(w, x).compile().as_text(), 4)
     assert found == [('all-reduce', 4, 1, 120, 180)]
     alone = jax.jit(jax.grad(lambda w, x: jnp.sum(jnp.tanh(x @ w)))).lower(w, x).compile()
-    assert not collectives(alone.as_text(), 1)
+    assert not read(alone.as_text(), 1)

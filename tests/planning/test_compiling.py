@@ -19,12 +19,12 @@ def init(key: jax.Array) -> Any:
     return tiny.Tiny().init(key, {'x': jnp.zeros((1, 8))}, train=False)
 
 
-def planned(name: str, rows: int, **mesh: int) -> Compiled:
-    topology, config = Topology.parse(name), tiny.config()
+def planned(name: str, rows: int, microbatches: int = 1, **mesh: int) -> Compiled:
+    topology, config = Topology.parse(name), tiny.config(microbatches=microbatches)
     over = sharding.make_mesh({'data': -1, **mesh}, topology.devices())
     built = build(config, over, tiny.Tiny().apply, init, Classification('label'))
     spec = {key: (value.shape, value.dtype) for key, value in next(tiny.batches(0, rows)).items()}
-    return compile_step(built, over, topology, spec)
+    return compile_step(built, over, topology, spec, microbatches)
 
 
 def test_a_step_is_compiled_as_it_is_trained() -> None:
@@ -39,6 +39,12 @@ def test_a_step_is_compiled_as_it_is_trained() -> None:
     assert four.flops == pytest.approx(one.flops, rel=0.05)
     assert four.sent >= 2 * 3 / 4 * 4 * count
     assert math.isnan(four.seconds)
+
+
+def test_microbatches_are_all_counted() -> None:
+    whole, parts = planned('cpu:1', 4096), planned('cpu:1', 4096, microbatches=4)
+    assert parts.flops == pytest.approx(whole.flops, rel=0.1)
+    assert parts.accessed > whole.accessed
 
 
 def test_what_is_sharded_takes_its_share() -> None:

@@ -6,11 +6,12 @@ It is the step that `vmmjax train` runs, compiled by the TPU's own compiler (pip
 needed), or for the CPU taken for several devices, --topology=cpu:8. Nothing is trained and no clip is read: where the
 config's store is not there, one is imagined, with --classes and --fps.
 
-A table says, of each chip: whether it fits, what of its memory the state takes and the whole step; FLOPs, bytes through
-memory and bytes sent to other chips; how long a step takes at the least, with the chip's published rates (the longest
-of the three bounds; real steps take longer, often twice as long); how many clips a second each host must read for that,
-and how many of its cores are busy with it; and hours and chip-hours of config.steps. With --search the clips a chip are
-doubled and halved until the largest batch that fits is found. Compiling a large network takes minutes a topology.
+A table says, of each chip: whether it fits, what of its memory the state takes and the whole step; FLOPs, bytes that go
+between memory and chip and bytes sent to other chips; how long a step takes at the least, with the chip's published
+rates (the longest of the three bounds; real steps take longer, often twice as long); how many clips a second each host
+must read for that, and how many of its cores are busy with it; and hours and chip-hours of config.steps. With --search
+the clips a chip are doubled and halved until the largest batch that fits is found. Compiling a large network takes
+minutes a topology.
 """
 
 from pathlib import Path
@@ -73,7 +74,7 @@ def _plan(config: configs.ConfigDict, topology: Topology, progress: tqdm) -> Com
         store = None if there else ImaginedStore(changed, classes=CLASSES.value, fps=FPS.value)
         run = Run(changed, store, devices)
         built = build(changed, run.mesh, run.apply, run.init, run.task.objective)
-        return compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec)
+        return compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, config.microbatches)
 
     clips, rest = divmod(config.batch_size, topology.chips)
     if not CLIPS.value and (rest or not clips):

@@ -12,6 +12,7 @@ import jax
 from vmmjax.models.convolution import on_platform
 from vmmjax.planning.chips import Topology
 from vmmjax.planning.collectives import Collective, collectives
+from vmmjax.planning.program import operations, traffic
 from vmmjax.training import sharding
 from vmmjax.training.build import Built
 
@@ -31,7 +32,7 @@ class Compiled:
       state: bytes of `parameters`, `optimizer` and `rest` (running statistics, a moving average).
       needs: bytes that the step needs at once, its state included.
       flops: of a step; NaN where it does not fit.
-      accessed: bytes through memory in a step, as far as the compiler counts them; NaN where it does not fit.
+      accessed: bytes between memory and chip in a step, see `program.traffic`; NaN where it does not fit.
       exchanges: what the devices send each other.
       fits: whether the compiler found room for it; always of a CPU, whose memory it does not know.
       compiling: seconds it took.
@@ -72,7 +73,7 @@ class Compiled:
 
 
 def compile_step(built: Built, mesh: jax.sharding.Mesh, topology: Topology,
-                 batch: Mapping[str, tuple[tuple[int, ...], Any]]) -> Compiled:
+                 batch: Mapping[str, tuple[tuple[int, ...], Any]], microbatches: int = 1) -> Compiled:
     """Compiles a step and reads what the compiler says of it.
 
     Args:
@@ -80,6 +81,7 @@ def compile_step(built: Built, mesh: jax.sharding.Mesh, topology: Topology,
       mesh: of the topology's devices.
       topology: the same.
       batch: name -> shape and dtype of the arrays of a batch.
+      microbatches: parts of a step, whose FLOPs the compiler counts once, as whatever stands in a loop.
     """
     rows = sharding.batch_sharding(mesh)
     clips = {name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for name, (shape, dtype) in batch.items()}
@@ -103,8 +105,9 @@ def compile_step(built: Built, mesh: jax.sharding.Mesh, topology: Topology,
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
     needs = (memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
              + memory.temp_size_in_bytes)
-    return Compiled(**found, needs=needs, flops=cost['flops'], accessed=cost['bytes accessed'],
-                    exchanges=tuple(collectives(compiled.as_text(), topology.chips)), fits=True,
+    program = operations(compiled.as_text())
+    return Compiled(**found, needs=needs, flops=cost['flops'] * microbatches, accessed=traffic(program),
+                    exchanges=tuple(collectives(program, topology.chips)), fits=True,
                     compiling=time.monotonic() - began)
 
 
