@@ -1,4 +1,5 @@
 import json
+import shlex
 import signal
 import subprocess
 import time
@@ -62,8 +63,14 @@ def test_a_dry_run_prints_the_commands(ablation):
     lines = found.stdout.splitlines()
     assert lines[0] == '# fusion.name=concat, seed0 (finished)'
     assert lines[1].startswith('vmmjax train --config=')
-    assert '--array=0-1' in lines[-1]
-    assert '--worker=$SLURM_ARRAY_TASK_ID --workers=2' in lines[-1]
+    assert '--array=0-1' in lines[-3]
+    assert "--workers=2 --worker=$SLURM_ARRAY_TASK_ID'" in lines[-3]
+    # A shell makes one job a worker of it, with the command as it was given.
+    said = subprocess.run(['bash', '-c', f'xpk() {{ printf "%s\\n" "$@"; }}; {lines[-1]}'], text=True,
+                          capture_output=True, check=True).stdout.splitlines()
+    commands = [line.removeprefix('--command=') for line in said if line.startswith('--command=')]
+    assert [shlex.split(command)[-1] for command in commands] == ['--worker=0', '--worker=1']
+    assert [shlex.split(command)[:-2] for command in commands] == [['vmmjax', 'ablate', *arguments]] * 2
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ that stood there. `arg` is the argument of the config file; `streams` leaves out
 
 Each run is `vmmjax train` and `vmmjax evaluate` in a folder of its own, and the same command goes on where it was
 stopped: finished runs are kept, a half one resumes, and one that failed is tried again. On several machines or jobs
-give each --worker=i --workers=n; --dry_run prints what would be done, and the form for SLURM. The workdir gets
+give each --worker=i --workers=n; --dry_run prints what would be done, and the forms for SLURM and XPK. The workdir gets
 report.html, table.md, table.csv, table.tex and plot.svg, after each run anew: mean, interval, the paired difference
 to the first row, what it cost.
 """
@@ -157,9 +157,12 @@ def _described(runs: Sequence[Run], own: Sequence[Run]) -> str:
         state = ' (finished)' if _is_finished(run) else ''
         lines.append(f'# {run.row.name}, {run.name}{state}')
         lines += [shlex.join(['vmmjax', *command[3:]]) for command in _commands(run)]
-    each = f'{_command()} --worker=$SLURM_ARRAY_TASK_ID --workers={len(runs)}'
+    each, last = f'{_command()} --workers={len(runs)} --worker=', len(runs) - 1
     lines += ['# Or one job a run, with SLURM; the last to finish completes the table:',
-              f'sbatch --array=0-{len(runs) - 1} --wrap={shlex.quote(each)}']
+              f'sbatch --array=0-{last} --wrap={shlex.quote(each + "$SLURM_ARRAY_TASK_ID")}',
+              '# Or with XPK on TPUs; of one host each, as a run is one process, with --workdir on a disk they share:',
+              f'for worker in $(seq 0 {last}); do xpk workload create --cluster=$CLUSTER --docker-image=$IMAGE '
+              f'--tpu-type=v5litepod-8 --workload=ablate-$worker --command={shlex.quote(each)}$worker; done']
     return '\n'.join(lines)
 
 
