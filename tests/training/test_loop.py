@@ -175,7 +175,7 @@ def test_the_host_fetches_nothing_between_log_steps(tmp_path, monkeypatch):
 def test_the_log_says_where_the_time_went(tmp_path):
     def slow(start):
         for batch in tiny.batches(start):
-            time.sleep(0.02)
+            time.sleep(0.05)  # Also on a busy machine longer than a step.
             yield batch
 
     tiny.run(tmp_path / 'slow', tiny.config(), feed=slow)
@@ -183,7 +183,7 @@ def test_the_log_says_where_the_time_went(tmp_path):
     slow, quick = (logged(tmp_path / name, 'train/loss') for name in ('slow', 'quick'))
     assert all(0.5 < line['input_wait'] <= 1 for line in slow[1:])
     assert all(0 <= line['input_wait'] <= 1 and 0 < line['goodput'] < 1 for line in slow + quick)
-    assert slow[-1]['clips_per_second'] < min(16 / 0.02, quick[-1]['clips_per_second'])
+    assert slow[-1]['clips_per_second'] < min(16 / 0.05, quick[-1]['clips_per_second'])
     assert 'mfu' not in quick[0]  # No peak of this device is published.
 
 
