@@ -5,7 +5,8 @@ r"""Kinds of fusion on motion_sound, with both streams and with one withheld, an
   vmmjax ablate --rows=experiments/ablations/fusion.py --workdir=runs/fusion
 
 The pictures tell the motion, the sound the tone, and the eight classes are all pairs of them: with one stream withheld
-a half of the answer can be known, and one class of two or of four is to be guessed. A run takes two minutes on one
+a half of the answer can be known, and one class of two or of four is to be guessed. The learning rate is a third of the
+config's, at which sums, averages and FiLM do not learn the motion in as many steps. A run takes three minutes on one
 core.
 """
 
@@ -17,7 +18,8 @@ QUESTION = ('Which fusion is best with both streams, which with one withheld, an
 
 def _row(kind: str, **changes: Any) -> dict[str, Any]:
     return dict(config='experiments/configs/motion_sound.py', changes={
-        'model.fusion': dict(name=kind), 'steps': 320, 'evaluate_every': 160, 'checkpoint_every': 160, **changes})
+        'model.fusion': dict(name=kind), 'optimizer.lr.peak': 1e-3, 'steps': 400, 'evaluate_every': 200,
+        'checkpoint_every': 200, **changes})
 
 
 _KEPT = {'data.dropout': {}}
