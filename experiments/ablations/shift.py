@@ -3,12 +3,12 @@ r"""TSM against TSN on motion_sound, where nothing but the order of the pictures
   vmmjax prepare --source=synthetic:motion_sound --store=stores/motion_sound --columns=rgb,audio \
       --short_side=56 --fps=12.5
   vmmjax ablate --rows=experiments/ablations/shift.py --seeds=2 --metric=accuracy_motion --workdir=runs/shift
-  vmmjax ablate --rows=experiments/ablations/shift.py --seeds=2 --metric=accuracy_shape --workdir=runs/shift
+  vmmjax ablate --rows=experiments/ablations/shift.py --seeds=2 --metric=accuracy_sprite --workdir=runs/shift
 
-All rows have as many parameters and multiplications, and learn two things at once: where the sprite goes, and its
-shape, which any picture tells. The second command makes the table of the shape from the same runs. A share is that of
-the channels that move, half of them in each direction but for the uni-directional row, whose channels all come from
-the past, so that it can be streamed. A run takes three minutes on one core.
+All rows have as many parameters and multiplications, and learn two things at once: where the sprite goes, and whether
+it is brighter than what is behind it, which any picture tells. The second command makes the table of that from the
+same runs. A share is that of the channels that move, half of them in each direction but for the uni-directional row,
+whose channels all come from the past, so that it can be streamed. A run takes three minutes on one core.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ QUESTION = ('Does the temporal shift help where order matters and not elsewhere,
 def _row(**encoder: Any) -> dict[str, Any]:
     network = dict(name='tsm_resnet18', width_multiplier=0.25)
     return dict(config='experiments/configs/motion_sound.py', changes={
-        'streams': 'rgb', 'data.target': ('motion', 'shape'), 'data.parts': (), 'steps': 400, 'batch_size': 16,
+        'streams': 'rgb', 'data.target': ('motion', 'sprite'), 'data.parts': (), 'steps': 400, 'batch_size': 16,
         'evaluate_every': 200, 'checkpoint_every': 200, 'model.encoders.rgb': {**network, **encoder}})
 
 

@@ -11,7 +11,8 @@ model scores here is known beforehand, so that the data set measures the system:
 - An instant of sound tells nothing: the logarithm of the frequency is uniform on a circle too (it wraps
   around).
 - Motion, tone, looks, speed and loudness are drawn independently; a tenth of the clips have no sound track.
-- Any picture tells the sprite's shape, a further label, for comparisons of what needs time with what does not.
+- Any picture tells whether the sprite is brighter than what is behind it, a further label, for comparisons of what
+  needs time with what does not.
 """
 
 import csv
@@ -38,8 +39,7 @@ SIDE, FPS, RATE, SECONDS = 96, 25, 16000, 2
 # Motion -> its direction in x (to the right) and y (down).
 MOTIONS = {'left': (-1, 0), 'right': (1, 0), 'up': (0, -1), 'down': (0, 1)}
 TONES = {'rising': 1, 'falling': -1}
-SHAPES = ('disc', 'square', 'diamond')
-LABELS = ('label', 'motion', 'axis', 'tone', 'shape')
+LABELS = ('label', 'motion', 'axis', 'tone', 'sprite')
 CLASSES = [(motion, tone) for motion in MOTIONS for tone in TONES]
 # Hertz: the circle of the tone's frequency.
 LOWEST, HIGHEST = 300.0, 3000.0
@@ -68,7 +68,7 @@ class Scene:
         """The LABELS."""
         axis = 'horizontal' if MOTIONS[self.motion][0] else 'vertical'
         return {'label': f'{self.motion}_{self.tone}', 'motion': self.motion, 'axis': axis, 'tone': self.tone,
-                'shape': looks(self).shape}
+                'sprite': 'bright' if looks(self).bright else 'dark'}
 
     def rng(self, what: int) -> np.random.Generator:
         """The randomness of one aspect: 0 the path, 1 the looks, 2 the pitch, 3 the rest of the sound."""
@@ -106,12 +106,14 @@ class Looks(NamedTuple):
     Attributes:
       background: float (SIDE, SIDE, 3).
       sprite: its texture, uint8 (side, side, 3).
-      shape: one of SHAPES, which any picture tells.
+      inside: where it is, bool (side, side, 1).
+      bright: whether it is brighter than the background.
     """
 
     background: np.ndarray
     sprite: np.ndarray
-    shape: str
+    inside: np.ndarray
+    bright: bool
 
 
 def looks(scene: Scene) -> Looks:
@@ -119,21 +121,22 @@ def looks(scene: Scene) -> Looks:
     rng = scene.rng(1)
     dark = rng.uniform(50, 90)
     bright = rng.uniform(165, 205)
-    below, above = (dark, bright) if rng.integers(2) else (bright, dark)
+    is_bright = bool(rng.integers(2))
+    below, above = (dark, bright) if is_bright else (bright, dark)
     background = below + rng.uniform(-20, 20, 3) + _noise(rng, 9, 12) + _noise(rng, 36, 10)
     side = int(rng.integers(SIDE * 20 // 100, SIDE * 35 // 100 + 1))
     cells = int(rng.integers(3, 6))
     texture = rng.normal(0, 22, (cells, cells, 3)) + rng.normal(0, 15, (cells, cells, 1))
     nearest = np.arange(side) * cells // side
     sprite = above + rng.uniform(-35, 35, 3) + texture[np.ix_(nearest, nearest)]
-    return Looks(background, np.clip(sprite, 0, 255).astype(np.uint8), SHAPES[rng.integers(3)])
+    return Looks(background, np.clip(sprite, 0, 255).astype(np.uint8), _shape(rng, side), is_bright)
 
 
 def pictures(scene: Scene) -> np.ndarray:
     """The clip's pictures: uint8 (T, SIDE, SIDE, 3)."""
-    background, sprite, shape = looks(scene)
+    background, sprite, inside, _ = looks(scene)
     frames = np.repeat(np.clip(background, 0, 255).astype(np.uint8)[None], FPS * SECONDS, 0)
-    inside, steps = _inside(shape, len(sprite)), np.arange(len(sprite))
+    steps = np.arange(len(sprite))
     for frame, (x, y) in zip(frames, positions(scene), strict=True):
         place = np.ix_((y + steps) % SIDE, (x + steps) % SIDE)
         frame[place] = np.where(inside, sprite, frame[place])
@@ -146,11 +149,11 @@ def _noise(rng: np.random.Generator, cells: int, strength: float) -> np.ndarray:
     return cv2.resize(grid, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
 
 
-def _inside(shape: str, side: int) -> np.ndarray:
-    """Where a sprite is, symmetric in all four directions: bool (side, side, 1)."""
+def _shape(rng: np.random.Generator, side: int) -> np.ndarray:
+    """A disc, a square or a diamond, each symmetric in all four directions: bool (side, side, 1)."""
     away = np.abs(np.arange(side) - (side - 1) / 2) / (side / 2)
     y, x = away[:, None, None], away[None, :, None]
-    return {'disc': np.hypot(x, y) <= 1, 'square': np.maximum(x, y) <= 0.9, 'diamond': x + y <= 1.2}[shape]
+    return [np.hypot(x, y) <= 1, np.maximum(x, y) <= 0.9, x + y <= 1.2][rng.integers(3)]
 
 
 def pitch(scene: Scene) -> np.ndarray:
