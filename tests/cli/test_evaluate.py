@@ -33,6 +33,12 @@ def test_every_subset_is_measured_on_the_clips_that_have_it(trained):
 
 
 @pytest.mark.slow
+def test_what_cannot_be_streamed_is_refused(trained):
+    assert 'cannot be streamed frame by frame; stream a model of one stream' in refused(
+        'evaluate', f'--workdir={trained}', '--streaming')
+
+
+@pytest.mark.slow
 def test_a_second_evaluation_gives_the_same_bytes(trained):
     vmmjax('evaluate', f'--workdir={trained}', '--split=validation')
     first = (trained / 'eval' / 'validation.json').read_text()

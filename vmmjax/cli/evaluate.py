@@ -16,6 +16,8 @@ table, <workdir>/eval/<split>_noise.json and a section of the page.
 With --change clips are looked at otherwise than in training, as published protocols do: 10 windows of 3 larger crops by
 --change='data.views.clips=10;data.views.crops=3;data.streams.rgb.size=256'. Any key of config.data can be changed but
 the store, the target and the fold; the files are those of the measurement without, so copy what you want to keep.
+With --streaming a network that looks at the past alone, such as a uni-directional TSM, is given one frame after the
+other, as a live stream does, and measured by the mean of what it says; it is to be as right as with whole clips.
 
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
@@ -54,6 +56,7 @@ STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where t
 BEST = flags.DEFINE_bool('best', False, 'Measure the best checkpoint by config.best.metric, not the newest.')
 CHANGE = flags.DEFINE_string('change', '', "Test protocol: keys of config.data that are other than in training, as "
                              "'key=value;key=value'.")
+STREAMING = flags.DEFINE_bool('streaming', False, 'Give the network one frame after the other, as a live stream does.')
 SNR = flags.DEFINE_list('snr', [], 'Ratios of sound to noise in decibels, such as 10,5,0,-5,-10, to measure at, too.')
 NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
 FUSE = flags.DEFINE_list('fuse', [], 'Score files of several runs, to be added up.')
@@ -88,7 +91,7 @@ def main() -> None:
     for other in others:
         report.measured(other, SPLIT.value)  # Before the time is spent on measuring.
     base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    run = Run(config)
+    run = Run(config, streaming=STREAMING.value)
     if run.classes != meta['classes']:
         raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
                         f'{folder} was trained on; name its own store with --store.')
@@ -100,6 +103,8 @@ def main() -> None:
     measured = run.task.result(predictions, split=SPLIT.value, step=newest)
     if changes:
         measured['changes'] = changes
+    if STREAMING.value:
+        measured['streaming'] = True
     swept = _with_noise(run, state, newest, folder, ratios) if ratios else None
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))

@@ -15,6 +15,7 @@ from vmmjax.data.folds import folded
 from vmmjax.data.pipeline import Pipeline
 from vmmjax.data.store import Store
 from vmmjax.evaluation import tasks
+from vmmjax.serving.streaming import frame_by_frame
 from vmmjax.training import distributed, sharding
 from vmmjax.training.state import TrainState
 from vmmjax.training.step import make_eval_step
@@ -37,13 +38,15 @@ def several_processes(main: Callable[[], None]) -> Callable[[], None]:
 class Run:
     """The parts of a run that follow from its config: store, task, class names, mesh, model."""
 
-    def __init__(self, config: Any, store: Store | None = None, devices: Sequence[jax.Device] | None = None) -> None:
+    def __init__(self, config: Any, store: Store | None = None, devices: Sequence[jax.Device] | None = None,
+                 streaming: bool = False) -> None:
         """Opens the store, makes the mesh and builds the model.
 
         Args:
           config: of the run.
           store: in place of the config's.
           devices: of the mesh; all there are unless given.
+          streaming: whether clips are measured frame by frame.
 
         Raises:
           UserError: for whatever the config names that is not there.
@@ -57,7 +60,7 @@ class Run:
         self.mesh = sharding.make_mesh(config.mesh, devices)
         self.batch_sharding = sharding.batch_sharding(self.mesh)
         self.model = models.create(config.model, self.task.num_classes)
-        self._eval_step = make_eval_step(self.apply, self.mesh, self.task.read)
+        self._eval_step = make_eval_step(self._stream if streaming else self.apply, self.mesh, self.task.read)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -84,6 +87,9 @@ class Run:
     def apply(self, variables: Any, batch: Any, **options: Any) -> Any:
         """The model on a raw clip batch: its preprocessing, then the network."""
         return self.model.apply(variables, self.model.preprocess(batch), **options)
+
+    def _stream(self, variables: Any, batch: Any, **options: Any) -> Any:
+        return frame_by_frame(self.model, variables, self.model.preprocess(batch), **options)
 
     def measure(self, predict: Any, state: TrainState, split: str) -> Any:
         """What `predict` (`evaluate.predict` or `Task.predictions`) says of every clip of a split."""
