@@ -21,6 +21,7 @@ from vmmjax.models.mobilenet import MobileNetV2
 from vmmjax.models.multimodal import MultimodalModel
 from vmmjax.models.panns import CNN
 from vmmjax.models.panns_resnet import AudioResNet
+from vmmjax.models.patches import Patches
 from vmmjax.models.recurrent import Recurrent
 from vmmjax.models.resnet import LAYERS, ResNet
 from vmmjax.models.tdnn import TDNN
@@ -78,6 +79,7 @@ MODELS: dict[str, Entry] = {
     'panns_resnet22': Entry(functools.partial(AudioResNet, depth=22), 'audio', {}, 527, 0.0),
     'panns_resnet38': Entry(functools.partial(AudioResNet, depth=38), 'audio', {}, 527, 0.0),
     'panns_resnet54': Entry(functools.partial(AudioResNet, depth=54), 'audio', {}, 527, 0.0),
+    'patches': Entry(Patches, 'rgb', {'rgb': 'signed', 'flow': 'flow'}, 0, 0.0),
     **{f'resnet{depth}': Entry(functools.partial(ResNet, depth=depth), 'rgb', _FRAMES, 1000, 0.0) for depth in LAYERS},
     'tdnn': Entry(TDNN, 'rgb', {'rgb': 'centred', 'flow': 'flow'}),
     **{f'tsm_{name}': Entry(functools.partial(encoder, shift='bi'), 'rgb', _FRAMES, deviation=0.001)

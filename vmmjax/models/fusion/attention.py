@@ -44,22 +44,31 @@ class TokenFusion(Fusion):
       num_attention_heads: heads, which share D.
       dropout: rate on what each part of a layer adds. All tokens of a row lose the same units, so that what is drawn
         does not depend on how many tokens an absent stream has.
+      project: whether tokens are mapped to D features and told their time; not those of the encoder `patches`, which
+        have both.
     """
 
     features: int = 256
     num_hidden_layers: int = 2
     num_attention_heads: int = 4
     dropout: float = 0.0
+    project: bool = True
 
     def embed(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
-        """`W_m x + b_m + time_code` of every token x of every stream m; b_m tells the streams apart.
+        """`W_m x + b_m + time_code` of every token x of every stream m, where `project`; b_m tells the streams apart.
 
         Raises:
-          UserError: where the heads do not share D evenly.
+          UserError: where the heads do not share D evenly, or tokens that are not mapped have another length.
         """
         heads(self.features, self.num_attention_heads, {})
         embedded = {}
         for name in self.streams:
+            if not self.project:
+                if (length := tokens[name].x.shape[-1]) != self.features:
+                    raise UserError(f'The tokens of the stream {name!r} have {length} features and the fusion '
+                                    f'{self.features}; set its features to {length}, or leave project as it is.')
+                embedded[name] = tokens[name].clean()
+                continue
             x = nn.Dense(self.features, dtype=self.dtype, name=f'project_{name}')(tokens[name].clean().x)
             embedded[name] = Tokens(x + time_code(x.shape[1], self.features).astype(self.dtype), tokens[name].mask)
         return embedded
