@@ -30,8 +30,10 @@ def defaults() -> ConfigDict:
         max_skipped=10,  # Steps in a row without finite gradients; after that many the run stops.
         profile=(),  # First and last step of a trace for TensorBoard's profiler.
         wandb='',  # Project of Weights & Biases to log to, beside TensorBoard.
-        # Parameters of another run, or of several with commas between them; path patterns that stay as initialised.
-        init_from=dict(workdir='', skip=()),
+        # Parameters of another run, or of several with commas between them; path patterns that stay as initialised;
+        # ((pattern of a path here, what stands there in its place), ...), of which the first that matches counts; and
+        # ((pattern of a path here, 'centre' or a grid), ...) of what has another shape there, see `fitting.fitted`.
+        init_from=dict(workdir='', skip=(), rename=(), fit=()),
         freeze=(),  # Path patterns of parameters and running statistics that stay as they are.
         mesh=dict(data=-1, fsdp=1, model=1),  # Devices an axis; -1 takes what is left.
         # (path pattern, (axis name or None, ...)), and 'tensor_parallel' for the axis model; the rest by fsdp.

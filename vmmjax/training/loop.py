@@ -65,7 +65,7 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
             jax.random.key(config.seed))
         if config.init_from.workdir:
             begin = [Path(name) for name in config.init_from.workdir.split(',')]
-            state = warmstart.load(state, begin, tuple(config.init_from.skip))
+            state = warmstart.load(state, begin, config.init_from.skip, config.init_from.rename, config.init_from.fit)
     else:
         meta = checkpoints.meta(newest)
         workdir.check_same_run(folder, meta, identity, allow_changed)

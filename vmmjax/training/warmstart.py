@@ -1,34 +1,52 @@
 """Begins a run with the parameters of others."""
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from vmmjax.errors import UserError
 from vmmjax.training import paths
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.distributed import say
+from vmmjax.training.fitting import fitted
 from vmmjax.training.state import TrainState
 
 
-def load(state: TrainState, workdirs: Sequence[Path], skip: tuple[str, ...]) -> TrainState:
+def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], rename: Sequence[tuple[str, str]] = (),
+         fit: Sequence[tuple[str, Any]] = ()) -> TrainState:
     """The state with parameters and running statistics of the newest checkpoints of other runs.
 
     Args:
       state: freshly initialised.
       workdirs: of the runs to begin from, such as one for each encoder; what several have is the first one's.
       skip: path patterns that stay as initialised, such as a head for other classes.
+      rename: (path pattern, replacement): where in the other runs that is which has this path here, by `re.sub`; the
+        first pair whose pattern is found counts. Several arrays may begin with the same one.
+      fit: (path pattern, how): arrays that have another shape there, see `fitted`.
 
     Raises:
       UserError: names every array that is missing there or has another shape; nothing is left out silently.
     """
     wanted = {'params': state.params, 'model_state': state.model_state}
-    skipped = paths.first_match(list(skip), wanted, 'config.init_from.skip')
-    left = {paths.name(path): leaf for (path, leaf), match in
-            zip(jax.tree_util.tree_leaves_with_path(wanted), jax.tree.leaves(skipped), strict=True) if match < 0}
+    skipped, renamed, refitted = (
+        jax.tree.leaves(paths.first_match(patterns, wanted, f'config.init_from.{key}')) for key, patterns in (
+            ('skip', list(skip)), ('rename', [pattern for pattern, _ in rename]),
+            ('fit', [pattern for pattern, _ in fit])))
+    left, there, how = {}, {}, {}
+    for (path, leaf), skips, renames, fits in zip(jax.tree_util.tree_leaves_with_path(wanted), skipped, renamed,
+                                                  refitted, strict=True):
+        name = paths.name(path)
+        if skips < 0:
+            left[name] = leaf
+            there[name] = _renamed(name, *rename[renames]) if renames >= 0 else name
+            how[name] = fit[fits][1] if fits >= 0 else None
     loaded: dict[str, Any] = {}
     faults: dict[str, str] = {}
     for workdir in workdirs:
@@ -37,11 +55,21 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: tuple[str, ...]) -> 
         if step is None:
             raise UserError(f'config.init_from.workdir names {workdir}, where no checkpoint is.')
         shapes = checkpoints.shapes(step)
-        take = {name: leaf for name, leaf in left.items() if shapes.get(name) == leaf.shape}
-        faults |= {name: f'{name} has shape {shapes[name]} there and {leaf.shape} here' if name in shapes else
-                   faults.get(name, f'{name} is not there') for name, leaf in left.items()}
-        left = {name: leaf for name, leaf in left.items() if name not in take}
-        loaded |= checkpoints.restore_arrays(step, take) if take else {}
+        take = [name for name, leaf in left.items() if there[name] in shapes
+                and (how[name] is not None or shapes[there[name]] == leaf.shape)]
+        faults |= {name: f'{_called(name, there)} has shape {shapes[there[name]]} there and {leaf.shape} here'
+                   if there[name] in shapes else faults.get(name, f'{_called(name, there)} is not there')
+                   for name, leaf in left.items()}
+        begun = checkpoints.restore_arrays(step, {
+            there[name]: _like(left[name], shapes[there[name]]) for name in take}) if take else {}
+        for name in take:
+            array, leaf = begun[there[name]], left[name]
+            if how[name] is not None:
+                loaded[name] = _placed(fitted(np.asarray(array), leaf.shape, how[name], name), leaf)
+            else:
+                # In a place of its own, where others begin with it, too: the step takes its arrays over.
+                loaded[name] = jax.device_put(jnp.copy(array), leaf.sharding) if there[name] != name else array
+        left = {name: leaf for name, leaf in left.items() if name not in loaded}
         say(f'Began with {len(take)} arrays of {workdir} at step {step}.')
     if left:
         raise UserError(f'The checkpoint of {", ".join(map(str, workdirs))} does not fit: '
@@ -51,3 +79,29 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: tuple[str, ...]) -> 
     say(f'{len(jax.tree.leaves(wanted)) - len(loaded)} arrays stay as initialised.')
     ema = None if state.ema is None else jax.tree.map(lambda leaf: leaf.copy(), merged['params'])
     return dataclasses.replace(state, params=merged['params'], model_state=merged['model_state'], ema=ema)
+
+
+def _renamed(name: str, pattern: str, replacement: str) -> str:
+    try:
+        return re.sub(pattern, replacement, name)
+    except re.error as error:
+        raise UserError(f'config.init_from.rename has {replacement!r} in place of {pattern!r}: {error}.') from error
+
+
+def _called(name: str, there: Mapping[str, str]) -> str:
+    """The name of an array here, and in the other run where that is another."""
+    return name if there[name] == name else f'{name}, {there[name]} there,'
+
+
+def _like(leaf: jax.Array, shape: tuple[int, ...]) -> Any:
+    """What is to be restored in place of a leaf: where it has another shape, whole on every device."""
+    where = leaf.sharding
+    if leaf.shape != shape and isinstance(where, NamedSharding):
+        where = NamedSharding(where.mesh, PartitionSpec())
+    return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=where)
+
+
+def _placed(array: np.ndarray, leaf: jax.Array) -> jax.Array:
+    """An array that all processes have, sharded as the leaf is."""
+    whole = array.astype(leaf.dtype)
+    return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: whole[index])
