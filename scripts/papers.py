@@ -58,6 +58,7 @@ class Row:
       macs_of: keys of the config that make it the view that they are of.
       fuse: arguments of the rows whose scores are added; such a row is not trained.
       folds: that are tested in turn.
+      bands: of the spectrograms in the store.
     """
 
     paper: Any
@@ -72,6 +73,7 @@ class Row:
     macs_of: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fuse: Sequence[str] = ()
     folds: Sequence[int] = ()
+    bands: int = 64
 
     @property
     def name(self) -> str:
@@ -103,7 +105,7 @@ def read() -> dict[str, Row]:
 
 def pipeline(row: Row, config: configs.ConfigDict, *, train: bool) -> Pipeline:
     """The clip batches of a store that would hold the row's data set."""
-    store = ImaginedStore(config, classes=row.classes, fps=FPS)
+    store = ImaginedStore(config, classes=row.classes, fps=FPS, bands=row.bands)
     return Pipeline(store, config.data, split='train', batch_size=config.batch_size, train=train, seed=0,
                     labels=tasks.create(config, store).labels)
 
@@ -227,7 +229,7 @@ def plan(row: Row, topology: Topology) -> dict[str, Any]:
             continue  # What did not fit said by how much; compiling takes minutes.
         with config.unlocked():
             config.microbatches = parts
-        run = Run(config, ImaginedStore(config, classes=row.classes, fps=FPS), devices)
+        run = Run(config, ImaginedStore(config, classes=row.classes, fps=FPS, bands=row.bands), devices)
         built = build(config, run.mesh, run.apply, run.init, run.task.objective)
         step = compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, config.microbatches)
         if step.fits:

@@ -1,9 +1,12 @@
 """The configs of published rows: each is built, and is as large as published; full-size networks are never run."""
 
 import os
+import re
 import subprocess
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from tests.experiments.test_configs import ROOT
@@ -11,7 +14,8 @@ from vmmjax import config as configs
 from vmmjax import models, objectives
 from vmmjax.cli import rows
 from vmmjax.errors import UserError
-from vmmjax.training import make_train_step, optimizer
+from vmmjax.training import make_train_step, optimizer, paths
+from vmmjax.training.fitting import fitted
 from vmmjax.training.state import initializer
 
 papers = rows.load(ROOT / 'scripts' / 'papers.py')
@@ -70,6 +74,34 @@ def agrees(name):
 @pytest.mark.parametrize('name', ['i3d.py:kinetics400,rgb', 'tsm.py:kinetics400,r50,8f', 'panns.py:audioset,cnn14'])
 def test_a_network_is_as_large_as_published(name):
     agrees(name)
+
+
+@pytest.mark.parametrize('row', FILES['mbt'].ROWS)
+def test_mbt_begins_with_a_vit(row):
+    config = FOUND[f'mbt.py:{row}'].config()
+    network, vit = models.create(config.model, 527), models.create_model('vit', num_classes=0)
+    shapes = {'audio': (1, 800, 128), 'rgb': (1, 32, 224, 224, 3)}
+    batch = {name: jax.ShapeDtypeStruct(shapes[name], 'float32') for name in config.data.streams}
+    here, there = (named(jax.eval_shape(lambda model=model, clips=clips: model.init(
+        jax.random.key(0), {name: jnp.zeros(clip.shape) for name, clip in clips.items()}, train=False)))
+        for model, clips in ((network, batch), (vit, {'rgb': jax.ShapeDtypeStruct((1, 1, 224, 224, 3), 'float32')})))
+    begun = set()
+    for name, shape in here.items():
+        if any(re.search(pattern, name) for pattern in config.init_from.skip):
+            continue
+        other = next((re.sub(*pair, name) for pair in config.init_from.rename if re.search(pair[0], name)), name)
+        how = next((how for pattern, how in config.init_from.fit if re.search(pattern, name)), None)
+        assert other in there, name
+        if how is None:
+            assert there[other] == shape, name
+        else:
+            fitted(np.zeros(there[other], np.float32), shape, how, name)
+        begun.add(other)
+    assert set(there) - begun == {'params/encoders_rgb/embeddings/cls_token'}
+
+
+def named(tree):
+    return {paths.name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 @pytest.mark.slow

@@ -121,3 +121,12 @@ def test_a_head_for_every_token_is_of_no_use_to_a_task_of_clips():
     with pytest.raises(UserError, match=r"config.model.head.name = 'consensus'"):
         objectives.create(dict(name='classification'), 'label')(
             apply, {}, {}, {'mask': jnp.ones(4), 'target/label': jnp.asarray(TARGET)}, jax.random.key(0))
+
+
+def test_names_are_smoothed_over_all_of_them():
+    target = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]], np.float32)
+    batch = {'mask': jnp.asarray(MASK), 'target/label': jnp.asarray(target)}
+    loss = judged(dict(name='multi_label', label_smoothing=0.3), batch=batch)(1.0)
+    likely, wanted = 1 / (1 + np.exp(-LOGITS['fused'])), 0.7 * target + 0.3 / 3
+    expected = -(wanted * np.log(likely) + (1 - wanted) * np.log(1 - likely))[:3].mean()
+    np.testing.assert_allclose(objectives.total(loss), expected, rtol=1e-5)

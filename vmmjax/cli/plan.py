@@ -4,7 +4,7 @@ r"""Compiles a training step for devices that are not here, and says what it nee
 
 It is the step that `vmmjax train` runs, compiled by the TPU's own compiler (pip install 'vmmjax[plan]'; no TPU is
 needed), or for the CPU taken for several devices, --topology=cpu:8. Nothing is trained and no clip is read: where the
-config's store is not there, one is imagined, with --classes and --fps.
+config's store is not there, one is imagined, with --classes, --fps and --bands.
 
 A table says, of each chip: whether it fits, what of its memory the state takes and the whole step; FLOPs, bytes that go
 between memory and chip and bytes sent to other chips; how long a step takes at the least, with the chip's published
@@ -36,6 +36,7 @@ CLIPS = flags.DEFINE_integer('clips', 0, 'Clips a chip; 0 shares config.batch_si
 SEARCH = flags.DEFINE_bool('search', False, 'Search the most clips a chip that fit, beginning with --clips.')
 CLASSES = flags.DEFINE_integer('classes', 400, 'Classes of a target, where the store is not there.', lower_bound=1)
 FPS = flags.DEFINE_float('fps', 25.0, 'Frames a second, where the store is not there.', lower_bound=0.1)
+BANDS = flags.DEFINE_integer('bands', 64, 'Mel bands of sound, where the store is not there.', lower_bound=1)
 CORE_MS = flags.DEFINE_float('core_ms', 4.5, 'Milliseconds of a core that reading a clip takes; the default was '
                              'measured of 8 pictures of 224 x 224, see experiments/results/benchmark_data.md.',
                              lower_bound=0.0)
@@ -71,7 +72,7 @@ def _plan(config: configs.ConfigDict, topology: Topology, progress: tqdm) -> Com
         with changed.unlocked():
             changed.batch_size, changed.data.fold = clips * topology.chips, None
         there = (Path(config.data.store) / 'store.json').is_file()
-        store = None if there else ImaginedStore(changed, classes=CLASSES.value, fps=FPS.value)
+        store = None if there else ImaginedStore(changed, classes=CLASSES.value, fps=FPS.value, bands=BANDS.value)
         run = Run(changed, store, devices)
         built = build(changed, run.mesh, run.apply, run.init, run.task.objective)
         return compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, config.microbatches)

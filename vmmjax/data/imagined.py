@@ -22,13 +22,14 @@ class ImaginedStore(Store):
     ours; `rgb_small` is read as `rgb`.
     """
 
-    def __init__(self, config: Any, *, classes: int, fps: float):
+    def __init__(self, config: Any, *, classes: int, fps: float, bands: int = FRONT_ENDS['log_mel'].bands):
         """Imagines the store of `config.data`.
 
         Args:
           config: of the training.
           classes: of every target.
           fps: frames a second of pictures and motion.
+          bands: of spectrograms.
         """
         rows = max(classes, 2)
         self.name, self.path, self.fingerprint = 'an imagined store', Path(), ''
@@ -39,7 +40,7 @@ class ImaginedStore(Store):
         side = max((_side(stream) for stream in config.data.streams.values() if 'size' in stream and stream.size),
                    default=_SIDE)
         modalities = {stream.modality for stream in config.data.streams.values()}
-        self.columns = {name: _column(name, rows, seconds, fps, side) for name in modalities
+        self.columns = {name: _column(name, rows, seconds, fps, side, bands) for name in modalities
                         if not name.startswith(PREFIX)}
 
     def __len__(self) -> int:
@@ -70,12 +71,12 @@ def _side(stream: Any) -> int:
     return math.ceil((stream.size + 2) / min(bottom - top, right - left))
 
 
-def _column(name: str, rows: int, seconds: float, fps: float, side: int) -> Column:
+def _column(name: str, rows: int, seconds: float, fps: float, side: int, bands: int) -> Column:
     kind = re.split(r'\W|_', name)[0]
     front_end = FRONT_ENDS['log_mel']
     rate, shape, what = {
         'rgb': (fps, (), 'picture'), 'flow': (fps, (), 'flow'), 'waveform': (float(front_end.rate), (), 'array'),
-    }.get(kind, (front_end.rate / front_end.hop, (front_end.bands,), 'array'))
+    }.get(kind, (front_end.rate / front_end.hop, (bands,), 'array'))
     lengths = np.full(rows, round(seconds * rate), np.int32)
     sizes = np.full((rows, 2), 0 if what == 'array' else side, np.int32)
     return Column(name=name, kind=what, rate=rate, chunk=1, shape=shape, lengths=lengths,

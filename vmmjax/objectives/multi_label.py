@@ -16,7 +16,12 @@ class MultiLabel(Supervised):
     """Binary cross-entropy of `outputs.logits` (B, C) with `batch['target/<target>']` float32 (B, C), mean over names.
 
     Rows of NaN are not labelled and weigh nothing.
+
+    Attributes:
+      label_smoothing: s; targets y become (1 - s) y + s / C (Szegedy et al. 2016, eq. 7).
     """
+
+    label_smoothing: float = 0.0
 
     def judge(self, logits: Any, outputs: Any, batch: Batch, mask: jax.Array) -> tuple[Sums, Sums]:
         """See `Supervised`; the term is `loss`, the metric `all_right`, how often every name of a clip is told."""
@@ -24,7 +29,8 @@ class MultiLabel(Supervised):
         known = ~jnp.isnan(target).any(-1)
         target = jnp.where(known[:, None], target, 0)
         weight = mask * known
-        loss = optax.sigmoid_binary_cross_entropy(logits, target).mean(-1)
+        wanted = optax.smooth_labels(target, self.label_smoothing)
+        loss = optax.sigmoid_binary_cross_entropy(logits, wanted).mean(-1)
         right = ((logits > 0) == (target > 0)).all(-1)
         return ({'loss': ((loss * weight).sum(), weight.sum())},
                 {'all_right': ((right * weight).sum(), weight.sum())})
