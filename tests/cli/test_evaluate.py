@@ -38,6 +38,41 @@ def test_what_cannot_be_streamed_is_refused(trained):
         'evaluate', f'--workdir={trained}', '--streaming')
 
 
+STREAMED = """
+from tests.cli import toy_config
+from vmmjax import config as configs
+
+
+def get_config(preprocess):
+    values = toy_config.get_config().to_dict()
+    values.update(steps=3, evaluate_every=0)
+    values['data'].update(streams=dict(rgb=values['data']['streams']['rgb']), dropout={})
+    values['model'].update(preprocess=dict(rgb=preprocess), encoders=dict(
+        rgb=dict(name='tsm_resnet18', width_multiplier=0.125, shift='uni')))
+    return configs.lock(configs.ConfigDict(values))
+"""
+
+
+@pytest.mark.slow
+def test_frame_by_frame_a_run_is_as_right_as_on_whole_clips(tmp_path, store):
+    (tmp_path / 'uni.py').write_text(STREAMED)
+    for way in ('signed', 'centred'):
+        found = vmmjax('train', f'--config={tmp_path / "uni.py"}:{way}', f'--workdir={tmp_path / way}',
+                       f'--config.data.store={store}')
+        assert found.returncode == 0, found.stderr
+    measured = []
+    for options in ([], ['--streaming']):
+        assert vmmjax('evaluate', f'--workdir={tmp_path / "signed"}', *options).returncode == 0
+        measured.append((json.loads((tmp_path / 'signed' / 'eval' / 'test.json').read_text()),
+                         read_scores(tmp_path / 'signed' / 'eval' / 'test.npz')))
+    (whole, scores), (streamed, others) = measured
+    assert streamed['streaming'] is True
+    assert streamed['metrics']['accuracy'] == whole['metrics']['accuracy']
+    assert others.scores['rgb'][''] == pytest.approx(scores.scores['rgb'][''], abs=1e-4)
+    assert 'needs the frames to come; a live stream cannot be' in refused(
+        'evaluate', f'--workdir={tmp_path / "centred"}', '--streaming')
+
+
 @pytest.mark.slow
 def test_a_second_evaluation_gives_the_same_bytes(trained):
     vmmjax('evaluate', f'--workdir={trained}', '--split=validation')

@@ -14,7 +14,9 @@ from vmmjax.cli.cache import keep_compiled
 from vmmjax.data.folds import folded
 from vmmjax.data.pipeline import Pipeline
 from vmmjax.data.store import Store
+from vmmjax.errors import UserError
 from vmmjax.evaluation import tasks
+from vmmjax.ops import SEE_VALID
 from vmmjax.serving.streaming import frame_by_frame
 from vmmjax.training import distributed, sharding
 from vmmjax.training.state import TrainState
@@ -89,6 +91,10 @@ class Run:
         return self.model.apply(variables, self.model.preprocess(batch), **options)
 
     def _stream(self, variables: Any, batch: Any, **options: Any) -> Any:
+        for name, way in self.model.normalisation.items():
+            if way in SEE_VALID:
+                raise UserError(f'The stream {name!r} is preprocessed by {way!r}, which needs the frames to come; a '
+                                f'live stream cannot be. Train with another config.model.preprocess.{name}.')
         return frame_by_frame(self.model, variables, self.model.preprocess(batch), **options)
 
     def measure(self, predict: Any, state: TrainState, split: str) -> Any:
