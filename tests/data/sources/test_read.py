@@ -18,6 +18,6 @@ def test_sources_that_are_not_there(tmp_path):
 def test_a_synthetic_source(tmp_path):
     clips = sources.read('synthetic:motion_sound', generated=tmp_path, seed=1, sizes={'train': 2}, progress=False)
     assert [clip.path.parent for clip in clips] == [tmp_path / 'clips'] * 2
-    assert list(clips[0].labels) == ['label', 'motion', 'axis', 'tone']
+    assert list(clips[0].labels) == ['label', 'motion', 'axis', 'tone', 'sprite']
     with pytest.raises(UserError, match='needs a folder'):
         sources.read('synthetic:motion_sound')
