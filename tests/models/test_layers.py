@@ -10,7 +10,7 @@ from tests.models.test_convolution import both_forms
 from vmmjax.errors import UserError
 from vmmjax.models import layers
 from vmmjax.models.layers import BatchNorm, max_pool3d
-from vmmjax.planning import collectives
+from vmmjax.planning import collectives, operations
 from vmmjax.training import make_mesh, sharding
 
 RNG = np.random.default_rng(0)
@@ -135,7 +135,7 @@ def test_groups_within_a_device_are_normalised_without_a_word_between_devices(gr
     x = jax.ShapeDtypeStruct((16, 5, 3), jnp.float32, sharding=rows)
     mask = jax.ShapeDtypeStruct((16,), bool, sharding=rows)
     text = jax.jit(normalise, out_shardings=rows).lower(x, mask).compile().as_text()
-    assert bool(collectives(text, 4)) == sums
+    assert bool(collectives(operations(text), 4)) == sums
 
 
 def test_a_batch_that_does_not_split_into_groups_is_one_sentence() -> None:
