@@ -57,6 +57,13 @@ def test_both_streams_begin_with_the_network_of_pictures(pictures):
     np.testing.assert_allclose(corners, grid[jnp.array([0, 2, 6, 8])], rtol=1e-5)
 
 
+def test_a_kernel_of_pictures_may_be_spread_over_time(pictures):
+    folder, there = pictures
+    found = warmstart.load(state(both()), [folder], (), RENAME, (('embed/kernel', 'mean'), *FIT[1:])).params
+    kernel = found['encoders_rgb']['embed']['kernel']
+    np.testing.assert_allclose(kernel, np.repeat(there['embed']['kernel'] / 3, 3, 0), rtol=1e-6)
+
+
 def test_what_begins_alike_may_be_given_away_apart(pictures):
     folder, _ = pictures
     begun = warmstart.load(state(both()), [folder], (), RENAME, FIT)

@@ -9,6 +9,7 @@ import numpy as np
 from vmmjax.convert.format import Format
 from vmmjax.convert.report import Entry, listing
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.training.fitting import INFLATIONS, inflated
 
 # Path of a variable -> its shape and dtype.
 Wanted = Mapping[str, tuple[tuple[int, ...], np.dtype]]
@@ -19,8 +20,7 @@ class Inflation:
     """How weights of pictures become weights of clips, and those of a colour picture become those of motion.
 
     Attributes:
-      way: 'mean' repeats a 2-D kernel over time and divides by its length, so that a film of one picture repeated
-        gives what the picture gave; 'centre' puts it into the middle frame among zeros.
+      way: 'mean' or 'centre', see `training.fitting.inflated`.
       channels: of the file's input, and of the model's. Where they differ the stem gets the mean over the file's.
     """
 
@@ -29,19 +29,15 @@ class Inflation:
 
     def __post_init__(self) -> None:
         """Checks the way."""
-        if self.way not in ('mean', 'centre'):
-            raise UserError(f'There is no way to inflate {self.way!r}: {did_you_mean(self.way, ("mean", "centre"))}.')
+        if self.way not in INFLATIONS:
+            raise UserError(f'There is no way to inflate {self.way!r}: {did_you_mean(self.way, INFLATIONS)}.')
 
     def apply(self, kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """The kernel with an axis for time, and with the model's input channels, where `shape` wants these."""
         if (kernel.shape[-2], shape[-2]) == self.channels and kernel.shape[-2] != shape[-2]:
             kernel = np.repeat(kernel.mean(-2, keepdims=True, dtype=np.float32), shape[-2], -2)
         if kernel.ndim == 4 and kernel.shape == shape[1:]:
-            if self.way == 'mean':
-                return np.repeat(kernel[None].astype(np.float32) / shape[0], shape[0], 0)
-            inflated = np.zeros(shape, kernel.dtype)
-            inflated[shape[0] // 2] = kernel
-            return inflated
+            return inflated(kernel, shape[0], self.way)
         return kernel
 
 
@@ -52,9 +48,9 @@ def fit(tensor: np.ndarray, path: str, shape: tuple[int, ...], layout: str,
         if layout == 'torch':
             tensor = np.moveaxis(tensor, (0, 1), (-1, -2))
         if inflation and tensor.shape != shape and len(shape) > 2:
-            inflated = inflation.apply(tensor, shape)
-            if inflated.shape == shape:
-                return inflated, 'inflated'
+            fitting = inflation.apply(tensor, shape)
+            if fitting.shape == shape:
+                return fitting, 'inflated'
     if tensor.shape == shape:
         return tensor, 'loaded'
     if [size for size in tensor.shape if size != 1] == [size for size in shape if size != 1]:

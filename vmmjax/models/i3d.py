@@ -5,7 +5,7 @@ in the authors' released code, under its published name.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -86,15 +86,16 @@ class Unit3D(nn.Module):
 
 
 class Branch(nn.Module):
-    """Units under their published names, one after another."""
+    """Units under their published names, one after another; `window` is that of the 3x3 ones."""
 
     names: Sequence[str]
     sizes: Sequence[int]
+    window: Shape3
     options: Any
 
     def setup(self) -> None:
         """Its units."""
-        self.units = [Unit3D(size, (3, 3, 3) if name.endswith('3x3') else (1, 1, 1), name=name, **self.options)
+        self.units = [Unit3D(size, self.window if name.endswith('3x3') else (1, 1, 1), name=name, **self.options)
                       for name, size in zip(self.names, self.sizes, strict=True)]
 
 
@@ -104,11 +105,13 @@ class Mixed(nn.Module):
     Attributes:
       sizes: channels, in the order of `MIXED`.
       misnamed: whether Branch_2's second unit is `Conv3d_0a_3x3`, as the released Mixed_5b has it.
+      window: of the pool and of the 3x3 convolutions.
       options: of every unit.
     """
 
     sizes: Sequence[int]
     misnamed: bool
+    window: Shape3
     options: Any
 
     def setup(self) -> None:
@@ -116,10 +119,10 @@ class Mixed(nn.Module):
         b0, b1a, b1b, b2a, b2b, b3 = self.sizes
         second = 'Conv3d_0a_3x3' if self.misnamed else 'Conv3d_0b_3x3'
         self.branches = [
-            Branch(('Conv3d_0a_1x1',), (b0,), self.options, name='Branch_0'),
-            Branch(('Conv3d_0a_1x1', 'Conv3d_0b_3x3'), (b1a, b1b), self.options, name='Branch_1'),
-            Branch(('Conv3d_0a_1x1', second), (b2a, b2b), self.options, name='Branch_2'),
-            Branch(('Conv3d_0b_1x1',), (b3,), self.options, name='Branch_3'),
+            Branch(('Conv3d_0a_1x1',), (b0,), self.window, self.options, name='Branch_0'),
+            Branch(('Conv3d_0a_1x1', 'Conv3d_0b_3x3'), (b1a, b1b), self.window, self.options, name='Branch_1'),
+            Branch(('Conv3d_0a_1x1', second), (b2a, b2b), self.window, self.options, name='Branch_2'),
+            Branch(('Conv3d_0b_1x1',), (b3,), self.window, self.options, name='Branch_3'),
         ]
 
     def __call__(self, x: jax.Array, rows: jax.Array, train: bool) -> jax.Array:
@@ -132,7 +135,7 @@ class Mixed(nn.Module):
         y0, y1, y2 = (unit.activate(part, rows, train)
                       for unit, part in zip(first, jnp.split(joint, edges, -1), strict=True))
         y1, y2 = (branch.units[1](y, rows, train) for branch, y in zip(self.branches[1:3], (y1, y2), strict=True))
-        pooled = max_pool3d(x, (3, 3, 3), (1, 1, 1), form)
+        pooled = max_pool3d(x, self.window, (1, 1, 1), form)
         return jnp.concatenate([y0, y1, y2, self.branches[3].units[0](pooled, rows, train)], -1)
 
 
@@ -163,6 +166,7 @@ class I3D(nn.Module):
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    over_time: ClassVar[bool] = True  # Whether kernels, pools and strides reach over several frames.
 
     def __post_init__(self) -> None:
         """Checks the options."""
@@ -172,6 +176,9 @@ class I3D(nn.Module):
 
     def _scaled(self, channels: int) -> int:
         return max(4, 4 * round(channels * self.width_multiplier / 4))
+
+    def _window(self, window: Shape3) -> Shape3:
+        return window if self.over_time else (1, *window[1:])
 
     @property
     def features(self) -> int:
@@ -188,11 +195,12 @@ class I3D(nn.Module):
         first = options | dict(frozen=self.frozen_bn == 'all')
         mixed = rematerialised(Mixed, self.remat)
         layers: dict[str, nn.Module] = {
-            'Conv3d_1a_7x7': Unit3D(self._scaled(64), (7, 7, 7), (2, 2, 2), name='Conv3d_1a_7x7', **first),
+            'Conv3d_1a_7x7': Unit3D(self._scaled(64), self._window((7, 7, 7)), self._window((2, 2, 2)),
+                                    name='Conv3d_1a_7x7', **first),
             'Conv3d_2b_1x1': Unit3D(self._scaled(64), name='Conv3d_2b_1x1', **options),
-            'Conv3d_2c_3x3': Unit3D(self._scaled(192), (3, 3, 3), name='Conv3d_2c_3x3', **options)}
-        return layers | {name: mixed([self._scaled(size) for size in sizes], name == 'Mixed_5b', options, name=name)
-                         for name, sizes in MIXED.items()}
+            'Conv3d_2c_3x3': Unit3D(self._scaled(192), self._window((3, 3, 3)), name='Conv3d_2c_3x3', **options)}
+        return layers | {name: mixed([self._scaled(size) for size in sizes], name == 'Mixed_5b',
+                                     self._window((3, 3, 3)), options, name=name) for name, sizes in MIXED.items()}
 
     def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoded:
         """Encodes a clip.
@@ -210,17 +218,29 @@ class I3D(nn.Module):
     @nn.nowrap
     def stages(self, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
         """The same, stopping at every endpoint, see `vmmjax.models.stages`."""
-        rows, x, endpoints, factor = valid.any(1), x.astype(self.dtype), {}, 2
+        rows, x, endpoints, factor = valid.any(1), x.astype(self.dtype), {}, self._window((2, 2, 2))[0]
         for name, layer in self.layers().items():
             x = endpoints[name] = yield Stage(name, layer(x, rows, train), _coarser(valid, factor))
             if name in POOLS:
-                pool, window, strides = POOLS[name]
+                pool, *sizes = POOLS[name]
+                window, strides = map(self._window, sizes)
                 x, factor = max_pool3d(x, window, strides, self.form), factor * strides[0]
                 x = endpoints[pool] = yield Stage(pool, x, _coarser(valid, factor))
         x, mask = x.mean((2, 3)), _coarser(valid, factor)
-        if x.shape[1] > 1:
+        if self.over_time and x.shape[1] > 1:
             x, mask = (x[:, :-1] + x[:, 1:]) / 2, mask[:, :-1] | mask[:, 1:]
         return Tokens(x, mask), endpoints
+
+
+class InceptionV1(I3D):
+    """The network that I3D is inflated from: each picture by itself, with kernels of one frame; 5.6 M parameters.
+
+    Szegedy et al., "Going Deeper with Convolutions", 2015, with BatchNorm and 3x3 in place of 5x5 kernels, as the
+    authors of I3D began with it. A clip gives tokens (B, T, features). What it learned of pictures is a beginning for
+    I3D by `init_from.fit = (('encoders_.*/kernel', 'mean'),)`.
+    """
+
+    over_time: ClassVar[bool] = False
 
 
 def _coarser(valid: jax.Array, factor: int) -> jax.Array:

@@ -16,7 +16,7 @@ from vmmjax.models.audio import Conv2DAudio
 from vmmjax.models.bert import Bert
 from vmmjax.models.fusion import FUSIONS, Hierarchical
 from vmmjax.models.heads import Consensus, PerToken
-from vmmjax.models.i3d import I3D
+from vmmjax.models.i3d import I3D, InceptionV1
 from vmmjax.models.mobilenet import MobileNetV2
 from vmmjax.models.multimodal import MultimodalModel
 from vmmjax.models.panns import CNN
@@ -69,6 +69,7 @@ MODELS: dict[str, Entry] = {
     'conv2d_audio': Entry(Conv2DAudio, 'audio'),
     'gru': Entry(functools.partial(Recurrent, cell='gru'), 'text', {'text': 'ids'}, 0),
     'i3d': Entry(I3D, 'rgb', {'rgb': 'signed', 'flow': 'flow'}),
+    'inception_v1': Entry(InceptionV1, 'rgb', {'rgb': 'signed', 'flow': 'flow'}, 1001, 0.2),
     'lstm': Entry(Recurrent, 'text', {'text': 'ids'}, 0),
     'mobilenet_v2': Entry(MobileNetV2, 'rgb', _FRAMES, 1000, 0.2, 0.01),
     'panns_cnn6': Entry(functools.partial(CNN, widths=(64, 128, 256, 512), size=5, depth=1, features=512), 'audio', {},
