@@ -2,15 +2,18 @@ r"""The table of the published rows, made from the configs under experiments/pap
 
   scripts/papers --write                                      # puts it into experiments/papers/README.md
   scripts/papers --check                                      # fails where the page is not what it would write
-  scripts/papers --plan=v5e:4x4 i3d.py:kinetics400,rgb        # what training the row takes, into plans.json; minutes
+  scripts/papers --plan=v5e:8x8 'i3d.py:kinetics400*'         # what training these rows takes, into plans.json
 
 A file there has `ROWS`: argument -> the fields of a `Row`; `STORES`: folder -> the arguments of `vmmjax prepare`;
 `STARTS`: folder of published weights -> the command that makes it; `SPLIT`, which is measured; and `get_config`.
---plan compiles the row's step for a topology, as `vmmjax plan` does, and halves what is computed at once until it fits.
+--plan compiles the row's step for a topology, as `vmmjax plan` does, in as few parts as fit; steps that are alike are
+compiled once. It takes minutes a step, and a quarter of them with JAX_OPTIMIZATION_LEVEL=O1 before the command, see
+`vmmjax plan --help`.
 """
 
 import argparse
 import dataclasses
+import fnmatch
 import functools
 import json
 import shlex
@@ -29,7 +32,7 @@ from vmmjax.data.imagined import ImaginedStore
 from vmmjax.data.pipeline import Pipeline
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import results, tasks
-from vmmjax.planning import Topology, compile_step, macs
+from vmmjax.planning import Compiled, Topology, compile_step, macs
 from vmmjax.training.build import build
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -208,40 +211,52 @@ def _block(lines: Sequence[str]) -> str:
 
 
 def plan(row: Row, topology: Topology) -> dict[str, Any]:
-    """Compiles the row's step for a topology, in as few parts as fit.
+    """What training a row takes on a topology at the least.
 
     Raises:
-      UserError: for a row that is not trained, or whose batch does not share out; for what is no chip.
+      UserError: for a row whose batch does not share out, or whose step does not fit; for what is no chip.
     """
-    if row.fuse:
-        raise UserError(f'{row.name} is not trained; plan for {" and ".join(row.fuse)}.')
     if topology.chip is None:
         raise UserError(f'{topology.name} has no published rates, from which hours could be told; name chips, such as '
                         f'v5e:4x4.')
-    config, devices = row.config(), topology.devices()
-    clips, rest = divmod(config.batch_size, topology.chips)
-    if rest or not clips:
-        raise UserError(f'The batch of {row.name}, {config.batch_size} clips, does not share out over the '
-                        f'{topology.chips} chips of {topology.name}; name a smaller topology.')
-    most = 1.0
+    config, chips = row.config(), topology.chips
+    clips, steps = config.batch_size // chips, config.steps
+    if config.batch_size % chips:
+        raise UserError(f'The batch of {row.name}, {config.batch_size} clips, does not share out over the {chips} '
+                        f'chips of {topology.name}; name a smaller topology.')
+    with config.unlocked():  # What the step does not depend on.
+        config.steps, config.init_from = 1, configs.defaults().init_from
+        config.optimizer.lr = configs.defaults().optimizer.lr
+    step, parts = _compiled(configs.to_json(config), row.classes, row.bands, topology.name)
+    if not step.fits:
+        raise UserError(f'The step of {row.name} does not fit {topology.name}, one clip a chip at a time; name a '
+                        f'larger topology.')
+    hours, level = steps * step.seconds / 3600, jax.config.jax_optimization_level
+    effort = '' if level == 'UNKNOWN' else f'JAX_OPTIMIZATION_LEVEL={level} '
+    machine = results.machine(('jax', 'libtpu'))
+    return dict(topology=topology.name, clips_a_chip=clips, microbatches=parts, hours=round(hours, 2),
+                chip_hours=round(hours * chips, 2), needs_gb=round(step.needs / 1e9, 2),
+                command=f"{effort}scripts/papers --plan={topology.name} '{row.name}'",
+                date=machine.partition(',')[0], machine=machine)
+
+
+@functools.cache
+def _compiled(config: str, classes: int, bands: int, topology: str) -> tuple[Compiled, int]:
+    """A step in as few parts as fit, and how many these are."""
+    changed, where, most = configs.from_json(config), Topology.parse(topology), 1.0
+    clips = changed.batch_size // where.chips
     for parts in (parts for parts in range(1, clips + 1) if clips % parts == 0):
         if parts < most and parts < clips:
             continue  # What did not fit said by how much; compiling takes minutes.
-        with config.unlocked():
-            config.microbatches = parts
-        run = Run(config, ImaginedStore(config, classes=row.classes, fps=FPS, bands=row.bands), devices)
-        built = build(config, run.mesh, run.apply, run.init, run.task.objective)
-        step = compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, config.microbatches)
+        with changed.unlocked():
+            changed.microbatches = parts
+        run = Run(changed, ImaginedStore(changed, classes=classes, fps=FPS, bands=bands), where.devices())
+        built = build(changed, run.mesh, run.apply, run.init, run.task.objective)
+        step = compile_step(built, run.mesh, where, run.pipeline('train', train=True).spec, parts)
         if step.fits:
-            hours = config.steps * step.seconds / 3600
-            return dict(topology=topology.name, clips_a_chip=clips, microbatches=parts, hours=round(hours, 2),
-                        chip_hours=round(hours * topology.chips, 2), needs_gb=round(step.needs / 1e9, 2),
-                        command=f'scripts/papers --plan={topology.name} {row.name}',
-                        date=results.machine(('jax', 'libtpu')).partition(',')[0],
-                        machine=results.machine(('jax', 'libtpu')))
-        most = parts * step.needs / topology.chip.memory
-    raise UserError(f'The step of {row.name} does not fit {topology.name}, one clip a chip at a time; name a larger '
-                    f'topology.')
+            break
+        most = parts * step.needs / where.chip.memory
+    return step, parts
 
 
 def main() -> None:
@@ -251,18 +266,15 @@ def main() -> None:
     parser.add_argument('--write', action='store_true', help=f'put the table into {PAGE.relative_to(ROOT)}')
     parser.add_argument('--check', action='store_true', help='fail where the page is not up to date')
     parser.add_argument('--plan', default='', metavar='TOPOLOGY', help='such as v5e:4x4')
-    parser.add_argument('rows', nargs='*', metavar='ROW', help='to plan for')
+    parser.add_argument('rows', nargs='*', metavar='ROW', help='to plan for; * stands for any letters')
     given = parser.parse_args()
     found, plans = read(), read_plans()
     if given.plan:
         topology = Topology.parse(given.plan)
-        for name in given.rows:
-            if name not in found:
-                raise UserError(f'There is no row {name!r}: {did_you_mean(name, found)}.')
-        for name in given.rows:
+        for name in (name for pattern in given.rows for name in _trained(found, pattern)):
             plans[name] = plan(found[name], topology)
             atomic.write(PLANS, json.dumps(plans, indent=2, sort_keys=True) + '\n')
-            print(f'{name}: {plans[name]["chip_hours"]:,.2f} chip-hours of {topology.name}')
+            print(f'{name}: {plans[name]["chip_hours"]:,.2f} chip-hours of {topology.name}', flush=True)
     elif given.rows:
         raise UserError('Rows are named for --plan=TOPOLOGY, such as --plan=v5e:4x4.')
     text = page(found, plans)
@@ -272,6 +284,14 @@ def main() -> None:
         results.insert(PAGE, text)
     elif not given.check:
         print(text)
+
+
+def _trained(found: Mapping[str, Row], pattern: str) -> list[str]:
+    """The rows of a pattern, such as `tsm.py:*`, but those that only add scores."""
+    trained = [name for name, row in found.items() if not row.fuse]
+    if not fnmatch.filter(trained, pattern):
+        raise UserError(f'There is no row {pattern!r} that is trained: {did_you_mean(pattern, trained)}.')
+    return fnmatch.filter(trained, pattern)
 
 
 def read_plans() -> dict[str, Any]:

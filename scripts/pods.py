@@ -4,10 +4,13 @@ r"""What training takes on pods of TPUs that are not here: three models on slice
   scripts/pods --only=tsm --write     # one model; puts all that was made by then into experiments/results/pods.md
 
 Each line is that of `vmmjax plan` for a model and a topology, with as many clips a chip on all of them, so that one
-sees what grows with the slice. Lines are kept in --work and not made again; empty it after a change of the step.
+sees what grows with the slice: for that all slices are compiled with less effort (JAX_OPTIMIZATION_LEVEL=O1), and the
+smallest of each chip once more as for training. Lines are kept in --work and not made again; empty it after a change
+of the step.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,24 +47,54 @@ MODELS = {
 }
 # 16, 64 and 256 chips.
 SLICES = {'v5e': ('4x4', '8x8', '16x16'), 'v5p': ('2x2x4', '4x4x4', '4x8x8'), 'v6e': ('4x4', '8x8', '16x16')}
+SMALLEST = [f'{kind}:{shapes[0]}' for kind, shapes in SLICES.items()]
+ALL = [f'{kind}:{shape}' for kind, shapes in SLICES.items() for shape in shapes]
+# How hard the compiler tries -> what is said of it, and the slices that are compiled so.
+EFFORTS = {
+    '': ('Compiled as for training', SMALLEST),
+    'O1': ('Compiled with less effort, on all slices, to see what grows', ALL),
+}
 
 
-def command(model: Model, topology: str) -> list[str]:
-    """Of a line."""
-    return ['vmmjax', 'plan', f'--config={model.config}', '--config.model.dtype=bfloat16', f'--topology={topology}',
-            f'--clips={model.clips}']
+class Line(NamedTuple):
+    """One of a table: a model on a slice, compiled with an effort of `EFFORTS`."""
+
+    name: str
+    topology: str
+    effort: str
+
+    def path(self, work: Path) -> Path:
+        """Of what was made of it: header, rule and line."""
+        return work / f'{self.name}-{self.topology.replace(":", "-")}{self.effort and "-"}{self.effort}.md'
+
+    def make(self, work: Path) -> None:
+        """Compiles, unless that is done."""
+        if not self.path(work).exists():
+            environment = {'JAX_OPTIMIZATION_LEVEL': self.effort} if self.effort else {}
+            found = subprocess.run([sys.executable, '-m', 'vmmjax.cli.main', *arguments(self.name, self.topology)],
+                                   cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
+                                   env=os.environ | environment)
+            atomic.write(self.path(work), '\n'.join(found.stdout.splitlines()[-3:]))
 
 
-def plan(model: Model, topology: str, path: Path) -> None:
-    """Writes header, rule and line of a table; a file that is there stays."""
-    if not path.exists():
-        found = subprocess.run([sys.executable, '-m', 'vmmjax.cli.main', *command(model, topology)[1:]], cwd=ROOT,
-                               stdout=subprocess.PIPE, text=True, check=True)
-        atomic.write(path, '\n'.join(found.stdout.splitlines()[-3:]))
+def arguments(name: str, topology: str) -> list[str]:
+    """Of `vmmjax`, for a line."""
+    return ['plan', f'--config={MODELS[name].config}', '--config.model.dtype=bfloat16', f'--topology={topology}',
+            f'--clips={MODELS[name].clips}']
 
 
-def _path(work: Path, name: str, topology: str) -> Path:
-    return work / f'{name}-{topology.replace(":", "-")}.md'
+def tables(name: str, work: Path) -> list[str]:
+    """A model's, of all lines that were made by now, each below its command."""
+    parts = []
+    for effort, (said, topologies) in EFFORTS.items():
+        paths = [Line(name, topology, effort).path(work) for topology in topologies]
+        found = [path.read_text(encoding='utf-8').splitlines() for path in paths if path.exists()]
+        if found:
+            command = ' '.join([f'JAX_OPTIMIZATION_LEVEL={effort}'] * bool(effort)
+                               + ['vmmjax', *arguments(name, 'TOPOLOGY')])
+            parts += [f'{said}:\n\n```\n{command}\n```',
+                      '\n'.join([*found[0][:2], *(line for _, _, line in found)])]
+    return [f'## {MODELS[name].title}', *parts] if parts else []
 
 
 def main() -> None:
@@ -73,19 +106,13 @@ def main() -> None:
     parser.add_argument('--write', action='store_true', help=f'put the tables into {PAGE.relative_to(ROOT)}')
     flags = parser.parse_args()
     flags.work.mkdir(parents=True, exist_ok=True)
-    topologies = [f'{kind}:{shape}' for kind, shapes in SLICES.items() for shape in shapes]
-    wanted = [(name, topology) for name in MODELS if flags.only in (None, name) for topology in topologies]
+    wanted = [Line(name, topology, effort) for name in MODELS if flags.only in (None, name)
+              for effort, (_, topologies) in EFFORTS.items() for topology in topologies]
     with tqdm(wanted, unit='topology', dynamic_ncols=True) as progress:
-        for name, topology in progress:
-            progress.set_postfix_str(f'{name}, {topology}')
-            plan(MODELS[name], topology, _path(flags.work, name, topology))
-    parts = []
-    for name, model in MODELS.items():
-        paths = [_path(flags.work, name, topology) for topology in topologies]
-        found = [path.read_text(encoding='utf-8').splitlines() for path in paths if path.exists()]
-        if found:
-            parts += [f'## {model.title}', f'`{" ".join(command(model, "TOPOLOGY"))}`',
-                      '\n'.join([*found[0][:2], *(line for _, _, line in found)])]
+        for line in progress:
+            progress.set_postfix_str(f'{line.name}, {line.topology}')
+            line.make(flags.work)
+    parts = [part for name in MODELS for part in tables(name, flags.work)]
     print(*parts, sep='\n\n')
     if flags.write:
         results.insert(PAGE, results.machine(('jax', 'libtpu')), *parts)
