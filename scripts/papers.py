@@ -5,7 +5,7 @@ r"""The table of the published rows, made from the configs under experiments/pap
   scripts/papers --plan=v5e:8x8 'i3d.py:kinetics400*'         # what training these rows takes, into plans.json
 
 A file there has `ROWS`: argument -> the fields of a `Row`; `STORES`: folder -> the arguments of `vmmjax prepare`;
-`STARTS`: folder of published weights -> the command that makes it; `SPLIT`, which is measured; and `get_config`.
+`STARTS`: folder of published weights -> the command that makes it; and `get_config`.
 --plan compiles the row's step for a topology, as `vmmjax plan` does, in as few parts as fit; steps that are alike are
 compiled once. It takes minutes a step, and a quarter of them with JAX_OPTIMIZATION_LEVEL=O1 before the command, see
 `vmmjax plan --help`.
@@ -62,6 +62,7 @@ class Row:
       fuse: arguments of the rows whose scores are added; such a row is not trained.
       folds: that are tested in turn.
       bands: of the spectrograms in the store.
+      split: that is measured.
     """
 
     paper: Any
@@ -77,6 +78,7 @@ class Row:
     fuse: Sequence[str] = ()
     folds: Sequence[int] = ()
     bands: int = 64
+    split: str = 'test'
 
     @property
     def name(self) -> str:
@@ -137,18 +139,18 @@ def _count(model: str, classes: int, streams: tuple[tuple[str, tuple[int, ...], 
 
 def commands(row: Row) -> list[str]:
     """All that makes its figures, but for the store, the published weights and the rows that it begins with."""
-    split = row.paper.SPLIT
     if row.fuse:
         parts = [Row(row.paper, part, **row.paper.ROWS[part]) for part in row.fuse]
         measured = [commands(part)[1] for part in parts]
-        files = ','.join(f'{part.workdir}/eval/{split}.npz' for part in parts)
+        files = ','.join(f'{part.workdir}/eval/{part.split}.npz' for part in parts)
         return [*measured, f'vmmjax evaluate --fuse={files} --weights={",".join("1" for _ in parts)}']
     fold, folder = ('--config.data.fold=$fold ', '/fold$fold') if row.folds else ('', '')
     train = f'vmmjax train --config=experiments/papers/{row.name} {fold}--workdir={row.workdir}{folder}'
     found = [train]
     for changes, _ in row.tests.values():
         change = ';'.join(f'{key}={value}' for key, value in changes.items())
-        found.append(f'vmmjax evaluate --workdir={row.workdir}{folder}' + f' --split={split}' * (split != 'test')
+        found.append(f'vmmjax evaluate --workdir={row.workdir}{folder}'
+                     + f' --split={row.split}' * (row.split != 'test')
                      + f' --change={shlex.quote(change)}' * bool(change))
     if row.folds:
         return [f'for fold in {" ".join(map(str, row.folds))}; do {"; ".join(found)}; done']

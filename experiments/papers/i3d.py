@@ -23,7 +23,6 @@ from vmmjax.errors import UserError, did_you_mean
 
 _README, _PAPER = 'README of google-deepmind/kinetics-i3d', 'Carreira and Zisserman 2017'
 _RUNS = 'runs/papers/i3d/'
-SPLIT = 'test'
 STORES = {
     'stores/kinetics400': "--source='kinetics:kinetics400/*.csv' --media=kinetics400 --columns=rgb,flow --fps=25 "
                           '--short_side=256 --flow=tv_l1_jax',

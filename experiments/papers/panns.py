@@ -24,7 +24,6 @@ from vmmjax.errors import UserError, did_you_mean
 _TABLE = 'Kong et al. 2020, table '
 _FOLDS = (1, 2, 3, 4, 5)
 _ALL = '--source=audioset:{}eval_segments.csv --media=audioset --columns=audio --front_end={}'
-SPLIT = 'test'
 STORES = {
     **{f'stores/audioset{suffix}': _ALL.format('balanced_train_segments.csv,unbalanced_train_segments.csv,', front_end)
        for suffix, front_end in (('', 'panns_32k'), ('_16k', 'panns_16k'))},

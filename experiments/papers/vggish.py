@@ -18,7 +18,6 @@ from ml_collections import ConfigDict
 from vmmjax import config as configs
 from vmmjax.errors import UserError, did_you_mean
 
-SPLIT = 'test'
 STORES = {
     'stores/audioset_vggish': '--source=audioset:balanced_train_segments.csv,unbalanced_train_segments.csv,'
                               'eval_segments.csv --media=audioset --columns=audio --front_end=vggish',

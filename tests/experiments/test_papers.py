@@ -173,4 +173,4 @@ def test_a_row_that_is_not_there_cannot_be_planned():
     found = subprocess.run([os.sys.executable, 'scripts/papers.py', '--plan=cpu:2', 'i3d.py:kinetics40,rgb'], cwd=ROOT,
                            env=os.environ | {'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, check=False)
     assert found.returncode == 1
-    assert "There is no row 'i3d.py:kinetics40,rgb' that is trained: did you mean 'i3d.py:kinetics400,rgb'" in found.stderr
+    assert "no row 'i3d.py:kinetics40,rgb' that is trained: did you mean 'i3d.py:kinetics400,rgb'" in found.stderr
