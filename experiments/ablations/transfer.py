@@ -5,7 +5,7 @@ r"""What real Kinetics-400 weights are worth on few clips: the claim of I3D's ta
   vmmjax convert i3d_rgb_kinetics400 --output=runs/kinetics400/i3d_rgb
   vmmjax ablate --rows=experiments/ablations/transfer.py --workdir=runs/transfer --folds=1,2
 
-I3D of full width: fights on 16 pictures of 112 x 112, the command of a GRID sentence on 8. `fixed` trains a new linear
+I3D of full width on 8 pictures of 112 x 112: fights, and the command of a GRID sentence. `fixed` trains a new linear
 head on the network's features, `fine-tuned` all of it, at a tenth of the learning rate. `inflated` begins with
 Inception-V1 as it was trained here on one picture of each clip, the row above it. From scratch the clip's mean picture
 is taken away, without which I3D learns nothing from 110 clips. A run takes three to ten minutes on one core.
@@ -17,24 +17,24 @@ QUESTION = 'Does a network that knows Kinetics tell fights and words better than
 
 _FOLDS = (0, 1, 2, 3, 4)
 _SYSTEMS = 'experiments/configs/systems/'
-# Of fewer than 100 steps a slower average would remember little.
+# Of a hundred steps a slower average would remember little.
 _MOMENTUM = dict(bn_momentum=0.95)
 _I3D, _PICTURES = dict(name='i3d', **_MOMENTUM), dict(name='inception_v1', **_MOMENTUM)
 _TASKS = {
-    'fights': ('two_stream_i3d.py', 'rgb', 16, {
-        'data.store': 'stores/fights_128', 'steps': 80, 'batch_size': 8}),
-    'command': ('i3d_tsm.py', 'i3d', 8, {'steps': 100, 'batch_size': 16}),
+    'fights': ('two_stream_i3d.py', 'rgb', {'data.store': 'stores/fights_128', 'steps': 80}),
+    'command': ('i3d_tsm.py', 'i3d', {'steps': 120}),
 }
 
 
 def _rows(task: str) -> dict[str, dict[str, Any]]:
-    config, stream, frames, own = _TASKS[task]
+    config, stream, own = _TASKS[task]
     preprocess, encoder = f'model.preprocess.{stream}', f'model.encoders.{stream}'
 
     def row(**changes: Any) -> dict[str, Any]:
         return dict(config=_SYSTEMS + config, folds=_FOLDS, against=f'{task}: from scratch', changes={
-            'streams': stream, f'data.streams.{stream}.size': 112, f'data.streams.{stream}.frames': frames,
-            'evaluate_every': 0, 'checkpoint_every': 50, encoder: _I3D, **own, **changes})
+            'streams': stream, f'data.streams.{stream}.size': 112, f'data.streams.{stream}.frames': 8,
+            'batch_size': 8, 'optimizer.lr.warmup_steps': 10, 'evaluate_every': 0, 'checkpoint_every': 40,
+            encoder: _I3D, **own, **changes})
 
     kinetics = {'init_from.workdir': 'runs/kinetics400/i3d_rgb', 'init_from.skip': ('head',), preprocess: 'signed'}
     if stream != 'rgb':
