@@ -23,9 +23,32 @@ PROGRAM = """HloModule jit_step, is_scheduled=true
   ROOT %next = (s32[], f32[8,128]{1,0:T(8,128)}) tuple(%state, %negate.1)
 }
 
-ENTRY %main (a: bf16[64,256], b: (s32[], f32[8,128])) -> bf16[64,256] {
+%slicing (param_0: bf16[64,256], param_1: bf16[64,256]) -> bf16[16,256] {
+  %param_1.1 = bf16[64,256]{1,0:T(8,128)(2,1)} parameter(1)
+  %param_0.1 = bf16[64,256]{1,0:T(8,128)(2,1)} parameter(0)
+  %bitcast.1 = bf16[64,256]{1,0:T(8,128)(2,1)} bitcast(%param_0.1)
+  %slice.1 = bf16[16,256]{1,0:T(8,128)(2,1)} slice(%bitcast.1), slice={[0:16], [0:256]}
+  %slice.2 = bf16[16,256]{1,0:T(8,128)(2,1)} slice(%param_1.1), slice={[0:16], [0:256]}
+  %tanh.1 = bf16[64,256]{1,0:T(8,128)(2,1)} tanh(%param_1.1)
+  %slice.3 = bf16[16,256]{1,0:T(8,128)(2,1)} slice(%tanh.1), slice={[0:16], [0:256]}
+  %add.1 = bf16[16,256]{1,0:T(8,128)(2,1)} add(%slice.1, %slice.2)
+  ROOT %add.2 = bf16[16,256]{1,0:T(8,128)(2,1)} add(%add.1, %slice.3)
+}
+
+%updating (param_0: bf16[64,256], param_1: bf16[16,256]) -> (bf16[64,256], bf16[64,256]) {
+  %param_0.2 = bf16[64,256]{1,0:T(8,128)(2,1)} parameter(0)
+  %param_1.2 = bf16[16,256]{1,0:T(8,128)(2,1)} parameter(1)
+  %zero = u32[] constant(0)
+  %dynamic-update-slice.1 = bf16[64,256]{1,0:T(8,128)(2,1)} dynamic-update-slice(%param_0.2, %param_1.2, %zero, %zero)
+  %bitcast.2 = bf16[64,256]{1,0:T(8,128)(2,1)} bitcast(%dynamic-update-slice.1)
+  %broadcast.1 = bf16[64,256]{1,0:T(8,128)(2,1)} broadcast(%zero), dimensions={}
+  ROOT %tuple.1 = (bf16[64,256], bf16[64,256]) tuple(%bitcast.2, %broadcast.1)
+}
+
+ENTRY %main (a: bf16[64,256], b: (s32[], f32[8,128]), c: bf16[16,256]) -> bf16[64,256] {
   %a = bf16[64,256]{1,0:T(8,128)(2,1)} parameter(0)
   %b = (s32[], f32[8,128]{1,0:T(8,128)}) parameter(1)
+  %c = bf16[16,256]{1,0:T(8,128)(2,1)} parameter(2)
 """
 LINES = {
     '  %f = bf16[64,256]{1,0:T(8,128)(2,1)} fusion(%a), kind=kLoop, calls=%fused': 2 * 32768,
@@ -34,6 +57,12 @@ LINES = {
     '  %s = ((bf16[64,256]{1,0:T(8,128)(2,1)}), bf16[16,256]{1,0:T(8,128)(2,1)S(1)}, s32[]{:S(2)}) slice-start(%a)':
         8192,
     '  %s = bf16[16,256]{1,0:T(8,128)(2,1)} slice(%a), slice={[0:16], [0:256]}': 2 * 8192,
+    '  %u = bf16[64,256]{1,0:T(8,128)(2,1)} dynamic-update-slice(%a, %c, %i, %i)': 2 * 8192,
+    # Of one operand a slice is read, of the other all.
+    '  %f = bf16[16,256]{1,0:T(8,128)(2,1)} fusion(%a, %a), kind=kLoop, calls=%slicing': 8192 + 32768 + 8192,
+    # One result is updated where it lies, the other is new.
+    '  %f = (bf16[64,256]{1,0:T(8,128)(2,1)}, bf16[64,256]{1,0:T(8,128)(2,1)}) fusion(%a, %c), calls=%updating':
+        2 * 8192 + 32768,
     '  %p = bf16[64,300]{1,0:T(8,128)(2,1)} pad(%a), padding=0_0x0_44': 32768 + 64 * 384 * 2,
     '  %e = bf16[64,256]{1,0:T(8,128)(2,1)} custom-call(), custom_call_target="AllocateBuffer"': 0,
     '  %g = f32[8,128]{1,0:T(8,128)} get-tuple-element(%b), index=1': 0,

@@ -14,6 +14,8 @@ _CALLED = re.compile(r'(?:calls|to_apply|body|condition|branch_computations)=\{?
 _TURNS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 # What takes a part, or all, of one array.
 _PARTS = {'copy-start', 'slice', 'slice-start', 'dynamic-slice', 'dynamic-slice-start'}
+_SLICES = {'slice', 'dynamic-slice'}
+_UPDATE = 'dynamic-update-slice'  # Writes a part of an array where it lies.
 # What only names arrays, or runs what is counted where it stands.
 _NAMES = {'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'after-all', 'partition-id', 'replica-id',
           'while', 'conditional', 'call'}
@@ -83,13 +85,18 @@ def arrays(text: str) -> list[Array]:
 def traffic(program: Mapping[str, Operation]) -> int:
     """Bytes between a device's memory and its chip in a run of a program, all operations together.
 
-    An operand or a result that lies in memory counts once for each operation that has it, also where a fused one reads
-    a part of it alone. (The compiler's own count has what stays on the chip, too: of a TPU most of it.)
+    An operand or a result that lies in memory counts once for each operation that has it; of an array that is sliced,
+    or updated where it lies, the slice. (The compiler's own count has what stays on the chip, too, of a TPU most of
+    it.)
     """
-    return sum(operation.times * _moved(operation, program) for operation in program.values())
+    computations: dict[str, dict[str, Operation]] = {}
+    for name, operation in program.items():
+        computations.setdefault(operation.computation, {})[name] = operation
+    return sum(operation.times * _moved(operation, program, computations) for operation in program.values())
 
 
-def _moved(operation: Operation, program: Mapping[str, Operation]) -> int:
+def _moved(operation: Operation, program: Mapping[str, Operation],
+           computations: Mapping[str, Mapping[str, Operation]]) -> int:
     """Bytes between memory and chip of one run."""
     kind, results = operation.kind, operation.results
     if (operation.fused or kind in _NAMES or kind.endswith('-done')
@@ -100,7 +107,39 @@ def _moved(operation: Operation, program: Mapping[str, Operation]) -> int:
         # Of what it takes from, as much is read as it gives; its results name that, too.
         taken, given = operands[0], results[0 if kind == 'copy-start' else len(operands) if '-start' in kind else 0]
         return given.room * (taken.in_memory + given.in_memory)
+    if kind == _UPDATE:
+        return operands[1].room * (operands[1].in_memory + results[0].in_memory)
+    if kind == 'fusion' and (called := _CALLED.search(operation.line)):
+        inside = computations[re.findall(r'%([\w.\-]+)', called[1])[0]]
+        root = next(each for each in inside.values() if each.line.lstrip().startswith('ROOT '))
+        makers = [inside[name] for name in root.operands] if root.kind == 'tuple' else [root] * len(results)
+        return (sum(_read(number, array, inside) for number, array in enumerate(operands) if array.in_memory)
+                + sum(_written(array, maker, inside) for array, maker in zip(results, makers, strict=True)
+                      if array.in_memory))
     return sum(array.room for array in [*operands, *results] if array.in_memory)
+
+
+def _read(number: int, array: Array, inside: Mapping[str, Operation]) -> int:
+    """Bytes that what is fused reads of an operand: all, unless it does nothing but slice it."""
+    found, names = 0, [name for name, each in inside.items() if f' parameter({number})' in each.line]
+    for name in names:  # With its other names, as they are found.
+        for user, operation in inside.items():
+            if name not in operation.operands:
+                continue
+            if operation.kind == 'bitcast':
+                names.append(user)
+            elif operation.kind in _SLICES:
+                found += operation.results[0].room
+            elif operation.kind != _UPDATE or name in operation.operands[1:]:
+                return array.room
+    return min(found, array.room)
+
+
+def _written(array: Array, maker: Operation, inside: Mapping[str, Operation]) -> int:
+    """Bytes that what is fused writes of a result: all, unless a part of it is updated where it lies."""
+    while maker.kind == 'bitcast':
+        maker = inside[maker.operands[0]]
+    return inside[maker.operands[1]].results[0].room if maker.kind == _UPDATE else array.room
 
 
 def _times(computations: Mapping[str, Mapping[str, re.Match[str]]], entry: str) -> tuple[Counter[str], set[str]]:
