@@ -186,7 +186,12 @@ def _ours(row: Row, plans: Mapping[str, Any]) -> str:
     if row.name not in plans:
         return 'not run'
     plan = plans[row.name]
-    return f'not run: needs {plan["chip_hours"]:,.0f} chip-hours of {plan["topology"]} or more ({plan["date"]})'
+    return f'not run: needs {_rounded(plan["chip_hours"])} chip-hours of {plan["topology"]} ({plan["date"]})'
+
+
+def _rounded(hours: float) -> str:
+    """To two digits, which is as much as a bound tells."""
+    return f'{float(f"{hours:.2g}"):,.12g}'
 
 
 def _figure(ours: float, published: float | None) -> str:

@@ -40,10 +40,10 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    'i3d': Model('I3D on 64 x 224 x 224', 'experiments/papers/i3d.py:kinetics400,rgb', 4),
+    'i3d': Model('I3D on 64 x 224 x 224', 'experiments/papers/i3d.py:kinetics400,rgb', 8),
     'tsm': Model('TSM-R50 on 8 x 224 x 224', 'experiments/papers/tsm.py:kinetics400,r50,8f', 16),
     'three': Model('I3D, TSM-R50 and Cnn14, on pictures, motion and sound',
-                   'experiments/configs/systems/i3d_tsm_audio.py:full', 4),
+                   'experiments/configs/systems/i3d_tsm_audio.py:full', 8),
 }
 # 16, 64 and 256 chips.
 SLICES = {'v5e': ('4x4', '8x8', '16x16'), 'v5p': ('2x2x4', '4x4x4', '4x8x8'), 'v6e': ('4x4', '8x8', '16x16')}

@@ -165,7 +165,7 @@ def test_the_page_is_what_the_configs_say():
     assert papers.is_in(text), 'run scripts/papers --write'
     name = 'tsm.py:kinetics400,r50,8f'
     planned = papers.page({name: FOUND[name]}, {name: dict(chip_hours=123.4, topology='v5e:4x4', date='2026-11-21')})
-    assert 'not run: needs 123 chip-hours of v5e:4x4 or more (2026-11-21)' in planned
+    assert 'not run: needs 120 chip-hours of v5e:4x4 (2026-11-21)' in planned
 
 
 @pytest.mark.slow
