@@ -227,24 +227,29 @@ def plan(row: Row, topology: Topology) -> dict[str, Any]:
         raise UserError(f'{topology.name} has no published rates, from which hours could be told; name chips, such as '
                         f'v5e:4x4.')
     config, chips = row.config(), topology.chips
-    clips, steps = config.batch_size // chips, config.steps
+    clips = config.batch_size // chips
     if config.batch_size % chips:
         raise UserError(f'The batch of {row.name}, {config.batch_size} clips, does not share out over the {chips} '
                         f'chips of {topology.name}; name a smaller topology.')
-    with config.unlocked():  # What the step does not depend on.
-        config.steps, config.init_from = 1, configs.defaults().init_from
-        config.optimizer.lr = configs.defaults().optimizer.lr
-    step, parts = _compiled(configs.to_json(config), row.classes, row.bands, topology.name)
+    step, parts = _compiled(configs.to_json(step_of(config)), row.classes, row.bands, topology.name)
     if not step.fits:
         raise UserError(f'The step of {row.name} does not fit {topology.name}, one clip a chip at a time; name a '
                         f'larger topology.')
-    hours, level = steps * step.seconds / 3600, jax.config.jax_optimization_level
+    hours, level = config.steps * step.seconds / 3600, jax.config.jax_optimization_level
     effort = '' if level == 'UNKNOWN' else f'JAX_OPTIMIZATION_LEVEL={level} '
     machine = results.machine(('jax', 'libtpu'))
     return dict(topology=topology.name, clips_a_chip=clips, microbatches=parts, hours=round(hours, 2),
                 chip_hours=round(hours * chips, 2), needs_gb=round(step.needs / 1e9, 2),
                 command=f"{effort}scripts/papers --plan={topology.name} '{row.name}'",
                 date=machine.partition(',')[0], machine=machine)
+
+
+def step_of(config: configs.ConfigDict) -> configs.ConfigDict:
+    """A config with the same step: what that does not depend on is as by default."""
+    found, default = config.copy_and_resolve_references(), configs.defaults()
+    with found.unlocked():
+        found.steps, found.init_from, found.optimizer.lr = default.steps, default.init_from, default.optimizer.lr
+    return found
 
 
 @functools.cache

@@ -168,6 +168,15 @@ def test_the_page_is_what_the_configs_say():
     assert 'not run: needs 120 chip-hours of v5e:4x4 (2026-11-21)' in planned
 
 
+def test_rows_that_differ_in_their_beginning_alone_are_planned_as_one_step():
+    steps = {name: papers.step_of(row.config()) for name, row in TRAINED.items()}
+    for config in steps.values():
+        optimizer.learning_rate(config.optimizer.lr, config.steps)
+    kinds = {name: configs.to_json(config) for name, config in steps.items()}
+    assert kinds['i3d.py:kinetics400,imagenet,rgb'] == kinds['i3d.py:kinetics400,rgb']
+    assert kinds['i3d.py:ucf101,full,rgb'] == kinds['i3d.py:ucf101,original,rgb'] != kinds['i3d.py:ucf101,fixed,rgb']
+
+
 @pytest.mark.slow
 def test_a_row_that_is_not_there_cannot_be_planned():
     found = subprocess.run([os.sys.executable, 'scripts/papers.py', '--plan=cpu:2', 'i3d.py:kinetics40,rgb'], cwd=ROOT,
