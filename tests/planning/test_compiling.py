@@ -11,6 +11,7 @@ import pytest
 from tests.training import tiny
 from vmmjax.objectives import Classification
 from vmmjax.planning import Compiled, Topology, compile_step, largest_batch, table
+from vmmjax.planning.compiling import refused
 from vmmjax.training import sharding
 from vmmjax.training.build import build
 
@@ -51,6 +52,15 @@ def test_what_is_sharded_takes_its_share() -> None:
     whole, split = planned('cpu:4', 32), planned('cpu:4', 32, data=1, fsdp=4)
     assert split.state['parameters'] < 0.6 * whole.state['parameters']
     assert {each.kind for each in split.exchanges} & {'all-gather', 'all-reduce', 'reduce-scatter'}
+
+
+@pytest.mark.parametrize(('message', 'needs'), [
+    ('RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 17.5G of 15.75G hbm. Exceeded by', 17.5 * 2 ** 30),
+    ('RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: Ran out of memory on HBM, the total memory required for HLO '
+     'temporaries (58.10G) exceeds available HBM (15.75G). HLO module: jit_train_step.', 58.1 * 2 ** 30 + 1000),
+    ('INVALID_ARGUMENT: no such option', None)])
+def test_what_the_compiler_refuses_for_want_of_memory_says_how_much_it_needs(message: str, needs: float | None) -> None:
+    assert refused(message, state=1000) == needs
 
 
 @pytest.mark.parametrize(('room', 'first', 'expected'), [(100, 4, 96), (100, 100, 100), (3, 8, 2), (7, 1, 7)])

@@ -17,7 +17,9 @@ from vmmjax.training import sharding
 from vmmjax.training.build import Built
 
 _UNITS = {'': 1, 'K': 2 ** 10, 'M': 2 ** 20, 'G': 2 ** 30, 'T': 2 ** 40}
-_USED = re.compile(r'Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm')
+# What a step would need, as the compiler for TPUs refuses it: all of it, or what it needs beside its state.
+_USED = re.compile(r'Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm')
+_BESIDE = re.compile(r'HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM')
 _NEAR = 8  # A largest batch is found to one part in so many.
 
 
@@ -97,11 +99,11 @@ def compile_step(built: Built, mesh: jax.sharding.Mesh, topology: Topology,
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        used = _USED.search(str(error))
-        if 'RESOURCE_EXHAUSTED' not in str(error) or used is None:
+        needs = refused(str(error), sum(found['state'].values()))
+        if needs is None:
             raise
-        return Compiled(**found, needs=float(used[1]) * _UNITS[used[2]], flops=math.nan, accessed=math.nan,
-                        exchanges=(), fits=False, compiling=time.monotonic() - began)
+        return Compiled(**found, needs=needs, flops=math.nan, accessed=math.nan, exchanges=(), fits=False,
+                        compiling=time.monotonic() - began)
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
     needs = (memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
              + memory.temp_size_in_bytes)
@@ -109,6 +111,19 @@ def compile_step(built: Built, mesh: jax.sharding.Mesh, topology: Topology,
     return Compiled(**found, needs=needs, flops=cost['flops'] * microbatches, accessed=traffic(program),
                     exchanges=tuple(collectives(program, topology.chips)), fits=True,
                     compiling=time.monotonic() - began)
+
+
+def refused(message: str, state: int) -> float | None:
+    """Bytes that a step would need which does not fit; None for what is refused for another reason.
+
+    Args:
+      message: of the compiler.
+      state: bytes of what the step updates.
+    """
+    for pattern, more in ((_USED, 0), (_BESIDE, state)):
+        if found := pattern.search(message):
+            return float(found[1]) * _UNITS[found[2]] + more
+    return None
 
 
 def largest_batch(compile_at: Callable[[int], Compiled], first: int) -> Compiled:
