@@ -109,6 +109,11 @@ ROWS = {'one': dict(changes={'steps': 3}), 'two': dict(config='x.py', against='o
     assert two == Row('two', 'x.py', {}, (0, 1), 'one')
 
 
+def test_a_row_is_compared_with_the_first_another_or_none():
+    found = [Row('a', ''), Row('b', ''), Row('c', '', against='c'), Row('d', '', against='c')]
+    assert [rows.compared_with(row, found) for row in found] == ['', 'a', '', 'c']
+
+
 @pytest.mark.parametrize(('text', 'message'), [
     ("ROWS = {}", 'has no QUESTION'),
     ("QUESTION = ''; ROWS = {'a': dict(fold=1)}", r"'fold': did you mean 'folds'"),

@@ -272,7 +272,7 @@ def _lines(rows: Sequence[Row], finished: Mapping[str, Sequence[Run]], condition
                 for name, found in finished.items()}
     lines = []
     for row in rows:
-        against = row.against or (rows[0].name if row is not rows[0] else '')
+        against = ablations.compared_with(row, rows)
         others = ablation.related(measured[row.name], against, measured, row.begin)
         lines.append(_line(row.name, measured[row.name], against, tuple(others.items())))
     return lines

@@ -29,7 +29,7 @@ class Row:
         is the argument of the config file, and `streams`, such as `audio+rgb`, leaves out all others; a single one is
         not fused.
       folds: that there are; empty for the splits of the catalog.
-      against: name of the row that this one is compared with; the first unless given.
+      against: name of the row that this one is compared with; the first unless given, and its own for none.
       begin: names of rows above it, with whose parameters, of the same fold and seed, it begins: for each encoder those
         of a run of its stream alone, say. What they do not have is named by `init_from.skip` among the changes.
     """
@@ -138,6 +138,12 @@ def of_file(path: Path, config: str) -> tuple[str, list[Row]]:
                 raise UserError(f'The row {row.name!r} of {path} begins with {name!r}, which is no row above it: '
                                 f'{did_you_mean(name, above)}.')
     return str(module.QUESTION), rows
+
+
+def compared_with(row: Row, rows: Sequence[Row]) -> str:
+    """The name of the row that one of these is compared with; empty for none."""
+    name = row.against or rows[0].name
+    return '' if name == row.name else name
 
 
 def plan(rows: Sequence[Row], workdir: Path, *, seeds: int, folds: Sequence[int],
