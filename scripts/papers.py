@@ -186,7 +186,8 @@ def _ours(row: Row, plans: Mapping[str, Any]) -> str:
     if row.name not in plans:
         return 'not run'
     plan = plans[row.name]
-    return f'not run: needs {_rounded(plan["chip_hours"])} chip-hours of {plan["topology"]} ({plan["date"]})'
+    hours = plan['chip_hours'] * max(1, len(row.folds))
+    return f'not run: needs {_rounded(hours)} chip-hours of {plan["topology"]} ({plan["date"]})'
 
 
 def _rounded(hours: float) -> str:
@@ -218,7 +219,7 @@ def _block(lines: Sequence[str]) -> str:
 
 
 def plan(row: Row, topology: Topology) -> dict[str, Any]:
-    """What training a row takes on a topology at the least.
+    """What training a row, of one fold where it has several, takes on a topology.
 
     Raises:
       UserError: for a row whose batch does not share out, or whose step does not fit; for what is no chip.
@@ -238,8 +239,8 @@ def plan(row: Row, topology: Topology) -> dict[str, Any]:
     hours, level = config.steps * step.seconds / 3600, jax.config.jax_optimization_level
     effort = '' if level == 'UNKNOWN' else f'JAX_OPTIMIZATION_LEVEL={level} '
     machine = results.machine(('jax', 'libtpu'))
-    return dict(topology=topology.name, clips_a_chip=clips, microbatches=parts, hours=round(hours, 2),
-                chip_hours=round(hours * chips, 2), needs_gb=round(step.needs / 1e9, 2),
+    return dict(topology=topology.name, clips_a_chip=clips, microbatches=parts, hours=float(f'{hours:.3g}'),
+                chip_hours=float(f'{hours * chips:.3g}'), needs_gb=round(step.needs / 1e9, 2),
                 command=f"{effort}scripts/papers --plan={topology.name} '{row.name}'",
                 date=machine.partition(',')[0], machine=machine)
 
