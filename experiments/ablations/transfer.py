@@ -3,7 +3,7 @@ r"""What real Kinetics-400 weights are worth on few clips: the claim of I3D's ta
   vmmjax prepare --source=fights/manifest.csv --store=stores/fights_128 --columns=rgb --short_side=128
   vmmjax prepare --source=GRID/manifest.csv --store=stores/grid --columns=rgb,audio --short_side=160
   vmmjax convert i3d_rgb_kinetics400 --output=runs/kinetics400/i3d_rgb
-  vmmjax ablate --rows=experiments/ablations/transfer.py --workdir=runs/transfer --folds=1,2
+  vmmjax ablate --rows=experiments/ablations/transfer.py --workdir=runs/transfer
 
 I3D of full width on 8 pictures of 112 x 112: fights, and the command of a GRID sentence. `fixed` trains a new linear
 head on the network's features, at 1e-2; `fine-tuned` all of it, at 3e-4 and the head at ten times that. `inflated`
