@@ -232,7 +232,7 @@ def plan(row: Row, topology: Topology) -> dict[str, Any]:
     if config.batch_size % chips:
         raise UserError(f'The batch of {row.name}, {config.batch_size} clips, does not share out over the {chips} '
                         f'chips of {topology.name}; name a smaller topology.')
-    step, parts = _compiled(configs.to_json(step_of(config)), row.classes, row.bands, topology.name)
+    step, parts = _compiled(configs.to_json(step_of(config)), row.classes, row.bands, topology)
     if not step.fits:
         raise UserError(f'The step of {row.name} does not fit {topology.name}, one clip a chip at a time; name a '
                         f'larger topology.')
@@ -254,21 +254,21 @@ def step_of(config: configs.ConfigDict) -> configs.ConfigDict:
 
 
 @functools.cache
-def _compiled(config: str, classes: int, bands: int, topology: str) -> tuple[Compiled, int]:
+def _compiled(config: str, classes: int, bands: int, topology: Topology) -> tuple[Compiled, int]:
     """A step in as few parts as fit, and how many these are."""
-    changed, where, most = configs.from_json(config), Topology.parse(topology), 1.0
-    clips = changed.batch_size // where.chips
+    changed, most = configs.from_json(config), 1.0
+    clips = changed.batch_size // topology.chips
     for parts in (parts for parts in range(1, clips + 1) if clips % parts == 0):
         if parts < most and parts < clips:
             continue  # What did not fit said by how much; compiling takes minutes.
         with changed.unlocked():
             changed.microbatches = parts
-        run = Run(changed, ImaginedStore(changed, classes=classes, fps=FPS, bands=bands), where.devices())
+        run = Run(changed, ImaginedStore(changed, classes=classes, fps=FPS, bands=bands), topology.devices())
         built = build(changed, run.mesh, run.apply, run.init, run.task.objective)
-        step = compile_step(built, run.mesh, where, run.pipeline('train', train=True).spec, parts)
+        step = compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, parts)
         if step.fits:
             break
-        most = parts * step.needs / where.chip.memory
+        most = parts * step.needs / topology.chip.memory
     return step, parts
 
 

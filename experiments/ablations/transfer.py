@@ -19,8 +19,7 @@ QUESTION = 'Does a network that knows Kinetics tell fights and words better than
 _FOLDS = (0, 1, 2, 3, 4)
 _SYSTEMS = 'experiments/configs/systems/'
 # Of a hundred steps a slower average would remember little.
-_MOMENTUM = dict(bn_momentum=0.95)
-_I3D, _PICTURES = dict(name='i3d', **_MOMENTUM), dict(name='inception_v1', **_MOMENTUM)
+_I3D, _PICTURES = (dict(name=name, bn_momentum=0.95) for name in ('i3d', 'inception_v1'))
 _TASKS = {
     'fights': ('two_stream_i3d.py', 'rgb', {'data.store': 'stores/fights_128', 'steps': 80}),
     # The lower face, in as many pixels as it has.
@@ -38,11 +37,11 @@ def _rows(task: str) -> dict[str, dict[str, Any]]:
             'batch_size': 8, 'optimizer.lr.warmup_steps': 10, 'evaluate_every': 0, 'checkpoint_every': 40,
             encoder: _I3D, **own, **changes})
 
-    kinetics = {'init_from.workdir': 'runs/kinetics400/i3d_rgb', 'init_from.skip': ('head',), preprocess: 'signed'}
+    begun = {'init_from.skip': ('head',), preprocess: 'signed'}
+    kinetics = begun | {'init_from.workdir': 'runs/kinetics400/i3d_rgb'}
     if stream != 'rgb':
         kinetics['init_from.rename'] = ((f'encoders_{stream}/', 'encoders_rgb/'),)
-    tuned = {'init_from.skip': ('head',), preprocess: 'signed', 'optimizer.lr.peak': 3e-4,
-             'optimizer.multipliers': (('head', 10.0, 1.0),)}
+    tuned = begun | {'optimizer.lr.peak': 3e-4, 'optimizer.multipliers': (('head', 10.0, 1.0),)}
     single = f'{task}: one picture'
     return {
         f'{task}: from scratch': row(),
