@@ -183,6 +183,8 @@ def _table(own: Sequence[Row], plans: Mapping[str, Any]) -> str:
 
 
 def _ours(row: Row, plans: Mapping[str, Any]) -> str:
+    if row.fuse:
+        return 'not run: adds rows above'
     if row.name not in plans:
         return 'not run'
     plan = plans[row.name]

@@ -166,6 +166,8 @@ def test_the_page_is_what_the_configs_say():
     name = 'tsm.py:kinetics400,r50,8f'
     planned = papers.page({name: FOUND[name]}, {name: dict(chip_hours=123.4, topology='v5e:4x4', date='2026-11-21')})
     assert 'not run: needs 120 chip-hours of v5e:4x4 (2026-11-21)' in planned
+    name = 'i3d.py:kinetics400,both'
+    assert 'not run: adds rows above' in papers.page({name: FOUND[name]}, {})
 
 
 def test_rows_that_differ_in_their_beginning_alone_are_planned_as_one_step():
