@@ -53,7 +53,8 @@ class Run:
         Raises:
           UserError: for whatever the config names that is not there.
         """
-        keep_compiled()
+        if devices is None:  # What is compiled for devices that are not here cannot be loaded again.
+            keep_compiled()
         self.config = config
         self.store = store if store is not None else folded(Store(config.data.store), config.data.fold,
                                                             config.data.fold_validates)

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from vmmjax.data import augment, sampling, settings
 from vmmjax.data.changes import AugmentConfig
@@ -155,6 +154,8 @@ class Pipeline:
         return found
 
     def _batches(self, start_step: int, rows: slice | None) -> Generator[dict[str, np.ndarray], None, None]:
+        import tensorflow as tf  # Takes seconds, which --help and a sentence about a mistake need not wait for.
+
         places = np.arange(self._batch)[slice(None) if rows is None else rows]
         if self._mixes and (len(places) % 2 or (places[::2] % 2).any() or (np.diff(places)[::2] != 1).any()):
             raise UserError(f'data.augment.mixup and cutmix mix the pairs (0, 1), (2, 3), ... of a batch, and the rows '

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import tensorflow as tf
 
 _SMALL = 64  # `index_shuffle` mixes fewer rows than this poorly.
 _NUDGE = 1e-6  # Of a frame; a sample that falls on a frame's first instant up to rounding belongs to it.
@@ -60,6 +59,8 @@ def shuffled_rows(positions: np.ndarray, rows: int, seed: int) -> np.ndarray:
             key = np.array([seed, epoch], np.uint64)
             out[here] = np.random.Generator(np.random.Philox(key=key)).permutation(rows)[places[here]]
         else:
+            import tensorflow as tf  # As where it is used, see `Pipeline.batches`.
+
             out[here] = tf.random.experimental.index_shuffle(
                 places[here], seed=tf.constant([seed, epoch], tf.int64), max_index=np.int64(rows - 1)).numpy()
     return out

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from vmmjax.data.labels import Labels, Names
 from vmmjax.data.store import Store
@@ -50,7 +50,7 @@ class MultiLabel(Task):
         area = float(np.mean(areas)) if areas else 0.5
         told = (scores > 0) == (target > 0)
         return {'mAP': float(np.mean(precisions)) if precisions else 0.0, 'AUC': area,
-                'd_prime': float(2 ** 0.5 * stats.norm.ppf(np.clip(area, _NEAREST, 1 - _NEAREST))),
+                'd_prime': float(2 ** 0.5 * special.ndtri(np.clip(area, _NEAREST, 1 - _NEAREST))),
                 'all_right': float(told.all(axis=1).mean()), 'loss': float(_entropies(scores, target).mean())}
 
     def chance(self, rows: Predictions) -> dict[str, float]:
