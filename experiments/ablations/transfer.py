@@ -9,8 +9,8 @@ I3D of full width on 8 pictures of 112 x 112: fights, and the command of a GRID 
 new linear head on the network's features, at 1e-2; `fine-tuned` all of it, at 3e-4 and the head at ten times that.
 `inflated` begins with Inception-V1 as it was trained here on one picture of each clip, the row above it, and is trained
 as `fine-tuned`. From scratch (1e-3) the clip's mean picture is taken away, without which I3D learns nothing from 110
-clips. Fights are seen for six epochs, commands as well, as single pictures six to thirty. A run takes one to three minutes
-on one core, of the command up to fifteen.
+clips. A clip is seen six times in training, a fight's single picture thirty times. A run takes one to three minutes on
+one core, of the command up to fifteen.
 """
 
 from typing import Any

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
 from vmmjax.models.i3d import I3D, InceptionV1
@@ -73,15 +74,16 @@ def test_outputs_are_the_published_networks(shared_golden: Path, form: str) -> N
 def test_one_picture_is_to_the_inflated_network_what_it_was_to_that_of_pictures() -> None:
     flat, deep = InceptionV1(width_multiplier=0.03), I3D(width_multiplier=0.03)
     clips, valid = jax.random.normal(jax.random.key(0), (2, 3, 40, 33, 3)), jnp.ones((2, 3), bool)
-    variables = jax.jit(lambda: flat.init(jax.random.key(1), clips, valid, False))()
-    tokens, endpoints = jax.jit(lambda v: flat.apply(v, clips, valid, False))(variables)
+    variables = jax.jit(lambda: flat.init(jax.random.key(1), clips, valid, False), compiler_options=FAST)()
+    tokens, endpoints = jax.jit(lambda v: flat.apply(v, clips, valid, False), compiler_options=FAST)(variables)
     assert tokens.x.shape == (2, 3, deep.features)
     assert endpoints['Mixed_5c'].shape[:2] == (2, 3)
     wanted = jax.eval_shape(lambda: deep.init(jax.random.key(1), clips, valid, False))
     params = jax.tree.map(lambda leaf, there: leaf if leaf.shape == there.shape else jnp.asarray(
         inflated(np.asarray(leaf[0]), there.shape[0], 'centre')), variables['params'],
         wanted['params'])
-    apply = jax.jit(lambda x: deep.apply({**variables, 'params': params}, x, valid[:, :1], False)[0].x[:, 0])
+    apply = jax.jit(lambda x: deep.apply({**variables, 'params': params}, x, valid[:, :1], False)[0].x[:, 0],
+                    compiler_options=FAST)
     for time in range(3):
         np.testing.assert_allclose(apply(clips[:, time:time + 1]), tokens.x[:, time], rtol=1e-4, atol=1e-5)
 

@@ -32,8 +32,9 @@ def test_several_targets_have_logits_each():
                                preprocess=dict(rgb='signed'), fusion=dict(name='concat'),
                                head=dict(name='consensus')), dict(word=3, digit=2))
     batch = {'rgb': clips(2, 3)}
-    variables = model.init(jax.random.key(0), batch, train=False)
-    found, whole = frame_by_frame(model, variables, batch), model.apply(variables, batch, train=False)
+    variables = jax.jit(lambda key: model.init(key, batch, train=False), compiler_options=FAST)(jax.random.key(0))
+    found, whole = (jax.jit(function, compiler_options=FAST)(variables) for function in (
+        lambda v: frame_by_frame(model, v, batch), lambda v: model.apply(v, batch, train=False)))
     assert_near(found.logits, whole.logits, 1e-5)
 
 
