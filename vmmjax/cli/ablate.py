@@ -195,7 +195,8 @@ def _make(run: Run, progress: Any) -> None:
             if _reason(other):
                 atomic.write(run.folder / _FAILED, f'it begins with {other.row.name}, {other.name}, which failed')
                 return
-            progress.set_postfix_str(f'{run.row.name}, {run.name}: waits for {other.row.name}')
+            progress.set_postfix_str(f'{run.row.name}, {run.name}: waits for {other.row.name}',
+                                     refresh=sys.stderr.isatty())
             time.sleep(_POLL)
     atomic.write(run.folder / 'config.json', configs.to_json(run.config))
     atomic.write(run.folder / 'config.py', _TRAIN.format(name=run.folder.name))
