@@ -22,7 +22,8 @@ def _row(steps: int, against: str, begin: tuple[str, ...] = (), **changes: Any) 
 
 
 def _kind(kind: str, against: str = 'concat', **changes: Any) -> dict[str, Any]:
-    return _row(200, against, ('pictures', 'sound'), **{'model.fusion': dict(name=kind), **changes})
+    return _row(200, against, ('pictures', 'sound'), **{
+        'model.fusion': dict(name=kind), 'init_from.skip': ('fusion', 'head'), **changes})
 
 
 _KINDS = ('concat', 'tanh_concat', 'sum', 'weighted_average', 'gated', 'film', 'tensor', 'low_rank_tensor',
