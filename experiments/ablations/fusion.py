@@ -2,7 +2,7 @@ r"""Kinds of fusion on motion_sound, with both streams and with one withheld, an
 
   vmmjax prepare --source=synthetic:motion_sound --store=stores/motion_sound --columns=rgb,audio \
       --short_side=56 --fps=12.5
-  vmmjax ablate --rows=experiments/ablations/fusion.py --workdir=runs/fusion --seeds=3
+  vmmjax ablate --rows=experiments/ablations/fusion.py --workdir=runs/fusion
 
 The pictures tell the motion, the sound the tone, and the eight classes are all pairs of them: with one stream withheld
 a half of the answer can be known, and one class of two or of four is to be guessed. All kinds begin with the same two
