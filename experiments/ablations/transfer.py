@@ -10,7 +10,7 @@ new linear head on the network's features, at 1e-2; `fine-tuned` all of it, at 3
 `inflated` begins with Inception-V1 as it was trained here on one picture of each clip, the row above it, and is trained
 as `fine-tuned`. From scratch (1e-3) the clip's mean picture is taken away, without which I3D learns nothing from 110
 clips. A clip is seen six times in training, a fight's single picture thirty times. A run takes one to three minutes on
-one core, of the command up to fifteen.
+one core, of the command up to twenty.
 """
 
 from typing import Any

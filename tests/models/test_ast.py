@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
 
 SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24, num_classes=3)
-FAST = {'xla_backend_optimization_level': 0}
 MODEL = create_model('ast', **SIZES)
 SOUND = np.random.default_rng(0).normal(size=(3, 56, 32)).astype(np.float32)
 VALID = np.arange(56)[None] < np.array([56, 27, 0])[:, None]

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
 
 SIZES = dict(vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24,
              max_position_embeddings=12, pooler=True)
-FAST = {'xla_backend_optimization_level': 0}
 MODEL = create_model('bert', num_classes=3, **SIZES)
 IDS = np.random.default_rng(0).integers(0, 30, (3, 9)).astype(np.int32)
 MASK = np.arange(9)[None] < np.array([9, 4, 0])[:, None]

@@ -12,6 +12,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from tests.models import formulas
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import Fused, Tokens, create
 from vmmjax.models.fusion import FUSIONS, Concat, Scores
@@ -48,7 +49,6 @@ CASES: dict[str, tuple[str, int, dict[str, Any], Any]] = {
                                           formulas.weighted_average),
 }
 SIZES, COUNTS = dict(a=5, b=7, c=4), dict(a=3, b=2, c=4)
-FAST = {'xla_backend_optimization_level': 0}
 # Of which tokens each row has: all, some, one stream alone, another, none; and of a row what no stream knows.
 MASKS = {'a': ['111', '101', '110', '000', '000'], 'b': ['11', '01', '00', '10', '00'],
          'c': ['1111', '0110', '0000', '0000', '0000']}

@@ -10,6 +10,7 @@ import optax
 import pytest
 from flax import linen as nn
 
+from tests.models.frames import FAST
 from vmmjax import config as configs
 from vmmjax.errors import UserError
 from vmmjax.models import MultimodalModel, create
@@ -18,7 +19,6 @@ from vmmjax.models.stages import Stage, Stages
 from vmmjax.models.tokens import Tokens
 
 # Pictures and flow with places, of other rates and sizes; sound with another kind of places; a vector a moment.
-FAST = {'xla_backend_optimization_level': 0}
 SHAPES = {'flow': (2, 6, 3, 4, 5), 'rgb': (2, 4, 2, 2, 3), 'sound': (2, 3, 7, 2), 'words': (2, 5, 4)}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import MultimodalModel, Tokens, create
 from vmmjax.models.fusion import FUSIONS
@@ -74,7 +75,6 @@ CASES['hierarchical'] = (dict(a=STAGED, c=SMALL, d=STAGED), dict(name='hierarchi
 KINDS['over_time'] = dict(join=dict(name='transformer', **TOKENS), steps=3)
 CASES['over_time'] = (dict(a=SMALL, c=SMALL), dict(name='over_time', **KINDS['over_time']))
 SHAPES = {'a': (13, 8), 'b': (13, 8), 'c': (4, 3), 'd': (2, 5), 'rgb': (2, 12, 12, 3)}
-FAST = {'xla_backend_optimization_level': 0}
 ROWS = 5
 
 

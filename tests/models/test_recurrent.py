@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
 from vmmjax.models.recurrent import Recurrent
@@ -15,7 +16,6 @@ from vmmjax.models.recurrent import Recurrent
 NAMES = {'lstm': dict(cell='lstm'), 'bilstm': dict(cell='lstm', bidirectional=True), 'gru': dict(cell='gru'),
          'bigru': dict(cell='gru', bidirectional=True)}
 SIZES = dict(vocab_size=20, embedding_size=4, hidden_size=3, num_layers=2)
-FAST = {'xla_backend_optimization_level': 0}
 
 
 @cache

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models.transformer import Block, Encoder, Positions, attend, heads
 
-FAST = {'xla_backend_optimization_level': 0}
 OPTIONS = dict(num_attention_heads=2, intermediate_size=12, pre_norm=True)
 MASK = np.arange(5)[None] < np.array([5, 3, 1, 0])[:, None]
 

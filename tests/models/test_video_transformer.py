@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import MultimodalModel, create_model
 
 SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24, num_classes=3)
 NAMES = {'vivit': dict(tubelet=(2, 4, 4), temporal_layers=2), 'vivit_joint': dict(tubelet=(2, 4, 4)),
          'vit': dict(tubelet=(1, 4, 4))}
-FAST = {'xla_backend_optimization_level': 0}
 CLIP = np.random.default_rng(0).normal(size=(3, 6, 8, 12, 3)).astype(np.float32)
 VALID = np.arange(6)[None] < np.array([6, 3, 0])[:, None]
 

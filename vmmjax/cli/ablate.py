@@ -195,8 +195,7 @@ def _make(run: Run, progress: Any) -> None:
             if _reason(other):
                 atomic.write(run.folder / _FAILED, f'it begins with {other.row.name}, {other.name}, which failed')
                 return
-            progress.set_postfix_str(f'{run.row.name}, {run.name}: waits for {other.row.name}',
-                                     refresh=sys.stderr.isatty())
+            _show(progress, run, f'waits for {other.row.name}')
             time.sleep(_POLL)
     atomic.write(run.folder / 'config.json', configs.to_json(run.config))
     atomic.write(run.folder / 'config.py', _TRAIN.format(name=run.folder.name))
@@ -206,6 +205,11 @@ def _make(run: Run, progress: Any) -> None:
             atomic.write(run.folder / _FAILED, reason)
             progress.write(f'{run.row.name}, {run.name} failed: {reason}')
             return
+
+
+def _show(progress: Any, run: Run, what: str) -> None:
+    """What a run does, beside the bar: at once in a terminal, in a log not before the bar's next line."""
+    progress.set_postfix_str(f'{run.row.name}, {run.name}: {what}', refresh=sys.stderr.isatty())
 
 
 def _run(command: Sequence[str], run: Run, progress: Any) -> str:
@@ -221,8 +225,7 @@ def _run(command: Sequence[str], run: Run, progress: Any) -> str:
                 line = text.strip()
                 last = line or last
                 if line:
-                    progress.set_postfix_str(f'{run.row.name}, {run.name}: {" ".join(line.split())[:60]}',
-                                             refresh=sys.stderr.isatty())
+                    _show(progress, run, ' '.join(line.split())[:60])
         except BaseException:
             # The checkpoint of the last whole step is there: the same command goes on from it.
             process.send_signal(signal.SIGTERM)

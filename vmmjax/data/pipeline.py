@@ -154,13 +154,13 @@ class Pipeline:
         return found
 
     def _batches(self, start_step: int, rows: slice | None) -> Generator[dict[str, np.ndarray], None, None]:
-        import tensorflow as tf  # Takes seconds, which --help and a sentence about a mistake need not wait for.
-
         places = np.arange(self._batch)[slice(None) if rows is None else rows]
         if self._mixes and (len(places) % 2 or (places[::2] % 2).any() or (np.diff(places)[::2] != 1).any()):
             raise UserError(f'data.augment.mixup and cutmix mix the pairs (0, 1), (2, 3), ... of a batch, and the rows '
                             f'{places[0]} to {places[-1]} of this process part one; choose a batch size that is a '
                             f'multiple of twice the number of processes.')
+        import tensorflow as tf  # Takes seconds, which --help and a sentence about a mistake need not wait for.
+
         specs = self._specs(len(places))
         stopped: dict[int, UserError] = {}
         with ThreadPoolExecutor(self._threads) as pool:

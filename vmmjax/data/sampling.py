@@ -59,7 +59,7 @@ def shuffled_rows(positions: np.ndarray, rows: int, seed: int) -> np.ndarray:
             key = np.array([seed, epoch], np.uint64)
             out[here] = np.random.Generator(np.random.Philox(key=key)).permutation(rows)[places[here]]
         else:
-            import tensorflow as tf  # As where it is used, see `Pipeline.batches`.
+            import tensorflow as tf  # Slow to load, see `Pipeline.batches`, which has loaded it by now.
 
             out[here] = tf.random.experimental.index_shuffle(
                 places[here], seed=tf.constant([seed, epoch], tf.int64), max_index=np.int64(rows - 1)).numpy()
