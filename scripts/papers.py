@@ -24,15 +24,15 @@ from typing import Any
 
 import jax
 
-from vmmjax import atomic, models
+from vmmjax import atomic, models, tasks
 from vmmjax import config as configs
 from vmmjax.cli import rows
 from vmmjax.cli.setup import Run
-from vmmjax.data.imagined import ImaginedStore
-from vmmjax.data.pipeline import Pipeline
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.evaluation import results, tasks
+from vmmjax.pipeline.pipeline import Pipeline
+from vmmjax.pipeline.spec_store import ImaginedStore
 from vmmjax.planning import Compiled, Topology, compile_step, macs
+from vmmjax.reports import results_page
 from vmmjax.training.build import build
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -240,7 +240,7 @@ def plan(row: Row, topology: Topology) -> dict[str, Any]:
                         f'larger topology.')
     hours, level = config.steps * step.seconds / 3600, jax.config.jax_optimization_level
     effort = '' if level == 'UNKNOWN' else f'JAX_OPTIMIZATION_LEVEL={level} '
-    machine = results.machine(('jax', 'libtpu'))
+    machine = results_page.machine(('jax', 'libtpu'))
     return dict(topology=topology.name, clips_a_chip=clips, microbatches=parts, hours=float(f'{hours:.3g}'),
                 chip_hours=float(f'{hours * chips:.3g}'), needs_gb=round(step.needs / 1e9, 2),
                 command=f"{effort}scripts/papers --plan={topology.name} '{row.name}'",
@@ -296,7 +296,7 @@ def main() -> None:
     if given.check and not is_in(text):
         raise UserError(f'{PAGE.relative_to(ROOT)} is not what the configs say; run scripts/papers --write.')
     if given.write or given.plan:
-        results.insert(PAGE, text)
+        results_page.insert(PAGE, text)
     elif not given.check:
         print(text)
 
@@ -316,7 +316,7 @@ def read_plans() -> dict[str, Any]:
 
 def is_in(text: str) -> bool:
     """Whether the page has it."""
-    return PAGE.read_text().partition(results.BEGIN)[2].partition(results.END)[0].strip() == text.strip()
+    return PAGE.read_text().partition(results_page.BEGIN)[2].partition(results_page.END)[0].strip() == text.strip()
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 # What a reader opens from `vmmjax train` to the compiled step, in this order.
-PATH_TO_THE_STEP = ('cli/main.py', 'cli/train.py', 'cli/setup.py', 'evaluation/tasks/base.py', 'training/loop.py',
+PATH_TO_THE_STEP = ('cli/main.py', 'cli/train.py', 'cli/setup.py', 'tasks/base.py', 'training/loop.py',
                     'training/build.py', 'training/state.py', 'training/sharding.py', 'training/step.py',
                     'objectives/supervised.py', 'objectives/classification.py')
 

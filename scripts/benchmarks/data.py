@@ -30,11 +30,12 @@ import numpy as np
 from sides import Side, Turn
 from tqdm import tqdm
 
-from vmmjax.data import records, sources
-from vmmjax.data.columns import Audio, Rgb
-from vmmjax.data.prepare import prepare
-from vmmjax.data.store import Store
-from vmmjax.evaluation import results
+from vmmjax.prepare import sources
+from vmmjax.prepare.build import prepare
+from vmmjax.prepare.columns import Audio, Rgb
+from vmmjax.reports import results_page
+from vmmjax.store import records
+from vmmjax.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_data.md'
@@ -163,7 +164,7 @@ def prepare_table(source: str, short_side: int, processes: int, turns: int) -> s
 
 def machine(source: str, workers: int, batch: int, short_side: int) -> str:
     """Where, with what and on what this ran."""
-    where = results.machine(('av', 'opencv-contrib-python-headless', 'simplejpeg', 'tensorflow-cpu', 'torch',
+    where = results_page.machine(('av', 'opencv-contrib-python-headless', 'simplejpeg', 'tensorflow-cpu', 'torch',
                              'torchcodec'))
     return (f'{where}; {Path(source).parent.name}/{Path(source).name}, short side {short_side}, batches of {batch}, '
             f'{workers} workers a side.')
@@ -201,7 +202,7 @@ def main() -> None:
         parts.append(prepare_table(flags.videos, flags.short_side, flags.workers, flags.prepare))
     print(*parts, sep='\n\n')
     if flags.write:
-        results.insert(PAGE, *parts)
+        results_page.insert(PAGE, *parts)
 
 
 def _start(side: str, work: Path, batch: int, workers: int) -> Side:

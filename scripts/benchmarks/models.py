@@ -26,7 +26,7 @@ import torch_networks as peers
 from tqdm import tqdm
 
 from vmmjax import create_model
-from vmmjax.evaluation import results
+from vmmjax.reports import results_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_models.md'
@@ -132,7 +132,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def machine() -> str:
     """Where and with what this ran."""
-    return f'{results.machine(("jax", "torch"))}, {torch.get_num_threads()} threads.'
+    return f'{results_page.machine(("jax", "torch"))}, {torch.get_num_threads()} threads.'
 
 
 def main() -> None:
@@ -155,7 +155,7 @@ def main() -> None:
             rows.append(measure(network, kind, flags.repeats, bar))
     print(machine(), table(rows), sep='\n\n')
     if flags.write:
-        results.insert(PAGE, machine(), table(rows))
+        results_page.insert(PAGE, machine(), table(rows))
 
 
 if __name__ == '__main__':

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from vmmjax.evaluation import results
+from vmmjax.reports import results_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_train.md'
@@ -110,11 +110,12 @@ def main() -> None:
         options = f'--steps={flags.steps}', f'--repeats={flags.repeats}'
         cold = measure(store, Path(work), 'cold', *options, f'--width={WIDTHS[0]}', '--first')
         warm = {width: measure(store, Path(work), f'warm{width}', *options, f'--width={width}') for width in WIDTHS}
-    parts = [f'{results.machine(("jax", "tensorflow-cpu"))}; {flags.repeats} repeats.', loop_table(warm, flags.steps),
+    parts = [f'{results_page.machine(("jax", "tensorflow-cpu"))}; {flags.repeats} repeats.',
+             loop_table(warm, flags.steps),
              start_table({'nothing compiled before': cold, 'compiled before': warm[WIDTHS[0]]})]
     print(*parts, sep='\n\n')
     if flags.write:
-        results.insert(PAGE, *parts)
+        results_page.insert(PAGE, *parts)
 
 
 def _spread(values: Any, factor: float, form: str = '.1f') -> str:

@@ -10,8 +10,8 @@ import pytest
 from tests.cli.conftest import ROOT, command, environment, refused, vmmjax
 from tests.media.files import counting_frames, write_media
 from tests.serving import tiny
-from vmmjax.data import features
 from vmmjax.media.video import read_frames
+from vmmjax.store import feature_files
 
 
 @pytest.fixture(scope='module')
@@ -38,7 +38,7 @@ def test_videos_become_files_of_windows_and_a_second_call_does_nothing_again(run
     assert 'vmmjax: 1 of 3 files could not be read.' in found.stderr
     assert sorted(path.name for path in (tmp_path / 'f').iterdir()) == [
         f'a.mp4.{format}', f'b.mp4.{format}', 'features.json']
-    a = features.read(tmp_path / 'f' / f'a.mp4.{format}')
+    a = feature_files.read(tmp_path / 'f' / f'a.mp4.{format}')
     np.testing.assert_allclose(a['t_start'], [0, .4, .8, 1.2], atol=1e-6)
     np.testing.assert_allclose(a['t_end'], [.8, 1.2, 1.6, 1.8], atol=1e-6)
     assert a['rgb/tokens'].shape == (4, 1, 3)
@@ -64,7 +64,7 @@ def test_a_store_becomes_features_with_its_labels_which_can_be_probed(trained, s
     assert found.returncode == 0, found.stderr
     assert sorted(path.name for path in folder.iterdir()) == [
         'features.json', *(f'{split}-00000-of-00001.npz' for split in ('test', 'train', 'validation'))]
-    read = features.read(folder)
+    read = feature_files.read(folder)
     assert read['row'].tolist() == list(range(73))
     assert read['catalog/motion'].shape == (73,)
     # What a run makes of the only window of a clip is what its evaluation says.

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import fakes
 from tests.cli.conftest import ROOT, command, environment
-from tests.data import fakes
 from vmmjax.cli import flow
-from vmmjax.data.store import Store
 from vmmjax.ops.tv_l1 import tv_l1
+from vmmjax.store.store import Store
 
 
 @pytest.fixture(scope='module')
@@ -27,7 +27,7 @@ def _vmmjax(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_files_to_a_store_and_again(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
     (manifest.parent / '001.mp4').write_bytes(b'')
-    arguments = (f'--source={manifest}', f'--store={store}', '--columns=rgb,tests.data.fakes:Ramp', '--fps=10',
+    arguments = (f'--source={manifest}', f'--store={store}', '--columns=rgb,tests.fakes:Ramp', '--fps=10',
                  '--short_side=24', '--processes=1')
     first = _vmmjax(*arguments)
     assert first.returncode == 0, first.stderr
@@ -101,7 +101,7 @@ def test_bad_input_is_one_sentence(arguments: list[str], said: str, tmp_path: Pa
 
 def test_workers_share_a_store_and_a_damaged_shard_is_named_and_made_again(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
-    arguments = (f'--source={manifest}', f'--store={store}', '--columns=tests.data.fakes:Ramp', '--processes=1')
+    arguments = (f'--source={manifest}', f'--store={store}', '--columns=tests.fakes:Ramp', '--processes=1')
     first = _vmmjax(*arguments, '--worker=1', '--workers=2')
     assert first.returncode == 0, first.stderr
     assert 'ramp is completed by the last of the others' in first.stdout

@@ -8,10 +8,10 @@ import numpy as np
 from tests.evaluation.sensors import COLUMNS, SECONDS, SIZES, Sensor, facts
 from vmmjax import config as configs
 from vmmjax.cli.setup import Run
-from vmmjax.data import sources
-from vmmjax.data.prepare import prepare
-from vmmjax.evaluation.evaluate import predict
+from vmmjax.evaluation.predictions import predict
 from vmmjax.media.writer import write_clip
+from vmmjax.prepare import sources
+from vmmjax.prepare.build import prepare
 from vmmjax.training import train
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vmmjax.errors import UserError
 from vmmjax.evaluation import statistics
-from vmmjax.evaluation.evaluate import Predictions
+from vmmjax.evaluation.predictions import Predictions
 
 RNG = np.random.default_rng(0)
 ROWS = np.array([3, 5, 8], np.int32)

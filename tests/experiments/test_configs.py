@@ -9,7 +9,7 @@ import pytest
 
 from vmmjax import config as configs
 from vmmjax import models, objectives
-from vmmjax.training import make_train_step, optimizer, paths
+from vmmjax.training import make_train_step, optimizer, path_patterns
 from vmmjax.training.state import initializer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +83,7 @@ def test_it_is_built_and_stepped_twice(name, argument):
     assert all(np.isfinite(value) for value in metrics.values())
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, jax.device_get(state.params))
     frozen = optimizer.frozen(config)
-    free = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(moved) if not paths.matches(frozen, path)]
+    free = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(moved)
+            if not path_patterns.matches(frozen, path)]
     assert np.mean(free) > 0.9
     assert sum(jax.tree.leaves(moved)) == sum(free)

@@ -14,9 +14,9 @@ from vmmjax import config as configs
 from vmmjax import models, objectives
 from vmmjax.cli import rows
 from vmmjax.errors import UserError
-from vmmjax.training import make_train_step, optimizer, paths
-from vmmjax.training.fitting import fitted
+from vmmjax.training import make_train_step, optimizer, path_patterns
 from vmmjax.training.state import initializer
+from vmmjax.training.warmstart import fitted
 
 papers = rows.load(ROOT / 'scripts' / 'papers.py')
 FOUND = papers.read()
@@ -101,7 +101,7 @@ def test_mbt_begins_with_a_vit(row):
 
 
 def named(tree):
-    return {paths.name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {path_patterns.name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 @pytest.mark.slow

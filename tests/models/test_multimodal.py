@@ -12,9 +12,9 @@ from flax import linen as nn
 from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import MultimodalModel, Tokens, create
+from vmmjax.models.encoder_steps import Stage, Stages
 from vmmjax.models.fusion import FUSIONS
 from vmmjax.models.layers import BatchNorm
-from vmmjax.models.stages import Stage, Stages
 
 
 class Small(nn.Module):

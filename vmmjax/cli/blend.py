@@ -14,7 +14,7 @@ The runs should be alike in all but their streams, and without label smoothing, 
 from pathlib import Path
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation import blending
+from vmmjax.evaluation import gradient_blending
 
 POSITIONAL = 'STREAM=WORKDIR ...'
 
@@ -26,8 +26,8 @@ def main(arguments: list[str]) -> None:
         name, equals, folder = argument.partition('=')
         if not (name and equals and folder):
             raise UserError(f'{argument!r} is no stream and its run, such as rgb=runs/rgb.')
-        found[name] = blending.estimate(Path(folder))
-    weights = blending.weights(found)
+        found[name] = gradient_blending.estimate(Path(folder))
+    weights = gradient_blending.weights(found)
     width = max(6, *map(len, found))
     print(f'{"":{width}}  {"steps":>13}  {"G":>8}  {"O":>8}  {"weight":>7}')
     for name, one in found.items():

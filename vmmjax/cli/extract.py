@@ -24,14 +24,14 @@ from absl import flags
 from tqdm import tqdm
 
 from vmmjax import convert
-from vmmjax.cli.cache import keep_compiled
-from vmmjax.data import catalog, features, remote
-from vmmjax.data.cuts import TAILS, Cut
-from vmmjax.data.store import Store
 from vmmjax.errors import UserError
 from vmmjax.front_ends import FRONT_ENDS
 from vmmjax.media import probe
-from vmmjax.serving import extract, files
+from vmmjax.pipeline.windows import TAILS, Cut
+from vmmjax.serving import extract, readers
+from vmmjax.store import catalog, feature_files, remote
+from vmmjax.store.store import Store
+from vmmjax.training.runtime import keep_compiled
 
 POSITIONAL = 'VIDEO...|STORE'
 WEIGHTS = flags.DEFINE_string(
@@ -45,7 +45,7 @@ STRIDE = flags.DEFINE_float(
     'stride', None, 'Seconds from window to window; those of a window unless given.', lower_bound=0.001)
 TAIL = flags.DEFINE_enum(
     'tail', 'pad', TAILS, 'Of a last window that is not full: left out, masked, or filled with what came before.')
-FORMAT = flags.DEFINE_enum('format', 'npz', features.FORMATS, 'Of the files.')
+FORMAT = flags.DEFINE_enum('format', 'npz', feature_files.FORMATS, 'Of the files.')
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 8, 'Windows that the network sees at a time.', lower_bound=1)
 FRONT_END = flags.DEFINE_enum(
     'front_end', None, list(FRONT_ENDS), "Log-mels of a published network of sound; a run's are known.")
@@ -89,9 +89,9 @@ def main(paths: list[str]) -> None:
 def _of_files(paths: list[str], reading: extract.Reading, cut: Cut, extractor: extract.Extractor,
               settings: dict[str, Any]) -> None:
     _check_names(paths)
-    readers = reading.of_files
+    given = reading.of_files
     out = Path(str(OUTPUT.value))
-    features.begin(out, settings)
+    feature_files.begin(out, settings)
     failed = 0
     for path in map(Path, paths):
         target = out / f'{path.name}.{FORMAT.value}'
@@ -102,9 +102,10 @@ def _of_files(paths: list[str], reading: extract.Reading, cut: Cut, extractor: e
             found = probe.probe(path)
             starts = cut.starts(found.duration)
             ends = cut.ends(starts, found.duration)
-            made = extractor(files.batches(path, readers, found, starts, cut, BATCH_SIZE.value))
+            made = extractor(readers.batches(path, given, found, starts, cut, BATCH_SIZE.value))
             with _progress(len(starts), path.name) as bar:
-                count = features.write(target, _counted(_with(made, {'t_start': starts, 't_end': ends}), bar), settings)
+                times = {'t_start': starts, 't_end': ends}
+                count = feature_files.write(target, _counted(_with(made, times), bar), settings)
         except probe.MediaError as error:
             failed += 1
             if len(paths) == 1:
@@ -120,8 +121,8 @@ def _of_files(paths: list[str], reading: extract.Reading, cut: Cut, extractor: e
 def _of_store(store: Store, reading: extract.Reading, cut: Cut, extractor: extract.Extractor,
               settings: dict[str, Any]) -> None:
     out = Path(str(OUTPUT.value))
-    features.begin(out, settings)
-    from vmmjax.data.windows import Windows  # Brings TensorFlow along.
+    feature_files.begin(out, settings)
+    from vmmjax.pipeline.windows import Windows  # Brings TensorFlow along.
 
     labels = catalog.read(store.path).columns
     names = [name for name in labels if name not in catalog.FIXED]
@@ -137,8 +138,9 @@ def _of_store(store: Store, reading: extract.Reading, cut: Cut, extractor: extra
                     continue
                 told = {'t_start': windows.starts, 't_end': windows.ends, 'row': windows.clips.astype(np.int32),
                         'id': store.values('id')[windows.clips], 'split': np.full(len(windows.clips), split)}
-                told |= {f'{features.CATALOG}{name}': np.array(labels[name], np.str_)[windows.clips] for name in names}
-                features.write(target, _counted(_with(extractor(windows.batches()), told), bar), settings)
+                told |= {f'{feature_files.CATALOG}{name}': np.array(labels[name], np.str_)[windows.clips]
+                         for name in names}
+                feature_files.write(target, _counted(_with(extractor(windows.batches()), told), bar), settings)
     print(f'{out}: {total} windows of {len(store)} clips.')
 
 
@@ -176,13 +178,13 @@ def _listing(extractor: extract.Extractor, batch: _Arrays) -> str:
 
 def _any_batch(paths: list[str], store: Store | None, reading: extract.Reading, cut: Cut) -> _Arrays:
     if store is not None:
-        from vmmjax.data.windows import Windows
+        from vmmjax.pipeline.windows import Windows
 
         split = next(rows for rows in store.splits.values() if len(rows))
         return next(Windows(store, reading.data, np.asarray(split)[:1], cut=cut, batch_size=1).batches())
     path = Path(paths[0])
     found = probe.probe(path)
-    return next(files.batches(path, reading.of_files, found, np.zeros(1), cut, 1))
+    return next(readers.batches(path, reading.of_files, found, np.zeros(1), cut, 1))
 
 
 def _check_names(paths: list[str]) -> None:

@@ -7,11 +7,11 @@ Of a store: its splits, its columns with the options and versions they were made
 how much was rejected. Of a run: its checkpoints, streams and encoders, and what was measured last.
 """
 
-from vmmjax.evaluation import inspection
+from vmmjax.reports import inspect
 
 POSITIONAL = 'STORE|WORKDIR ...'
 
 
 def main(folders: list[str]) -> None:
     """The command."""
-    print('\n\n'.join(inspection.describe(folder) for folder in folders))
+    print('\n\n'.join(inspect.describe(folder) for folder in folders))

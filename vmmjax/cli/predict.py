@@ -20,11 +20,11 @@ from pathlib import Path
 from absl import flags
 
 from vmmjax import convert
-from vmmjax.cli.cache import keep_compiled
-from vmmjax.data.views import AVERAGES
 from vmmjax.errors import UserError
+from vmmjax.pipeline.views import AVERAGES
 from vmmjax.serving.classes import KINETICS, kinetics_classes, read_classes
 from vmmjax.serving.predict import Prediction, Predictor, View
+from vmmjax.training.runtime import keep_compiled
 
 POSITIONAL = 'VIDEO...'
 WEIGHTS = flags.DEFINE_string(
@@ -91,9 +91,9 @@ def _load(weights: str) -> tuple[Predictor, list[str]]:
     if Path(weights).is_dir():
         # Brings orbax along, which takes longer to import than all the rest.
         from vmmjax.convert import own
-        from vmmjax.serving import runs
+        from vmmjax.serving import run_metadata
         if own.is_run(Path(weights)):
-            names, view = runs.read(Path(weights))
+            names, view = run_metadata.read(Path(weights))
     predictor = Predictor(model, variables, view=view, average=AVERAGE.value)
     count = predictor.classes
     if CLASSES.value:

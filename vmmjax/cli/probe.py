@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from vmmjax.data import catalog, features
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import probe
-from vmmjax.evaluation.evaluate import write_text
+from vmmjax.evaluation.predictions import write_text
+from vmmjax.store import catalog, feature_files
 
 POSITIONAL = 'FEATURES|STORE'
 TARGET = flags.DEFINE_list('target', None, 'Catalog columns that are to be told.', required=True)
@@ -51,7 +51,7 @@ def _features(path: Path) -> None:
     for kind in KINDS.value:
         if kind not in probe.KINDS:
             raise UserError(f'--kinds names {kind!r}: {did_you_mean(kind, probe.KINDS)}.')
-    x, labels = features.of_clips(path, ENDPOINT.value)
+    x, labels = feature_files.of_clips(path, ENDPOINT.value)
     _check_targets(labels)
     rows = []
     for target in TARGET.value:

@@ -9,16 +9,15 @@ import jax.numpy as jnp
 from absl import flags
 
 from vmmjax import config as configs
-from vmmjax import models
-from vmmjax.cli.cache import keep_compiled
-from vmmjax.data.folds import folded
-from vmmjax.data.pipeline import Pipeline
-from vmmjax.data.store import Store
+from vmmjax import models, tasks
 from vmmjax.errors import UserError
-from vmmjax.evaluation import tasks
+from vmmjax.evaluation.streaming import frame_by_frame
 from vmmjax.ops import SEE_VALID
-from vmmjax.serving.streaming import frame_by_frame
+from vmmjax.pipeline.folds import folded
+from vmmjax.pipeline.pipeline import Pipeline
+from vmmjax.store.store import Store
 from vmmjax.training import distributed, sharding
+from vmmjax.training.runtime import keep_compiled
 from vmmjax.training.state import TrainState
 from vmmjax.training.step import make_eval_step
 

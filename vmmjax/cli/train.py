@@ -19,10 +19,10 @@ from ml_collections import config_flags
 
 from vmmjax import config as configs
 from vmmjax.cli.setup import Run, several_processes
-from vmmjax.evaluation.evaluate import predict
+from vmmjax.evaluation.predictions import predict
 from vmmjax.training import train, workdir
-from vmmjax.training.deterministic import compute_deterministically
 from vmmjax.training.distributed import Preempted, say
+from vmmjax.training.runtime import compute_deterministically
 from vmmjax.training.state import TrainState
 
 CONFIG = config_flags.DEFINE_config_file(

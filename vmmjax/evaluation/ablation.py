@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.evaluation import cost, curves
-from vmmjax.evaluation.noise import SUFFIX
+from vmmjax.evaluation import cost, training_log
+from vmmjax.evaluation.noise_sweep import SUFFIX
 from vmmjax.evaluation.statistics import Interval, Scores, interval, mcnemar, read_scores
 from vmmjax.training.checkpoint import Checkpoints
 
@@ -32,7 +32,7 @@ class Measured:
       seconds: of training, its compilation included, validation and loading left out.
       parameters: that are trained or frozen.
       macs: of a forward pass of a test view; NaN where it was not recorded.
-      series: of the log, see `curves.read_log`.
+      series: of the log, see `training_log.read_log`.
     """
 
     name: str
@@ -120,7 +120,7 @@ def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
     figures = json.loads((folder / 'eval' / f'{split}.json').read_text())
     if metric not in figures['metrics']:
         raise UserError(f'The run in {folder} has no metric {metric!r}: {did_you_mean(metric, figures["metrics"])}.')
-    series, _ = curves.read_log(folder / 'log.jsonl')
+    series, _ = training_log.read_log(folder / 'log.jsonl')
     seconds = cost.training_seconds(series, json.loads((folder / 'config.json').read_text())['batch_size'])
     macs = figures.get('cost', {}).get('macs')  # Runs of an older version have none.
     checkpoints = Checkpoints(folder)

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from vmmjax import atomic
-from vmmjax.data.store import Store
 from vmmjax.errors import UserError
+from vmmjax.store.store import Store
 
 _RESAMPLES = 9999
 _BATCH = 500  # Resamples that are drawn at a time; memory is bounded by it.

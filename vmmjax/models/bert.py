@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
+from vmmjax.models.embedding import WordEmbeddings
 from vmmjax.models.tokens import Tokens
 from vmmjax.models.transformer import Encoder, heads, layer_norm, published_init
-from vmmjax.models.words import WordEmbeddings
 
 
 class Embeddings(nn.Module):

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.models.convolution import Shape3, conv3d
-from vmmjax.models.frames import FROZEN, check_choice
+from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
+from vmmjax.models.frame_network import FROZEN, check_choice
 from vmmjax.models.layers import BatchNorm, max_pool3d, unit_init
 from vmmjax.models.remat import rematerialised
-from vmmjax.models.stages import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens
 
 # Channels of Branch_0, Branch_1 (1x1, 3x3), Branch_2 (1x1, 3x3), Branch_3 (after the pool).
@@ -217,7 +217,7 @@ class I3D(nn.Module):
 
     @nn.nowrap
     def stages(self, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
-        """The same, stopping at every endpoint, see `vmmjax.models.stages`."""
+        """The same, stopping at every endpoint, see `vmmjax.models.encoder_steps`."""
         rows, x, endpoints, factor = valid.any(1), x.astype(self.dtype), {}, self._window((2, 2, 2))[0]
         for name, layer in self.layers().items():
             x = endpoints[name] = yield Stage(name, layer(x, rows, train), _coarser(valid, factor))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
-from vmmjax.models.stages import Encoded, Stages
+from vmmjax.models.encoder_steps import Encoded, Stages
 from vmmjax.models.tokens import Fused, Outputs, Tokens
 from vmmjax.ops import FRONT_ENDS, LARGEST, preprocess, valid_frames
 

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
-from vmmjax.models.frames import FROZEN, check_choice
+from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
+from vmmjax.models.frame_network import FROZEN, check_choice
 from vmmjax.models.layers import BatchNorm, Conv2D
 from vmmjax.models.remat import rematerialised
-from vmmjax.models.stages import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens, masked_mean
 
 init = nn.initializers.xavier_uniform()
@@ -163,7 +163,7 @@ class PANN(nn.Module):
 
     @nn.nowrap
     def stages(self, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
-        """The same, stopping at every endpoint but the embedding, see `vmmjax.models.stages`."""
+        """The same, stopping at every endpoint but the embedding, see `vmmjax.models.encoder_steps`."""
         least = 2 ** self.halvings
         if min(x.shape[1:]) < least:
             raise UserError(f'This network takes log-mels (B, F, M) of at least {least} frames and {least} bands, and '

@@ -5,11 +5,11 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from vmmjax.models.frames import check_choice, scaled
+from vmmjax.models.encoder_steps import Stage
+from vmmjax.models.frame_network import check_choice, scaled
 from vmmjax.models.layers import BatchNorm, Conv2D
 from vmmjax.models.panns import PANN, Body, halve, halve_mask, shown
 from vmmjax.models.remat import rematerialised
-from vmmjax.models.stages import Stage
 
 # Depth -> blocks of layer1 to layer4, and whether a block is a bottleneck of three convolutions.
 RESNETS: dict[int, tuple[tuple[int, int, int, int], bool]] = {

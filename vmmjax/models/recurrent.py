@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.models.embedding import WordEmbeddings
 from vmmjax.models.tokens import Tokens
-from vmmjax.models.words import WordEmbeddings
 
 State = tuple[jax.Array, jax.Array]
 

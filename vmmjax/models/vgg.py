@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
-from vmmjax.models.frames import Encoding, FrameNetwork, scaled
+from vmmjax.models.encoder_steps import Stage
+from vmmjax.models.frame_network import Encoding, FrameNetwork, scaled
 from vmmjax.models.layers import BatchNorm, Conv2D, max_pool2d
-from vmmjax.models.stages import Stage
 
 # Channels of the 3x3 convolutions; a pool closes each stage.
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))

@@ -12,8 +12,8 @@ from flax import linen as nn
 from vmmjax import registry
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.models.ast import AST
-from vmmjax.models.audio import Conv2DAudio
 from vmmjax.models.bert import Bert
+from vmmjax.models.conv2d_audio import Conv2DAudio
 from vmmjax.models.fusion import FUSIONS, Hierarchical
 from vmmjax.models.heads import Consensus, PerToken
 from vmmjax.models.i3d import I3D, InceptionV1

@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from vmmjax import config as configs
-from vmmjax.data.columns import COLUMNS, Rgb
-from vmmjax.data.folds import folded
-from vmmjax.data.sound import Audio, Waveform
-from vmmjax.data.store import Store
-from vmmjax.data.text import PREFIX, WORDPIECE
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.models import MultimodalModel
-from vmmjax.serving.files import Pictures, Reader, Sounds
+from vmmjax.pipeline.folds import folded
+from vmmjax.pipeline.text_streams import PREFIX, WORDPIECE
+from vmmjax.prepare.audio_columns import Audio, Waveform
+from vmmjax.prepare.columns import COLUMNS, Rgb
 from vmmjax.serving.predict import published_view
+from vmmjax.serving.readers import Pictures, Reader, Sounds
+from vmmjax.store.store import Store
 
 _SOUND_WINDOW = 10.0  # Seconds: the clips of AudioSet, on which the published networks of sound were trained.
 _WHOLE = (0.0, 0.0, 1.0, 1.0)

@@ -14,16 +14,16 @@ from vmmjax.objectives import Objective
 from vmmjax.objectives.base import Apply
 from vmmjax.training import optimizer as optimizers
 from vmmjax.training import sharding, sharding_table, warmstart, workdir
-from vmmjax.training.best import Best
 from vmmjax.training.build import build
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.distributed import Preempted, preemption, say
+from vmmjax.training.early_stopping import Best
 from vmmjax.training.log import Log
-from vmmjax.training.meter import Meter
-from vmmjax.training.prefetch import to_device
+from vmmjax.training.metric_buffer import Unfetched
 from vmmjax.training.profile import Profile
+from vmmjax.training.sharding import to_device
 from vmmjax.training.state import TrainState
-from vmmjax.training.unfetched import Unfetched
+from vmmjax.training.throughput import Meter
 
 
 def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,

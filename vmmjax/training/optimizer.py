@@ -11,7 +11,7 @@ import optax
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.registry import find
-from vmmjax.training import paths
+from vmmjax.training import path_patterns
 
 # What optax's optimizers call the parameters that weight decay, and the trust ratio of LARS, act on.
 _MASKS = ('mask', 'weight_decay_mask', 'trust_ratio_mask')
@@ -106,7 +106,7 @@ def create(config: Any) -> optax.GradientTransformation:
         return transformation
 
     def labels(params: Any) -> Any:
-        matches = paths.first_match(patterns, params, 'config.freeze')
+        matches = path_patterns.first_match(patterns, params, 'config.freeze')
         return jax.tree.map(lambda match: 'freeze' if match >= 0 else 'train', matches)
 
     return optax.multi_transform({'train': transformation, 'freeze': optax.set_to_zero()}, labels)
@@ -120,7 +120,8 @@ def _by_path(multipliers: Any, descent: Callable[[float, float], optax.GradientT
                         f'learning rate, of the weight decay).')
 
     def labels(params: Any) -> Any:
-        matches = paths.first_match([pattern for pattern, _, _ in groups], params, 'config.optimizer.multipliers')
+        matches = path_patterns.first_match([pattern for pattern, _, _ in groups], params,
+                                            'config.optimizer.multipliers')
         return jax.tree.map(str, matches)
 
     return optax.multi_transform({'-1': descent(1, 1)} | {

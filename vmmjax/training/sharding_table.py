@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from vmmjax.training import paths
+from vmmjax.training import path_patterns
 from vmmjax.training.sharding import BATCH_AXES
 
 REPLICATED = 0.02
@@ -23,7 +23,7 @@ def table(state: Any, shardings: Any) -> str:
     groups: dict[tuple[str, str], list[tuple[int, int, str]]] = collections.defaultdict(list)
     for (path, leaf), where in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(shardings),
                                    strict=True):
-        name, item = paths.name(path), leaf.dtype.itemsize
+        name, item = path_patterns.name(path), leaf.dtype.itemsize
         split = [axis for axis in where.mesh.shape if where.mesh.shape[axis] > 1 and axis in _axes(where.spec)]
         groups[name.partition('/')[0], ' x '.join(split) or '-'].append(
             (leaf.size * item, math.prod(where.shard_shape(leaf.shape)) * item, f'{name} {leaf.shape}'))

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from vmmjax.errors import UserError
 from vmmjax.objectives import Objective, mean_of, total
 from vmmjax.objectives.base import Apply
-from vmmjax.training import paths
+from vmmjax.training import path_patterns
 from vmmjax.training.sharding import batch_sharding, replicated, row_shards
 from vmmjax.training.state import TrainState
 
@@ -50,7 +50,7 @@ def make_train_step(apply: Apply, objective: Objective, optimizer: optax.Gradien
 
     def loss_of(params: Any, model_state: Any, batch: Any, rng: jax.Array, counts: Any, factor: Any) -> Any:
         params = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: jax.lax.stop_gradient(leaf) if paths.matches(freeze, path) else leaf, params)
+            lambda path, leaf: jax.lax.stop_gradient(leaf) if path_patterns.matches(freeze, path) else leaf, params)
         loss = objective(apply, params, model_state, batch, rng)
         if counts is not None:
             loss = loss._replace(terms={name: (term, counts[name]) for name, (term, _) in loss.terms.items()})
@@ -134,7 +134,7 @@ def _where(finite: jax.Array, new: TrainState, old: TrainState) -> TrainState:
 
 def _keep_frozen(patterns: Sequence[str], old: Any, new: Any) -> Any:
     return jax.tree_util.tree_map_with_path(
-        lambda path, a, b: a if paths.matches(patterns, path) else b, old, new)
+        lambda path, a, b: a if path_patterns.matches(patterns, path) else b, old, new)
 
 
 def compile_train_step(step: TrainStep, mesh: jax.sharding.Mesh, shardings: TrainState) -> TrainStep:

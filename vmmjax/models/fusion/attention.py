@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.models.fusion.streams import Fusion, single
+from vmmjax.models.fusion.base import Fusion, single
 from vmmjax.models.tokens import Fused, Tokens, masked_mean
 from vmmjax.models.transformer import attend, heads, layer_norm, published_init
 

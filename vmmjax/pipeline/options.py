@@ -1,0 +1,63 @@
+"""Reads the parts of `config.data`."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from vmmjax.errors import UserError, did_you_mean
+from vmmjax.pipeline.streams import Stream, StreamConfig
+from vmmjax.pipeline.text_streams import PREFIX, TextConfig, TextStream
+from vmmjax.pipeline.transforms.audio import check
+from vmmjax.store.store import Store
+
+_Options = TypeVar('_Options')
+
+
+def read(kind: type[_Options], given: Mapping[str, Any], where: str) -> _Options:
+    """An options dataclass from a part of the config.
+
+    Args:
+      kind: the dataclass.
+      given: the part.
+      where: its name, for the message.
+
+    Raises:
+      UserError: names a misspelt key and the nearest right one.
+    """
+    fields: Any = kind
+    known = [field.name for field in dataclasses.fields(fields)]
+    for key in given:
+        if key not in known:
+            raise UserError(f'The config has a key {where}.{key} that nothing reads: {did_you_mean(key, known)}.')
+    return kind(**given)
+
+
+def streams(given: Mapping[str, Mapping[str, Any]], store: Store, rows: np.ndarray,
+            seconds: float) -> tuple[list[Stream], dict[str, TextStream]]:
+    """The streams that read columns of the store, and those that read texts of its catalog, by name.
+
+    Args:
+      given: `config.data.streams`.
+      store: the store.
+      rows: int64 (N,), the split's.
+      seconds: length of the window, 0 for the whole clip.
+
+    Raises:
+      UserError: names what is missing, misspelt or does not fit.
+    """
+    if not given:
+        raise UserError('The config has no streams; add one, such as data.streams.audio = '
+                        f'dict(modality={next(iter(store.columns), "audio")!r}).')
+    columns, texts = [], {}
+    for name, options in given.items():
+        where = f'data.streams.{name}'
+        if 'modality' not in options:
+            raise UserError(f'{where} has no modality; set {where}.modality to a column of the store.')
+        if options['modality'].startswith(PREFIX):
+            texts[name] = TextStream(name, read(TextConfig, options, where), store)
+        else:
+            columns.append(Stream(name, read(StreamConfig, options, where), store, rows, seconds))
+            check(columns[-1], rows)
+    return columns, texts

@@ -1,0 +1,163 @@
+"""The shards of a column: the units of work of `vmmjax prepare`, each whole or not there at all.
+
+This runs in spawned processes, so it must be quick to import: no TensorFlow (`tensorflow_datasets.proto`
+carries the messages of `tf.train.Example` without it).
+"""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+from tensorflow_datasets.proto import tf_example_pb2
+
+from vmmjax import atomic
+from vmmjax.checksum import sha256
+from vmmjax.errors import UserError
+from vmmjax.media.limits import isolated
+from vmmjax.media.probe import MediaError
+from vmmjax.prepare import fingerprint
+from vmmjax.prepare.columns import Column, chunk_frames, stored
+from vmmjax.store.catalog import Row
+
+# One record a group, for random access; pictures are compressed already, and sound hardly shrinks.
+_WRITER_OPTIONS = 'group_size:1,uncompressed'
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A shard to be made.
+
+    Attributes:
+      column: what is made of the clips.
+      file: the shard.
+      first: catalog row of the first clip.
+      clips: path and catalog row of each.
+      contents: what `fingerprint.of` found in each one's file when the catalog was made.
+    """
+
+    column: Column
+    file: Path
+    first: int
+    clips: tuple[tuple[Path, Row], ...]
+    contents: tuple[str, ...]
+
+    @property
+    def report_file(self) -> Path:
+        """Where the report of the finished shard is kept until the column is complete."""
+        return self.file.parent / 'shards' / f'{self.file.name}.json'
+
+
+@dataclasses.dataclass
+class Report:
+    """What a shard holds; one entry a clip in the lists.
+
+    Attributes:
+      records: number of records.
+      lengths: number of frames.
+      sizes: height and width of pictures, zeros otherwise.
+      failures: (catalog row, reason) of each clip that could not be decoded.
+      bytes: size of the file.
+      sha256: of the file.
+    """
+
+    records: list[int] = dataclasses.field(default_factory=list)
+    lengths: list[int] = dataclasses.field(default_factory=list)
+    sizes: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+    failures: list[tuple[int, str]] = dataclasses.field(default_factory=list)
+    bytes: int = 0
+    sha256: str = ''
+
+
+def write(job: Job, done: Callable[[], None]) -> Report:
+    """Makes a shard and then its report, each under a temporary name that is renamed at the end.
+
+    Args:
+      job: the shard.
+      done: called after each clip; what it raises stops the shard.
+
+    Raises:
+      UserError: where the shard cannot be written, or a clip's file is no longer the one of the catalog. Nothing
+        of it is left then.
+    """
+    try:
+        with atomic.replacing(job.file) as partial:
+            report = _write_records(job, partial, done)
+        atomic.write(job.report_file, json.dumps(dataclasses.asdict(report)))
+    except OSError as error:
+        raise UserError(f'{job.file} could not be written: {error.strerror or error}; make room or choose another '
+                        f'--store, then the same command goes on with what is missing.') from error
+    return report
+
+
+def read_report(job: Job) -> Report | None:
+    """The report of a finished shard, or None if it is still to be made."""
+    if not job.report_file.exists():
+        return None
+    report = Report(**json.loads(job.report_file.read_text()))
+    whole = job.file.exists() and job.file.stat().st_size == report.bytes
+    return report if whole else None
+
+
+def serialize(frames: list[bytes] | np.ndarray, row: int, chunk: int) -> bytes:
+    """One record: a `tf.train.Example`, its keys in sorted order, as the features in `prepare` describe it."""
+    example = tf_example_pb2.Example()
+    feature = example.features.feature
+    if isinstance(frames, np.ndarray):
+        feature['frames'].float_list.value.extend(frames.ravel().tolist())
+    else:
+        feature['frames'].bytes_list.value.extend(frames)
+    feature['row'].int64_list.value.append(row)
+    feature['chunk'].int64_list.value.append(chunk)
+    return example.SerializeToString(deterministic=True)
+
+
+def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Report:
+    report = Report()
+    with _errors_of(temporary):
+        writer = ArrayRecordWriter(str(temporary), _WRITER_OPTIONS)
+    try:
+        for i, (path, clip) in enumerate(job.clips):
+            row = job.first + i
+            fingerprint.check(path, job.contents[i])
+            try:
+                frames, size = _read(job.column, path, clip)
+            except UserError as error:
+                reason = error.reason if isinstance(error, MediaError) else str(error).replace(str(path), clip.path)
+                report.failures.append((row, f'{job.column.name}: {reason}'))
+                frames, size = [], (0, 0)
+            step = chunk_frames(job.column)
+            records = [frames[begin:begin + step] for begin in range(0, max(1, len(frames)), step)]
+            with _errors_of(temporary):
+                for chunk, part in enumerate(records):
+                    writer.write(serialize(part, row, chunk))
+            report.records.append(len(records))
+            report.lengths.append(len(frames))
+            report.sizes.append(size)
+            done()
+    finally:
+        with _errors_of(temporary):
+            writer.close()
+    report.bytes, report.sha256 = temporary.stat().st_size, sha256(temporary)
+    return report
+
+
+def _read(column: Column, path: Path, clip: Row) -> tuple[list[bytes] | np.ndarray, tuple[int, int]]:
+    """All frames of a clip as they are stored, and the size of its pictures."""
+    pieces = list(isolated(path, stored, column, path, clip))
+    if column.kind == 'array':
+        return np.concatenate([np.zeros((0, *column.shape), np.float32), *(piece for piece, _ in pieces)]), (0, 0)
+    frames = [frame for piece, _ in pieces for frame in piece]
+    return frames, pieces[-1][1] if frames else (0, 0)
+
+
+@contextlib.contextmanager
+def _errors_of(file: Path) -> Iterator[None]:
+    """ArrayRecord reports a full disk as a RuntimeError; this makes it the OSError it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(str(error)) from error

@@ -1,0 +1,197 @@
+"""The read side of a store: a catalog of clips and one column of ArrayRecord files a modality."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_record.python import array_record_data_source
+
+from vmmjax.errors import UserError, did_you_mean
+from vmmjax.store import catalog, remote
+
+FORMAT = 1
+Rows = range | np.ndarray
+"""Catalog rows in ascending order: a range as a store was prepared, int64 (N,) where folds were chosen."""
+_COPIES = 8  # Shards that a call copies from a remote path at a time.
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One modality of every clip, in catalog order.
+
+    Attributes:
+      name: folder in the store.
+      kind: `picture` (JPEG frames), `flow` (PNG frames) or `array` (float32 frames), see `columns`.
+      rate: frames a second.
+      chunk: frames of a full record.
+      shape: shape of an `array` frame; empty for pictures.
+      lengths: int32 (rows,), frames of each clip; 0 where it lacks the modality.
+      offsets: int64 (rows + 1,); records offsets[r] to offsets[r + 1] - 1 are clip r's.
+      sizes: int32 (rows, 2), height and width of each clip's pictures; zeros for arrays.
+      files: the shards in order.
+      counts: the records in each of them.
+      mirror: where the shards come from if they are not here.
+    """
+
+    name: str
+    kind: str
+    rate: float
+    chunk: int
+    shape: tuple[int, ...]
+    lengths: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    files: tuple[Path, ...]
+    counts: tuple[int, ...]
+    mirror: remote.Mirror | None = None
+
+    @functools.cached_property
+    def _source(self) -> array_record_data_source.ArrayRecordDataSource:
+        return array_record_data_source.ArrayRecordDataSource([str(file) for file in self.files])
+
+    def records(self, indices: np.ndarray) -> list[bytes]:
+        """Serialised `tf.train.Example`s by record number; safe to call from several threads."""
+        if not len(indices):  # The reader does not take an empty list.
+            return []
+        mirror = self.mirror
+        if mirror is None:
+            return list(self._source.__getitems__(indices.tolist()))
+        ends = np.cumsum(self.counts)
+        shards = np.searchsorted(ends, indices, side='right')
+        found = [b''] * len(indices)
+
+        def read(shard: int) -> None:
+            places = np.flatnonzero(shards == shard)
+            first = ends[shard] - self.counts[shard]
+            records = mirror.records(self.files[shard], (indices[places] - first).tolist())
+            for place, record in zip(places, records, strict=True):
+                found[place] = record
+
+        with ThreadPoolExecutor(_COPIES) as pool:
+            list(pool.map(read, np.unique(shards)))
+        return found
+
+    def shard(self, record: int) -> Path:
+        """The shard that holds a record."""
+        return self.files[int(np.searchsorted(np.cumsum(self.counts), record, side='right'))]
+
+
+class Store:
+    """A folder written by `vmmjax prepare`, here or on a remote path.
+
+    Attributes:
+      name: its path as it was given, for messages.
+      path: the folder; for a remote path one with what was copied of it, see `remote`.
+      splits: rows of each split.
+      fingerprint: SHA-256 of the catalog and `store.json`; it does not depend on the columns there are.
+      columns: the finished columns by name.
+      durations: float64 (rows,), seconds of each clip.
+    """
+
+    def __init__(self, path: str | Path):
+        """Opens a store.
+
+        Args:
+          path: a folder, or a remote path such as gs://bucket/store.
+
+        Raises:
+          UserError: if it is none, or one of another format.
+        """
+        self.name = str(path)
+        mirror = remote.Mirror(self.name) if remote.is_remote(path) else None
+        self.path = Path(path) if mirror is None else mirror.folder
+        meta = _read_meta(self.path)
+        self._catalog = catalog.read(self.path)
+        self.splits: dict[str, Rows] = {name: range(*rows) for name, rows in meta['splits'].items()}
+        self.fingerprint = hashlib.sha256(
+            (self.path / 'catalog.csv').read_bytes() + (self.path / 'store.json').read_bytes()).hexdigest()
+        self.durations = np.array(self._catalog.columns['duration'], np.float64)
+        names = mirror.columns if mirror else [file.parent.name for file in sorted(self.path.glob('*/column.json'))]
+        self.columns: dict[str, Column] = {name: _read_column(self.path / name, mirror) for name in names}
+
+    def __len__(self) -> int:
+        """Clips of all splits."""
+        return len(self._catalog)
+
+    def values(self, name: str) -> np.ndarray:
+        """A catalog column, one text a row.
+
+        Raises:
+          UserError: if the catalog has no such column.
+        """
+        columns: Mapping[str, list[str]] = self._catalog.columns
+        if name not in columns:
+            raise UserError(f'The catalog of the store {self.name} has no column {name!r}: '
+                            f'{did_you_mean(name, columns)}. Name one of them, or add it to the manifest and '
+                            f'prepare a new store.')
+        return np.array(columns[name], dtype=np.str_)
+
+    def clip(self, row: int) -> str:
+        """The id of a row's clip, by which a message names it."""
+        return self._catalog.columns['id'][row]
+
+    def classes(self, name: str) -> list[str]:
+        """The sorted distinct values of a catalog column over all rows; empty ones are none."""
+        return sorted(set(self.values(name).tolist()) - {''})
+
+    def column(self, name: str) -> Column:
+        """A finished column.
+
+        Raises:
+          UserError: if it was not prepared; it names the command that does.
+        """
+        if name not in self.columns:
+            raise UserError(f'The store {self.name} has no column {name!r}: {did_you_mean(name, self.columns)}. '
+                            f'Run `vmmjax prepare --source=... --store={self.name} --columns={name}` with the source '
+                            f'the store was made from.')
+        return self.columns[name]
+
+    def has_values(self, name: str) -> bool:
+        """Whether the catalog has a column of that name."""
+        return name in self._catalog.columns
+
+    def rows(self, split: str) -> Rows:
+        """Rows of a split.
+
+        Raises:
+          UserError: if there is no such split.
+        """
+        if split not in self.splits:
+            raise UserError(f'The store {self.name} has no split {split!r}: {did_you_mean(split, self.splits)}.')
+        return self.splits[split]
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    file = path / 'store.json'
+    if not file.is_file():
+        raise UserError(f'{path} is not a finished store (it has no store.json); make one with '
+                        f'`vmmjax prepare --source=... --store={path}`.')
+    try:
+        meta = json.loads(file.read_text())
+        version = meta['format']
+    except (json.JSONDecodeError, TypeError, KeyError) as error:
+        raise UserError(f'{file} is damaged ({error!r}); delete the folder and prepare the store again.') from error
+    if version != FORMAT:
+        raise UserError(f'The store {path} has format {version}, this vmmjax reads format {FORMAT}; '
+                        f'prepare it again in another folder, or install the vmmjax that wrote it.')
+    return meta
+
+
+def _read_column(folder: Path, mirror: remote.Mirror | None) -> Column:
+    meta = json.loads((folder / 'column.json').read_text())
+    listed = [shard for shards in meta['splits'].values() for shard in shards]
+    files = tuple(folder / shard['file'] for shard in listed)
+    for shard in files:
+        if mirror is None and not shard.is_file():
+            raise UserError(f'{shard} is missing from the store; run the `vmmjax prepare` that it was made with again: '
+                            f'it makes that shard.')
+    return Column(name=folder.name, kind=meta['kind'], rate=meta['rate'], chunk=meta['chunk'],
+                  shape=tuple(meta['shape']), lengths=np.load(folder / 'lengths.npy'),
+                  offsets=np.load(folder / 'offsets.npy'), sizes=np.load(folder / 'sizes.npy'), files=files,
+                  counts=tuple(shard['records'] for shard in listed), mirror=mirror)
