@@ -30,7 +30,7 @@ from vmmjax.cli import rows
 from vmmjax.cli.setup import Run
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.pipeline.pipeline import Pipeline
-from vmmjax.pipeline.spec_store import ImaginedStore
+from vmmjax.pipeline.spec_store import SpecStore
 from vmmjax.planning import Compiled, Topology, compile_step, macs
 from vmmjax.reports import results_page
 from vmmjax.training.build import build
@@ -110,7 +110,7 @@ def read() -> dict[str, Row]:
 
 def pipeline(row: Row, config: configs.ConfigDict, *, train: bool) -> Pipeline:
     """The clip batches of a store that would hold the row's data set."""
-    store = ImaginedStore(config, classes=row.classes, fps=FPS, bands=row.bands)
+    store = SpecStore(config, classes=row.classes, fps=FPS, bands=row.bands)
     return Pipeline(store, config.data, split='train', batch_size=config.batch_size, train=train, seed=0,
                     labels=tasks.create(config, store).labels)
 
@@ -265,7 +265,7 @@ def _compiled(config: str, classes: int, bands: int, topology: Topology) -> tupl
             continue  # What did not fit said by how much; compiling takes minutes.
         with changed.unlocked():
             changed.microbatches = parts
-        run = Run(changed, ImaginedStore(changed, classes=classes, fps=FPS, bands=bands), topology.devices())
+        run = Run(changed, SpecStore(changed, classes=classes, fps=FPS, bands=bands), topology.devices())
         built = build(changed, run.mesh, run.apply, run.init, run.task.objective)
         step = compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, parts)
         if step.fits:

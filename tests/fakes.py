@@ -11,7 +11,7 @@ import numpy as np
 
 from vmmjax.errors import UserError
 from vmmjax.media.writer import write_clip
-from vmmjax.store.catalog import Row
+from vmmjax.store.catalog import ClipInfo
 
 LABELS = ('left', 'right', 'up')
 FPS, RATE = 10, 8000
@@ -52,7 +52,7 @@ class Ramp:
     def rate(self) -> float:
         return self.rate_
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         time.sleep(self.delay)
         if clip.path in self.broken:
             raise UserError(f'{path} is no ramp.')
@@ -69,7 +69,7 @@ class Gradient:
     rate: ClassVar[float] = 10.0
     shape: ClassVar[tuple[int, ...]] = ()
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         count = round(clip.duration * self.rate)
         frames = np.zeros((count, 40, 48, 3), np.uint8)
         frames[..., 0] = 5 * np.arange(48)
@@ -87,7 +87,7 @@ class Drift:
     rate: ClassVar[float] = 10.0
     shape: ClassVar[tuple[int, ...]] = ()
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         count = round(clip.duration * self.rate)
         frames = np.zeros((count, 40, 48, 2), np.uint8)
         frames[..., 0] = 3 * np.arange(48)

@@ -2,9 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from vmmjax import renamed
+
 if TYPE_CHECKING:
     from vmmjax.convert import load_pretrained
     from vmmjax.models import create_model, list_models
+
+renamed.install()
 
 __all__ = ['create_model', 'list_models', 'load_pretrained']
 

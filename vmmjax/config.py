@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
+from vmmjax import renamed
 from vmmjax.errors import UserError, did_you_mean
 
 
@@ -130,9 +131,10 @@ def to_json(config: ConfigDict) -> str:
 def from_json(text: str) -> ConfigDict:
     """The config from `to_json`; sequences are lists, which every reader takes like tuples.
 
-    A key that was not there yet when the text was written has its default, which leaves an older run as it was.
+    A key that was not there yet when the text was written has its default, which leaves an older run as it was; modules
+    have today's names.
     """
-    return lock(ConfigDict(_filled(json.loads(text), defaults().to_dict(), '')))
+    return lock(ConfigDict(_filled(json.loads(renamed.current(text)), defaults().to_dict(), '')))
 
 
 def _filled(given: dict[str, Any], known: dict[str, Any], prefix: str) -> dict[str, Any]:

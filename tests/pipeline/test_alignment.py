@@ -10,7 +10,7 @@ from vmmjax.media.probe import probe
 from vmmjax.prepare import sources
 from vmmjax.prepare.build import prepare
 from vmmjax.prepare.columns import Audio, Rgb
-from vmmjax.store.catalog import Row
+from vmmjax.store.catalog import ClipInfo
 from vmmjax.store.store import Store
 
 SECONDS, FPS = 12, 50
@@ -103,7 +103,8 @@ def test_flash_and_tone_are_together_in_a_thousand_windows(folder: Path) -> None
         end = start + float(rng.uniform(1.5, 3.0))
         fps, hop_ms = float(rng.uniform(8, 60)), float(rng.choice([5, 10, 16, 20]))
         rate = int(rng.choice([8000, 16000, 22050]))
-        row = Row(name, 'train', name, start, end, end - start, found.fps, found.width, found.height, found.audio_rate)
+        row = ClipInfo(name, 'train', name, start, end, end - start, found.fps, found.width, found.height,
+                       found.audio_rate)
         pictures, = Rgb(fps=fps, short_side=16).read(folder / 'clap' / name, row)
         audio = Audio(audio_rate=rate, hop_ms=hop_ms, window_ms=hop_ms, fmin=300.0, fmax=3800.0, bands=16)
         sounds, = audio.read(folder / 'clap' / name, row)

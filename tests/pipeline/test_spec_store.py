@@ -6,7 +6,7 @@ import pytest
 
 from vmmjax import models, tasks
 from vmmjax.pipeline.pipeline import Pipeline
-from vmmjax.pipeline.spec_store import ImaginedStore
+from vmmjax.pipeline.spec_store import SpecStore
 
 CONFIGS = sorted((Path(__file__).parents[2] / 'experiments' / 'configs').rglob('*.py'))
 
@@ -22,7 +22,7 @@ def test_every_shipped_config_has_shapes_without_a_clip(path: Path, caplog: pyte
     full = {'full'} & set(getattr(module, 'ARGUMENTS', ())) if path.stem != 'bert_vgg' else set()
     for argument in {'', *full}:
         config = module.get_config(argument)
-        store = ImaginedStore(config, classes=7, fps=25.0)
+        store = SpecStore(config, classes=7, fps=25.0)
         task = tasks.create(config, store)
         models.create(config.model, task.num_classes)
         pipeline = Pipeline(store, config.data, split='train', batch_size=6, train=True, seed=0, labels=task.labels)

@@ -7,7 +7,7 @@ import pytest
 
 from vmmjax.errors import UserError
 from vmmjax.pipeline.event_targets import Events
-from vmmjax.pipeline.targets import Classes, Names, Numbers, Windows
+from vmmjax.pipeline.targets import Classes, Names, Numbers, WindowBatch
 from vmmjax.store import catalog
 from vmmjax.store.store import Store
 
@@ -34,8 +34,8 @@ def _written(folder: Path, columns: dict[str, list[str]]) -> Store:
     return Store(folder)
 
 
-def _windows(**changes: list[float] | list[bool]) -> Windows:
-    whole = Windows.whole(np.arange(4), np.full(4, 4.0))
+def _windows(**changes: list[float] | list[bool]) -> WindowBatch:
+    whole = WindowBatch.whole(np.arange(4), np.full(4, 4.0))
     return whole._replace(**{name: np.array(values) for name, values in changes.items()})
 
 

@@ -10,29 +10,29 @@ from vmmjax.front_ends import FRONT_ENDS
 from vmmjax.media import audio, denoise, spectrum
 from vmmjax.media.writer import write_clip
 from vmmjax.prepare.audio_columns import Audio, Mfcc, Waveform
-from vmmjax.store.catalog import Row
+from vmmjax.store.catalog import ClipInfo
 
 OWN = dataclasses.replace(FRONT_ENDS['panns_16k'], bands=20)
 
 
 @pytest.fixture(scope='module')
-def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Row]:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ClipInfo]:
     """3 s: half a second of faint noise on both sides of a tone."""
     path = tmp_path_factory.mktemp('sound') / 'a.mp4'
     times = np.arange(3 * 16000) / 16000
     sound = 0.004 * np.random.default_rng(0).standard_normal(times.size)
     sound += 0.3 * np.sin(2 * np.pi * 500 * times) * ((times > 0.5) & (times < 2.5))
     write_clip(path, np.zeros((30, 16, 16, 3), np.uint8), fps=10, waveform=sound.astype(np.float32))
-    return path, Row('a.mp4', 'train', 'x', 0.0, 3.0, 3.0, 10.0, 16, 16, 16000)
+    return path, ClipInfo('a.mp4', 'train', 'x', 0.0, 3.0, 3.0, 10.0, 16, 16, 16000)
 
 
-def heard(clip: tuple[Path, Row], rate: int) -> np.ndarray:
+def heard(clip: tuple[Path, ClipInfo], rate: int) -> np.ndarray:
     waveform = audio.read_waveform(clip[0], start=0, end=3, rate=rate)
     assert waveform is not None
     return waveform
 
 
-def test_the_waveform_is_the_files_sound(clip: tuple[Path, Row]) -> None:
+def test_the_waveform_is_the_files_sound(clip: tuple[Path, ClipInfo]) -> None:
     column = Waveform(audio_rate=8000)
     samples, = column.read(*clip)
     assert samples.shape == (24000, *column.shape)
@@ -42,7 +42,7 @@ def test_the_waveform_is_the_files_sound(clip: tuple[Path, Row]) -> None:
 
 
 @pytest.mark.parametrize('name', [*FRONT_ENDS, f'{__name__}:OWN'])
-def test_audio_is_the_spectrogram_of_its_front_end(clip: tuple[Path, Row], name: str) -> None:
+def test_audio_is_the_spectrogram_of_its_front_end(clip: tuple[Path, ClipInfo], name: str) -> None:
     column, end = Audio(front_end=name), FRONT_ENDS.get(name, OWN)
     frames, = column.read(*clip)
     np.testing.assert_array_equal(frames, spectrum.log_mel(heard(clip, end.rate), end))
@@ -57,12 +57,12 @@ def test_the_column_meets_the_golden_spectrogram(shared_golden: Path, tmp_path: 
     with pytest.MonkeyPatch.context() as patch:  # An encoder would change the sound.
         patch.setattr(audio, 'read_waveform', lambda *args, **options: sound)
         frames, = Audio(front_end='vggish').read(
-            tmp_path / 'a.mp4', Row('a.mp4', 'train', 'x', 0, 2.5, 2.5, 10, 16, 16, 16000))
+            tmp_path / 'a.mp4', ClipInfo('a.mp4', 'train', 'x', 0, 2.5, 2.5, 10, 16, 16, 16000))
     want = np.load(shared_golden / 'cases/vggish_2.5s.npz')['log_mel']
     np.testing.assert_allclose(frames[:192].reshape(2, 96, 64), want, rtol=0, atol=1e-4)
 
 
-def test_cepstra_have_their_own_rate(clip: tuple[Path, Row]) -> None:
+def test_cepstra_have_their_own_rate(clip: tuple[Path, ClipInfo]) -> None:
     column = Mfcc(hop_ms=20, coefficients=13)
     frames, = column.read(*clip)
     assert frames.shape == (150, *column.shape) == (150, 13)
@@ -71,14 +71,14 @@ def test_cepstra_have_their_own_rate(clip: tuple[Path, Row]) -> None:
 
 
 @pytest.mark.parametrize('kind', [Waveform, Audio, Mfcc])
-def test_cleaning_changes_no_time(clip: tuple[Path, Row], kind: type[Waveform]) -> None:
+def test_cleaning_changes_no_time(clip: tuple[Path, ClipInfo], kind: type[Waveform]) -> None:
     plain, = kind().read(*clip)
     cleaned, = kind(denoise=1.0, trim_db=30.0).read(*clip)
     assert cleaned.shape == plain.shape
     assert not np.array_equal(cleaned, plain)
 
 
-def test_noise_is_cleaned_before_the_ends_are_silenced(clip: tuple[Path, Row]) -> None:
+def test_noise_is_cleaned_before_the_ends_are_silenced(clip: tuple[Path, ClipInfo]) -> None:
     samples, = Waveform(denoise=0.9, trim_db=30.0).read(*clip)
     assert not samples[:6000].any()
     assert not samples[-6000:].any()
@@ -86,7 +86,7 @@ def test_noise_is_cleaned_before_the_ends_are_silenced(clip: tuple[Path, Row]) -
     np.testing.assert_array_equal(samples[10000:38000], expected[10000:38000])
 
 
-def test_no_sound_track_gives_nothing(clip: tuple[Path, Row]) -> None:
+def test_no_sound_track_gives_nothing(clip: tuple[Path, ClipInfo]) -> None:
     row = dataclasses.replace(clip[1], audio_rate=None)
     for kind in (Waveform, Audio, Mfcc):
         assert list(kind().read(clip[0], row)) == []

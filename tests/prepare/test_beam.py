@@ -17,7 +17,7 @@ from vmmjax.errors import UserError
 from vmmjax.prepare import column_writer
 from vmmjax.prepare.beam import Beam
 from vmmjax.prepare.build import Share
-from vmmjax.store.catalog import Row
+from vmmjax.store.catalog import ClipInfo
 from vmmjax.store.store import Store
 
 distributed = pytest.importorskip('distributed', reason='needs the extra beam')
@@ -34,7 +34,7 @@ class Traced(fakes.Ramp):
 
     name: ClassVar[str] = 'traced'
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         time.sleep(0.01)
         Path(self.folder, f'{path.stem}-{os.getpid()}').touch()
         yield from super().read(path, clip)

@@ -9,11 +9,11 @@ from vmmjax.media import container, flow, video
 from vmmjax.media.writer import write_clip
 from vmmjax.prepare import catalog_builder, columns, sources
 from vmmjax.store import catalog
-from vmmjax.store.catalog import Row
+from vmmjax.store.catalog import ClipInfo
 
 
 @pytest.fixture(scope='module')
-def long_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Row]:
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ClipInfo]:
     """23.4 s of 16 x 12 pictures that move: more than one piece."""
     path = tmp_path_factory.mktemp('long') / 'long.mp4'
     rng = np.random.default_rng(0)
@@ -24,12 +24,12 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Row]:
     return path, _row(23.4)
 
 
-def _row(end: float, start: float = 0.0, *, pictures: bool = True, sound: bool = True) -> Row:
-    return Row('long.mp4', 'train', 'x', start, end, end - start, 10.0 if pictures else None,
+def _row(end: float, start: float = 0.0, *, pictures: bool = True, sound: bool = True) -> ClipInfo:
+    return ClipInfo('long.mp4', 'train', 'x', start, end, end - start, 10.0 if pictures else None,
                32 if pictures else None, 24 if pictures else None, 8000 if sound else None)
 
 
-def test_pieces_of_a_long_clip_are_the_whole(long_clip: tuple[Path, Row]) -> None:
+def test_pieces_of_a_long_clip_are_the_whole(long_clip: tuple[Path, ClipInfo]) -> None:
     path, clip = long_clip
     rgb = columns.Rgb(fps=10, short_side=24)
     pieces = list(rgb.read(path, clip))
@@ -42,7 +42,8 @@ def test_pieces_of_a_long_clip_are_the_whole(long_clip: tuple[Path, Row]) -> Non
 
 
 @pytest.mark.parametrize('end', [16.0, 16.1, 16.2])
-def test_the_last_motion_repeats_the_one_before_wherever_pieces_end(long_clip: tuple[Path, Row], end: float) -> None:
+def test_the_last_motion_repeats_the_one_before_wherever_pieces_end(long_clip: tuple[Path, ClipInfo],
+                                                                           end: float) -> None:
     path, _ = long_clip
     codes = np.concatenate(list(columns.Flow(fps=10, short_side=24).read(path, _row(end))))
     whole = video.read_frames(path, start=0, end=end, fps=10, short_side=24)
@@ -50,7 +51,7 @@ def test_the_last_motion_repeats_the_one_before_wherever_pieces_end(long_clip: t
     np.testing.assert_array_equal(codes[-1], codes[-2])
 
 
-def test_a_long_clip_is_decoded_once(long_clip: tuple[Path, Row], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_clip_is_decoded_once(long_clip: tuple[Path, ClipInfo], monkeypatch: pytest.MonkeyPatch) -> None:
     path, clip = long_clip
     decoded = []
     monkeypatch.setattr(video, 'decode', lambda packet: decoded.append(1) or container.decode(packet))
@@ -58,7 +59,7 @@ def test_a_long_clip_is_decoded_once(long_clip: tuple[Path, Row], monkeypatch: p
     assert len(decoded) < 240  # Packets; there are 234, and the empty one at the end.
 
 
-def test_flow_of_the_source_is_resized(long_clip: tuple[Path, Row]) -> None:
+def test_flow_of_the_source_is_resized(long_clip: tuple[Path, ClipInfo]) -> None:
     path, clip = long_clip
     column = columns.Flow(fps=10, short_side=12, flow='dis', flow_on='source')
     pieces = list(column.read(path, clip))
@@ -75,20 +76,20 @@ def count_up(grey: np.ndarray) -> np.ndarray:
                            (len(grey) - 1, *grey.shape[1:], 2))
 
 
-def test_an_algorithm_may_be_ones_own(long_clip: tuple[Path, Row]) -> None:
+def test_an_algorithm_may_be_ones_own(long_clip: tuple[Path, ClipInfo]) -> None:
     path, _ = long_clip
     column = columns.Flow(fps=10, short_side=24, flow='tests.data.test_columns:count_up')
     codes = np.concatenate(list(column.read(path, _row(1.0))))
     np.testing.assert_array_equal(codes[:, 0, 0, 0], flow.encode(np.float32([*range(9), 8]) / 10))
 
 
-def test_a_row_may_be_a_part_of_a_file(long_clip: tuple[Path, Row]) -> None:
+def test_a_row_may_be_a_part_of_a_file(long_clip: tuple[Path, ClipInfo]) -> None:
     path, _ = long_clip
     part = np.concatenate(list(columns.Rgb(fps=10, short_side=24).read(path, _row(7.0, 5.0))))
     np.testing.assert_array_equal(part, video.read_frames(path, start=5, end=7, fps=10, short_side=24))
 
 
-def test_audio_frames_follow_the_rate(long_clip: tuple[Path, Row]) -> None:
+def test_audio_frames_follow_the_rate(long_clip: tuple[Path, ClipInfo]) -> None:
     path, clip = long_clip
     audio = columns.Audio(audio_rate=8000, hop_ms=10, bands=20, fmax=3800.0)
     assert audio.rate == 100
@@ -98,7 +99,7 @@ def test_audio_frames_follow_the_rate(long_clip: tuple[Path, Row]) -> None:
     assert columns.Audio(audio_rate=22050, hop_ms=10).rate == 22050 / 220
 
 
-def test_what_a_clip_lacks_gives_nothing(long_clip: tuple[Path, Row]) -> None:
+def test_what_a_clip_lacks_gives_nothing(long_clip: tuple[Path, ClipInfo]) -> None:
     path, _ = long_clip
     assert list(columns.Rgb().read(path, _row(1.0, pictures=False))) == []
     assert list(columns.Flow().read(path, _row(1.0, pictures=False))) == []

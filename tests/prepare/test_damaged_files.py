@@ -22,7 +22,7 @@ from vmmjax.media.video import read_frames
 from vmmjax.prepare import sources
 from vmmjax.prepare.build import prepare
 from vmmjax.prepare.columns import Audio, Rgb
-from vmmjax.store.catalog import Row
+from vmmjax.store.catalog import ClipInfo
 from vmmjax.store.store import Store
 
 TONE = (0.5 * np.sin(np.arange(32000) / 5)).astype(np.float32)
@@ -78,7 +78,7 @@ class Faulty:
     rate: ClassVar[float] = 10.0
     shape: ClassVar[tuple[int, ...]] = (1,)
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         if path.stem == 'crash':
             os.kill(os.getpid(), signal.SIGSEGV)
         elif path.stem == 'hang':

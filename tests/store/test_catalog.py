@@ -59,7 +59,7 @@ def test_read(built):
     assert len(read) == 5
     assert read.splits == {'train': range(2), 'validation': range(2, 3), 'test': range(3, 4), 'extra': range(4, 5)}
     assert read.columns['label'] == ['a', '007', 'e', 'b', 'c, d']
-    assert read[1] == catalog.Row('sound.mp4', 'train', 'sound.mp4', 0.25, 1.0, 0.75, 25.0, 48, 32, 16000)
+    assert read[1] == catalog.ClipInfo('sound.mp4', 'train', 'sound.mp4', 0.25, 1.0, 0.75, 25.0, 48, 32, 16000)
     assert read[0].audio_rate is None
 
 

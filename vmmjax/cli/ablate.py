@@ -38,7 +38,7 @@ from tqdm import tqdm
 from vmmjax import atomic
 from vmmjax import config as configs
 from vmmjax.cli import rows as ablations
-from vmmjax.cli.rows import Row, Run
+from vmmjax.cli.rows import Run, Variant
 from vmmjax.errors import UserError
 from vmmjax.evaluation import ablation, noise_sweep
 from vmmjax.evaluation.ablation import Line, Measured
@@ -114,7 +114,7 @@ def main() -> None:
         raise UserError(f'{len(failed)} of {len(own)} runs failed; the same command tries them again. {failed[0]}')
 
 
-def _rows() -> tuple[str, list[Row]]:
+def _rows() -> tuple[str, list[Variant]]:
     """The question and the rows."""
     given = flags.FLAGS['config']
     config = config_flags.get_config_filename(given) if CONFIG.value is not None else ''
@@ -245,7 +245,7 @@ def _reason(run: Run) -> str:
     return path.read_text() if path.is_file() and not _is_finished(run) else ''
 
 
-def _write(folder: Path, question: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Path]:
+def _write(folder: Path, question: str, rows: Sequence[Variant], runs: Sequence[Run]) -> list[Path]:
     """The table of what is finished, by whichever worker."""
     own = {row.name: [run for run in runs if run.row is row] for row in rows}
     finished = {name: [run for run in found if _is_finished(run)] for name, found in own.items()}
@@ -265,14 +265,14 @@ def _write(folder: Path, question: str, rows: Sequence[Row], runs: Sequence[Run]
                         noisy=noisy, panels=panels, differences=_differences(rows, own))
 
 
-def _differences(rows: Sequence[Row], own: Mapping[str, Sequence[Run]]) -> dict[str, list[Difference]]:
+def _differences(rows: Sequence[Variant], own: Mapping[str, Sequence[Run]]) -> dict[str, list[Difference]]:
     """Where the config of each row differs from that of the first, in what is the same in all of a row's runs."""
     first, *others = ({row.name: configs.to_json(own[row.name][0].config) for row in rows}).items()
     found = {name: differing(first[1], text, left_out=('seed', 'data.fold')) for name, text in others}
     return {name: keys for name, keys in found.items() if keys}
 
 
-def _lines(rows: Sequence[Row], finished: Mapping[str, Sequence[Run]], condition: str) -> list[Line]:
+def _lines(rows: Sequence[Variant], finished: Mapping[str, Sequence[Run]], condition: str) -> list[Line]:
     """The rows, of what is finished, in a condition of noise or, where it is empty, as it is."""
     measured = {name: tuple(_measured(run.name, run.folder, condition) for run in found)
                 for name, found in finished.items()}

@@ -27,7 +27,7 @@ from vmmjax import convert
 from vmmjax.errors import UserError
 from vmmjax.front_ends import FRONT_ENDS
 from vmmjax.media import probe
-from vmmjax.pipeline.windows import TAILS, Cut
+from vmmjax.pipeline.windows import TAILS, WindowSpec
 from vmmjax.serving import extract, readers
 from vmmjax.store import catalog, feature_files, remote
 from vmmjax.store.store import Store
@@ -72,7 +72,7 @@ def main(paths: list[str]) -> None:
     if STRIDE.value and not reading.window:
         raise UserError(f'{WEIGHTS.value} sees a whole clip at once, so there is no --stride; name a --window.')
     store = None if store is None else reading.of_store(store)
-    cut = Cut(reading.window, STRIDE.value or 0.0, TAIL.value)
+    cut = WindowSpec(reading.window, STRIDE.value or 0.0, TAIL.value)
     extractor = extract.Extractor(loaded.model, loaded.variables, ENDPOINTS.value)
     if LIST.value:
         print(_listing(extractor, _any_batch(paths, store, reading, cut)))
@@ -86,7 +86,7 @@ def main(paths: list[str]) -> None:
         _of_store(store, reading, cut, extractor, settings)
 
 
-def _of_files(paths: list[str], reading: extract.Reading, cut: Cut, extractor: extract.Extractor,
+def _of_files(paths: list[str], reading: extract.Reading, cut: WindowSpec, extractor: extract.Extractor,
               settings: dict[str, Any]) -> None:
     _check_names(paths)
     given = reading.of_files
@@ -118,11 +118,11 @@ def _of_files(paths: list[str], reading: extract.Reading, cut: Cut, extractor: e
         raise UserError(f'{failed} of {len(paths)} files could not be read.')
 
 
-def _of_store(store: Store, reading: extract.Reading, cut: Cut, extractor: extract.Extractor,
+def _of_store(store: Store, reading: extract.Reading, cut: WindowSpec, extractor: extract.Extractor,
               settings: dict[str, Any]) -> None:
     out = Path(str(OUTPUT.value))
     feature_files.begin(out, settings)
-    from vmmjax.pipeline.windows import Windows  # Brings TensorFlow along.
+    from vmmjax.pipeline.windows import SlidingWindows  # Brings TensorFlow along.
 
     labels = catalog.read(store.path).columns
     names = [name for name in labels if name not in catalog.FIXED]
@@ -132,7 +132,7 @@ def _of_store(store: Store, reading: extract.Reading, cut: Cut, extractor: extra
             parts = [np.asarray(rows)[first:first + _CLIPS_A_FILE] for first in range(0, len(rows), _CLIPS_A_FILE)]
             for i, part in enumerate(parts):
                 target = out / f'{split}-{i:05d}-of-{len(parts):05d}.{FORMAT.value}'
-                windows = Windows(store, reading.data, part, cut=cut, batch_size=BATCH_SIZE.value)
+                windows = SlidingWindows(store, reading.data, part, cut=cut, batch_size=BATCH_SIZE.value)
                 if target.exists():
                     bar.update(len(windows.clips))
                     continue
@@ -176,12 +176,12 @@ def _listing(extractor: extract.Extractor, batch: _Arrays) -> str:
     return '\n'.join(f'{name:{width}}  {" x ".join(map(str, shape)) or "1"}' for name, shape in shapes.items())
 
 
-def _any_batch(paths: list[str], store: Store | None, reading: extract.Reading, cut: Cut) -> _Arrays:
+def _any_batch(paths: list[str], store: Store | None, reading: extract.Reading, cut: WindowSpec) -> _Arrays:
     if store is not None:
-        from vmmjax.pipeline.windows import Windows
+        from vmmjax.pipeline.windows import SlidingWindows
 
         split = next(rows for rows in store.splits.values() if len(rows))
-        return next(Windows(store, reading.data, np.asarray(split)[:1], cut=cut, batch_size=1).batches())
+        return next(SlidingWindows(store, reading.data, np.asarray(split)[:1], cut=cut, batch_size=1).batches())
     path = Path(paths[0])
     found = probe.probe(path)
     return next(readers.batches(path, reading.of_files, found, np.zeros(1), cut, 1))

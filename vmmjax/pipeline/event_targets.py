@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.pipeline.targets import FLOATS, Specs, Windows, codes_of, number, numbers_of
+from vmmjax.pipeline.targets import FLOATS, Specs, WindowBatch, codes_of, number, numbers_of
 from vmmjax.store.catalog import JOIN
 from vmmjax.store.store import Store
 
@@ -56,7 +56,7 @@ class Events:
     def __str__(self) -> str:
         return f'{self.classes[0]}: events over time'
 
-    def of(self, windows: Windows) -> dict[str, np.ndarray]:
+    def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
         """See `Labels`."""
         events = self._events[windows.rows] - windows.starts[:, None, None]
         known = windows.real & ~np.isnan(events[:, 0, 0])

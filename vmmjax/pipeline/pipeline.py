@@ -13,7 +13,7 @@ import numpy as np
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.pipeline import options, sampling
 from vmmjax.pipeline.batch_builder import Clips, Filler
-from vmmjax.pipeline.targets import Classes, Labels, Names, Windows
+from vmmjax.pipeline.targets import Classes, Labels, Names, WindowBatch
 from vmmjax.pipeline.transforms.config import AugmentConfig
 from vmmjax.pipeline.transforms.frames import drop_streams
 from vmmjax.pipeline.views import ViewsConfig
@@ -246,7 +246,8 @@ class Pipeline:
         if damaged:
             self._leave_out(damaged, clips, batch, there)
         seconds = self._seconds or self._store.durations[rows]
-        batch |= self._labels.of(Windows(rows, clips.real, mirrors, clips.starts, np.broadcast_to(seconds, rows.shape)))
+        batch |= self._labels.of(WindowBatch(rows, clips.real, mirrors, clips.starts,
+                                             np.broadcast_to(seconds, rows.shape)))
         batch |= {f'present/{name}': values for name, values in there.items()}
         batch |= {'view': clips.views.astype(np.int32),
                   'mask': clips.real.astype(np.float32), 'id': np.where(clips.real, rows, -1).astype(np.int32)}

@@ -15,7 +15,7 @@ from vmmjax.store.store import Column, Store
 _SIDE = 32  # Of pictures that no stream crops.
 
 
-class ImaginedStore(Store):
+class SpecStore(Store):
     """A store with the columns that a config reads, for a plan: it has shapes and classes, and no records.
 
     Modalities named `rgb` and `flow` are pictures and motion, `waveform` is sound, and any other is a spectrogram of

@@ -17,7 +17,7 @@ Specs = dict[str, tuple[tuple[int, ...], np.dtype]]
 FLOATS = np.dtype(np.float32)
 
 
-class Windows(NamedTuple):
+class WindowBatch(NamedTuple):
     """The clips of a batch, B entries each, as far as targets depend on them.
 
     Attributes:
@@ -35,7 +35,7 @@ class Windows(NamedTuple):
     seconds: np.ndarray
 
     @classmethod
-    def whole(cls, rows: np.ndarray, seconds: np.ndarray) -> 'Windows':
+    def whole(cls, rows: np.ndarray, seconds: np.ndarray) -> 'WindowBatch':
         """Clips of those rows and lengths as they are."""
         return cls(rows, np.ones(len(rows), bool), np.zeros(len(rows), bool), np.zeros(len(rows)), seconds)
 
@@ -46,7 +46,7 @@ class Labels(Protocol):
     classes: Any
     specs: Specs
 
-    def of(self, windows: Windows) -> dict[str, np.ndarray]:
+    def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
         """The arrays of a batch by key, as `specs` says with an axis for the clips before."""
         ...
 
@@ -90,7 +90,7 @@ class Classes:
         of = self.classes if isinstance(self.classes, Mapping) else {next(iter(self._targets)): self.classes}
         return ', '.join(f'{column}: {len(names)} classes' for column, names in of.items())
 
-    def of(self, windows: Windows) -> dict[str, np.ndarray]:
+    def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
         """See `Labels`."""
         found = {}
         for column, codes in self._targets.items():
@@ -131,7 +131,7 @@ class Names:
     def __str__(self) -> str:
         return f'{self._key.removeprefix("target/")}: any of {len(self.classes)} names'
 
-    def of(self, windows: Windows) -> dict[str, np.ndarray]:
+    def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
         """See `Labels`."""
         return {self._key: np.where(windows.real[:, None], self._targets[windows.rows], np.float32(np.nan))}
 
@@ -157,7 +157,7 @@ class Numbers:
     def __str__(self) -> str:
         return ', '.join(f'{column}: a number' for column in self._targets)
 
-    def of(self, windows: Windows) -> dict[str, np.ndarray]:
+    def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
         """See `Labels`."""
         return {f'target/{column}': np.where(windows.real, values[windows.rows], np.nan).astype(np.float32)
                 for column, values in self._targets.items()}
@@ -178,7 +178,7 @@ class Nothing:
     def __str__(self) -> str:
         return 'none'
 
-    def of(self, windows: Windows) -> dict[str, np.ndarray]:
+    def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
         """See `Labels`."""
         return {}
 

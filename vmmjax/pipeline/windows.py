@@ -17,7 +17,7 @@ _SLACK = 0.02  # Seconds; containers round their lengths, and half a picture mor
 
 
 @dataclasses.dataclass(frozen=True)
-class Cut:
+class WindowSpec:
     """How a clip is cut into windows.
 
     Attributes:
@@ -82,7 +82,7 @@ def reflect(x: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x[np.where(places < count, places, period - places)], np.ones_like(valid)
 
 
-class Windows(Pipeline):
+class SlidingWindows(Pipeline):
     """Batches of all windows of some clips of a store, in order; nothing is augmented.
 
     Attributes:
@@ -91,7 +91,7 @@ class Windows(Pipeline):
       ends: float64 (W,).
     """
 
-    def __init__(self, store: Store, config: Mapping[str, Any], rows: np.ndarray, *, cut: Cut, batch_size: int):
+    def __init__(self, store: Store, config: Mapping[str, Any], rows: np.ndarray, *, cut: WindowSpec, batch_size: int):
         """Cuts the clips.
 
         Args:

@@ -11,7 +11,7 @@ from vmmjax import registry
 from vmmjax.errors import UserError
 from vmmjax.front_ends import FRONT_ENDS, FrontEnd
 from vmmjax.media import audio, denoise, spectrum
-from vmmjax.store.catalog import Row
+from vmmjax.store.catalog import ClipInfo
 
 
 def check_positive(column: Any, *names: str) -> None:
@@ -58,7 +58,7 @@ class Waveform:
         """A sample is a number."""
         return ()
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields float32 (S,), the whole clip at once: what is noise is seen from all of it."""
         if clip.audio_rate is None:
             return
@@ -140,7 +140,7 @@ class Audio(Waveform):
         """One value a band."""
         return (self.bands,)
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields float32 (T, bands), the whole clip at once: a spectrogram needs its neighbours."""
         for waveform in super().read(path, clip):
             yield spectrum.log_mel(waveform, self._end)
@@ -184,7 +184,7 @@ class Mfcc(Waveform):
         """One value a coefficient."""
         return (self.coefficients,)
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields float32 (T, coefficients), the whole clip at once."""
         for waveform in super().read(path, clip):
             yield spectrum.mfcc(waveform, rate=self.audio_rate, window=round(self.audio_rate * self.window_ms / 1000),

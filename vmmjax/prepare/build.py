@@ -14,8 +14,8 @@ from typing import Literal
 from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.prepare import catalog_builder, fingerprint, verify
-from vmmjax.prepare.column_writer import CLIPS_A_SHARD, Item, Plan
-from vmmjax.prepare.columns import Column, chunk_frames
+from vmmjax.prepare.column_writer import CLIPS_A_SHARD, Plan, SourceClip
+from vmmjax.prepare.columns import ColumnBuilder, chunk_frames
 from vmmjax.prepare.runners import Local, Runner
 from vmmjax.prepare.sources import Clip
 from vmmjax.store import catalog, locks
@@ -58,14 +58,14 @@ class Maker:
 
     folder: Path
     splits: Mapping[str, range]
-    items: Sequence[Item]
+    items: Sequence[SourceClip]
     runner: Runner
     share: Share
     threads: int
     progress: bool
     mended: int = 0
 
-    def make(self, columns: Sequence[Column], *, force: bool, check: bool) -> dict[str, State]:
+    def make(self, columns: Sequence[ColumnBuilder], *, force: bool, check: bool) -> dict[str, State]:
         """Makes what is missing of each column.
 
         Args:
@@ -149,7 +149,7 @@ class Summary:
     waiting: tuple[str, ...] = ()
 
 
-def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[Column], *, origin: str, processes: int,
+def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder], *, origin: str, processes: int,
             progress: bool = True, runner: Runner | None = None, share: Share = WHOLE, force: bool = False,
             check: bool = False) -> Summary:
     """Makes a store, or adds to it what is missing; a shard that is missing or cut off is made again.
@@ -193,7 +193,7 @@ def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[Column], *, o
     return Summary(len(items), made, found, rejected, maker.mended, waiting)
 
 
-def stages(clips: Sequence[Clip], folder: Path, columns: Sequence[Column], *, origin: str) -> str:
+def stages(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder], *, origin: str) -> str:
     """What `prepare` would do with the same arguments, a stage a line; no file is opened, nothing is written."""
     splits = collections.Counter(clip.split for clip in clips)
     counts = ', '.join(f'{name} {count}' for name, count in splits.items())
@@ -250,7 +250,8 @@ def _paths(clips: Sequence[Clip], found: catalog.Catalog) -> dict[str, Path]:
     return {name: paths[name] for name in dict.fromkeys(found.columns['path'])}
 
 
-def _items(clips: Sequence[Clip], folder: Path, processes: int, progress: bool) -> tuple[dict[str, range], list[Item]]:
+def _items(clips: Sequence[Clip], folder: Path, processes: int, progress: bool
+           ) -> tuple[dict[str, range], list[SourceClip]]:
     """The catalog with what each file held; its size is compared with what is there now."""
     found = catalog.read(folder)
     paths = _paths(clips, found)
@@ -260,7 +261,7 @@ def _items(clips: Sequence[Clip], folder: Path, processes: int, progress: bool) 
             contents = fingerprint.write(folder, paths, processes, progress)
     fingerprint.check_sizes(paths, contents)
     rows = [found[i] for i in range(len(found))]
-    return found.splits, [Item(paths[row.path], row, contents[row.path]) for row in rows]
+    return found.splits, [SourceClip(paths[row.path], row, contents[row.path]) for row in rows]
 
 
 def _list_rejected(folder: Path) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.prepare import shards
-from vmmjax.prepare.columns import Column, chunk_frames
+from vmmjax.prepare.columns import ColumnBuilder, chunk_frames
 from vmmjax.prepare.shards import Job, Report
 from vmmjax.store import catalog
 
@@ -23,7 +23,7 @@ _PACKAGES = ('array-record', 'av', 'jaxlib', 'librosa', 'numpy', 'opencv-contrib
 
 
 @dataclasses.dataclass(frozen=True)
-class Item:
+class SourceClip:
     """A clip of the catalog.
 
     Attributes:
@@ -33,7 +33,7 @@ class Item:
     """
 
     path: Path
-    row: catalog.Row
+    row: catalog.ClipInfo
     content: str
 
 
@@ -47,7 +47,7 @@ class Plan:
       groups: its shards by split; the same for everyone who makes a part of them.
     """
 
-    def __init__(self, column: Column, store: Path, splits: Mapping[str, range], items: Sequence[Item]):
+    def __init__(self, column: ColumnBuilder, store: Path, splits: Mapping[str, range], items: Sequence[SourceClip]):
         self.column, self.target = column, store / column.name
         self.record: dict[str, Any] = json.loads(json.dumps({
             'kind': column.kind, 'rate': column.rate, 'chunk': chunk_frames(column), 'shape': column.shape,
@@ -114,7 +114,7 @@ class Plan:
         if (self.target / 'shards').exists():
             shutil.rmtree(self.target / 'shards')
 
-    def _jobs(self, split: str, rows: range, items: Sequence[Item]) -> list[Job]:
+    def _jobs(self, split: str, rows: range, items: Sequence[SourceClip]) -> list[Job]:
         count = -(-len(rows) // CLIPS_A_SHARD)
         found = []
         for i, first in enumerate(rows[::CLIPS_A_SHARD]):
@@ -151,7 +151,7 @@ class Plan:
         }, indent=2) + '\n')
 
 
-def _write_tfds(column: Column, target: Path, done: Mapping[str, Sequence[tuple[Job, Report]]]) -> None:
+def _write_tfds(column: ColumnBuilder, target: Path, done: Mapping[str, Sequence[tuple[Job, Report]]]) -> None:
     """Describes the column as a TFDS data set."""
     import tensorflow_datasets as tfds  # Workers import this module: it takes them half a second.
 

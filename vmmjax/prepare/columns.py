@@ -1,6 +1,6 @@
 """What each column of a store makes of a clip: pictures, motion, sound, or a user's own.
 
-A column is any class with the members of `Column`; `--columns=package.module:Name` of `vmmjax prepare`
+A column is any class with the members of `ColumnBuilder`; `--columns=package.module:Name` of `vmmjax prepare`
 takes one that is not here. Its arrays are stored by kind:
 
 - `picture`: uint8 (T, H, W, 3), one JPEG a frame;
@@ -22,13 +22,13 @@ from vmmjax.media import flow as media_flow
 from vmmjax.media import video
 from vmmjax.prepare.audio_columns import Audio, Mfcc, Waveform, check_positive
 from vmmjax.registry import find
-from vmmjax.store.catalog import Row
+from vmmjax.store.catalog import ClipInfo
 
 JPEG_QUALITY = 95
 _PIECE = 16  # Seconds, about, of a long clip that lie in memory decoded.
 
 
-class Column(Protocol):
+class ColumnBuilder(Protocol):
     """Turns a clip into frames at a fixed rate. Instances are dataclasses: their fields are the options.
 
     Attributes:
@@ -47,7 +47,7 @@ class Column(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Shape of an `array` frame; empty for pictures, whose size is the clip's."""
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields the clip's frames in pieces, so that a long one need not lie in memory decoded.
 
         Yields nothing where the clip lacks the modality.
@@ -57,7 +57,7 @@ class Column(Protocol):
         """
 
 
-def chunk_frames(column: Column) -> int:
+def chunk_frames(column: ColumnBuilder) -> int:
     """Frames of a record: one picture, since samplings take single ones; about a second of anything else."""
     return max(1, round(column.rate)) if column.kind == 'array' else 1
 
@@ -90,7 +90,7 @@ class Rgb:
         """Pictures have their clip's size."""
         return ()
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields uint8 (T, H, W, 3)."""
         if clip.fps is None:
             return
@@ -125,7 +125,7 @@ class Flow(Rgb):
         if self.flow_on not in ('resized', 'source'):
             raise UserError(f'The option flow_on of the column flow is {self.flow_on!r}; choose resized or source.')
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields uint8 (T, H, W, 2): horizontal, vertical."""
         if clip.fps is None or clip.width is None or clip.height is None:
             return
@@ -152,7 +152,8 @@ COLUMNS: Mapping[str, type[Any]] = {
     'rgb': Rgb, 'flow': Flow, 'audio': Audio, 'mfcc': Mfcc, 'waveform': Waveform}
 
 
-def stored(column: Column, path: Path, clip: Row) -> Iterator[tuple[list[bytes] | np.ndarray, tuple[int, int]]]:
+def stored(column: ColumnBuilder, path: Path, clip: ClipInfo
+           ) -> Iterator[tuple[list[bytes] | np.ndarray, tuple[int, int]]]:
     """Yields what `column.read` does as it is stored, for a process that a damaged file may hang or crash.
 
     Yields:
@@ -185,7 +186,7 @@ def _imencode(suffix: str, picture: np.ndarray, options: list[int]) -> bytes:
     return encoded.tobytes()
 
 
-def _pictures(path: Path, clip: Row, fps: float, short_side: int) -> Iterator[np.ndarray]:
+def _pictures(path: Path, clip: ClipInfo, fps: float, short_side: int) -> Iterator[np.ndarray]:
     """The pictures of a clip, uint8 (T, H, W, 3), in pieces, so that a long one never lies in memory decoded."""
     frames = itertools.islice(
         video.each_frame(path, start=clip.start, end=clip.end, fps=fps, short_side=short_side),

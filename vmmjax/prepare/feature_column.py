@@ -10,7 +10,7 @@ import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.store import feature_files
-from vmmjax.store.catalog import Row
+from vmmjax.store.catalog import ClipInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Features:
         """The length of a vector."""
         return next(iter(_windows(self.folder, self.endpoint).values())).shape[1:]
 
-    def read(self, path: Path, clip: Row) -> Iterator[np.ndarray]:
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields float32 (W, D); nothing of a clip without a window."""
         found = _windows(self.folder, self.endpoint)
         if clip.id in found:

@@ -20,8 +20,8 @@ from vmmjax.errors import UserError
 from vmmjax.media.limits import isolated
 from vmmjax.media.probe import MediaError
 from vmmjax.prepare import fingerprint
-from vmmjax.prepare.columns import Column, chunk_frames, stored
-from vmmjax.store.catalog import Row
+from vmmjax.prepare.columns import ColumnBuilder, chunk_frames, stored
+from vmmjax.store.catalog import ClipInfo
 
 # One record a group, for random access; pictures are compressed already, and sound hardly shrinks.
 _WRITER_OPTIONS = 'group_size:1,uncompressed'
@@ -39,10 +39,10 @@ class Job:
       contents: what `fingerprint.of` found in each one's file when the catalog was made.
     """
 
-    column: Column
+    column: ColumnBuilder
     file: Path
     first: int
-    clips: tuple[tuple[Path, Row], ...]
+    clips: tuple[tuple[Path, ClipInfo], ...]
     contents: tuple[str, ...]
 
     @property
@@ -145,7 +145,7 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
     return report
 
 
-def _read(column: Column, path: Path, clip: Row) -> tuple[list[bytes] | np.ndarray, tuple[int, int]]:
+def _read(column: ColumnBuilder, path: Path, clip: ClipInfo) -> tuple[list[bytes] | np.ndarray, tuple[int, int]]:
     """All frames of a clip as they are stored, and the size of its pictures."""
     pieces = list(isolated(path, stored, column, path, clip))
     if column.kind == 'array':

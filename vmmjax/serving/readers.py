@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from vmmjax.media import probe, video
-from vmmjax.pipeline.windows import Cut, reflect
-from vmmjax.prepare.columns import Column
+from vmmjax.pipeline.windows import WindowSpec, reflect
+from vmmjax.prepare.columns import ColumnBuilder
 from vmmjax.serving.predict import centre
-from vmmjax.store.catalog import Row
+from vmmjax.store.catalog import ClipInfo
 
 Window = tuple[np.ndarray, np.ndarray]  # The frames (T, ...), and which of them are valid, bool (T,).
 
@@ -23,7 +23,7 @@ class Reader(Protocol):
     def is_in(self, found: probe.Probe) -> bool:
         """Whether a file has what the stream is made of; else its windows are masked."""
 
-    def windows(self, path: Path, found: probe.Probe, starts: np.ndarray, cut: Cut) -> Iterator[Window]:
+    def windows(self, path: Path, found: probe.Probe, starts: np.ndarray, cut: WindowSpec) -> Iterator[Window]:
         """Yields the windows that begin at `starts`, float64 (W,) in seconds; all of one shape."""
 
 
@@ -45,7 +45,7 @@ class Pictures:
         """Whether there are pictures."""
         return found.width is not None
 
-    def windows(self, path: Path, found: probe.Probe, starts: np.ndarray, cut: Cut) -> Iterator[Window]:
+    def windows(self, path: Path, found: probe.Probe, starts: np.ndarray, cut: WindowSpec) -> Iterator[Window]:
         """Yields uint8 (frames, size, size, 3); a file is decoded once where the stride is a number of pictures."""
         fps = self.frames / (cut.window or found.duration)
         step = cut.stride * fps
@@ -72,18 +72,18 @@ class Sounds:
       column: of kind `array`.
     """
 
-    column: Column
+    column: ColumnBuilder
 
     def is_in(self, found: probe.Probe) -> bool:
         """Whether there is a sound track."""
         return found.audio_rate is not None
 
-    def windows(self, path: Path, found: probe.Probe, starts: np.ndarray, cut: Cut) -> Iterator[Window]:
+    def windows(self, path: Path, found: probe.Probe, starts: np.ndarray, cut: WindowSpec) -> Iterator[Window]:
         """Yields float32 (T, *column.shape), T = round(window * rate)."""
         shape = (max(1, round((cut.window or found.duration) * self.column.rate)), *self.column.shape)
         ends = cut.ends(starts, found.duration)
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            clip = Row(str(path), '', '', start, end, end - start, found.fps, found.width, found.height,
+            clip = ClipInfo(str(path), '', '', start, end, end - start, found.fps, found.width, found.height,
                        found.audio_rate)
             pieces = list(self.column.read(path, clip))
             yield _filled(np.concatenate(pieces)[:shape[0]] if pieces else [], shape, np.float32)
@@ -113,7 +113,7 @@ def sliding(pictures: Iterable[np.ndarray], frames: int, step: int, count: int) 
         yield list(recent)[len(recent) - left:] if left else []
 
 
-def batches(path: Path, readers: Mapping[str, Reader], found: probe.Probe, starts: np.ndarray, cut: Cut,
+def batches(path: Path, readers: Mapping[str, Reader], found: probe.Probe, starts: np.ndarray, cut: WindowSpec,
             batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     """Clip batches of a file's windows.
 

@@ -14,7 +14,7 @@ JOIN = ';'
 
 
 @dataclass(frozen=True)
-class Row:
+class ClipInfo:
     """One clip; its labels are texts in `Catalog.columns`.
 
     Attributes:
@@ -57,10 +57,10 @@ class Catalog:
     def __len__(self) -> int:
         return len(self.columns['row'])
 
-    def __getitem__(self, row: int) -> Row:
+    def __getitem__(self, row: int) -> ClipInfo:
         """The row's measured part, with types."""
         text = {name: values[row] for name, values in self.columns.items()}
-        return Row(text['path'], text['split'], text['id'], float(text['start']), float(text['end']),
+        return ClipInfo(text['path'], text['split'], text['id'], float(text['start']), float(text['end']),
                    float(text['duration']), float(text['fps']) if text['fps'] else None,
                    *(int(text[name]) if text[name] else None for name in ('width', 'height', 'audio_rate')))
 

@@ -16,7 +16,7 @@ from vmmjax.errors import UserError, did_you_mean
 from vmmjax.store import catalog, remote
 
 FORMAT = 1
-Rows = range | np.ndarray
+RowIndices = range | np.ndarray
 """Catalog rows in ascending order: a range as a store was prepared, int64 (N,) where folds were chosen."""
 _COPIES = 8  # Shards that a call copies from a remote path at a time.
 
@@ -108,7 +108,7 @@ class Store:
         self.path = Path(path) if mirror is None else mirror.folder
         meta = _read_meta(self.path)
         self._catalog = catalog.read(self.path)
-        self.splits: dict[str, Rows] = {name: range(*rows) for name, rows in meta['splits'].items()}
+        self.splits: dict[str, RowIndices] = {name: range(*rows) for name, rows in meta['splits'].items()}
         self.fingerprint = hashlib.sha256(
             (self.path / 'catalog.csv').read_bytes() + (self.path / 'store.json').read_bytes()).hexdigest()
         self.durations = np.array(self._catalog.columns['duration'], np.float64)
@@ -156,7 +156,7 @@ class Store:
         """Whether the catalog has a column of that name."""
         return name in self._catalog.columns
 
-    def rows(self, split: str) -> Rows:
+    def rows(self, split: str) -> RowIndices:
         """Rows of a split.
 
         Raises:

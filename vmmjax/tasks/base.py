@@ -11,7 +11,7 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation import view_averages
 from vmmjax.evaluation.predictions import Predictions, subsets
 from vmmjax.pipeline import options
-from vmmjax.pipeline.targets import Labels, Windows
+from vmmjax.pipeline.targets import Labels, WindowBatch
 from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.store.store import Store
 from vmmjax.training.step import logits_of
@@ -162,7 +162,7 @@ class Task:
 
     def _training(self, store: Store) -> dict[str, np.ndarray]:
         rows = np.asarray(store.rows('train'))
-        found = self.labels.of(Windows.whole(rows, store.durations[rows]))
+        found = self.labels.of(WindowBatch.whole(rows, store.durations[rows]))
         return {key.removeprefix('target/'): values for key, values in found.items()}
 
 
