@@ -27,8 +27,8 @@ import jax
 from vmmjax import atomic, models, tasks
 from vmmjax import config as configs
 from vmmjax.cli import rows
-from vmmjax.cli.setup import Run
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.experiment import Experiment
 from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.spec_store import SpecStore
 from vmmjax.planning import Compiled, Topology, compile_step, macs
@@ -265,8 +265,9 @@ def _compiled(config: str, classes: int, bands: int, topology: Topology) -> tupl
             continue  # What did not fit said by how much; compiling takes minutes.
         with changed.unlocked():
             changed.microbatches = parts
-        run = Run(changed, SpecStore(changed, classes=classes, fps=FPS, bands=bands), topology.devices())
-        built = build(changed, run.mesh, run.apply, run.init, run.task.objective)
+        run = Experiment(changed, SpecStore(changed, classes=classes, fps=FPS, bands=bands),
+                         devices=topology.devices())
+        built = build(changed, run.mesh, run.apply, run.init, run.task)
         step = compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, parts)
         if step.fits:
             break

@@ -48,6 +48,8 @@ def defaults() -> ConfigDict:
             multipliers=(),  # ((path pattern, of the learning rate, of the weight decay), ...); the first that matches.
         ),
         ema_decay=0.0,  # 0 keeps no moving average of the parameters.
+        # Of a task with several losses: name -> who minimises each, see `training.optimizer.players`.
+        players=dict(),
         task=dict(name='classification', label_smoothing=0.0),
         data=dict(
             store='',  # Folder written by `vmmjax prepare`.
@@ -110,7 +112,7 @@ def lock(config: ConfigDict) -> ConfigDict:
 
 # Here a config names its own streams and the arguments of what it builds; their readers check the keys.
 _OPEN = ('data.streams', 'data.dropout', 'model.preprocess', 'model.encoders', 'model.fusion',
-         'model.head', 'model.stream_head', 'optimizer.options', 'task')
+         'model.head', 'model.stream_head', 'optimizer.options', 'players', 'task')
 
 
 def _check_keys(given: dict[str, Any], known: dict[str, Any], prefix: str) -> None:

@@ -7,8 +7,9 @@ import pytest
 from vmmjax import config as configs
 from vmmjax.errors import UserError
 from vmmjax.evaluation import noise_sweep
-from vmmjax.evaluation.predictions import Predictions, result
+from vmmjax.evaluation.predictions import Predictions
 from vmmjax.reports import noise_table, run_page
+from vmmjax.tasks import Classification
 
 N = 40
 TARGET = np.arange(N) % 2
@@ -47,7 +48,8 @@ def measure(asked):
                                        np.eye(2, dtype=np.float32)[np.where(right[name], TARGET, 1 - TARGET)],
                                        {'rgb': np.full(N, True), 'sound': np.arange(N) >= 4})
             for name in ('rgb+sound', 'rgb', 'sound')}
-        return predictions, result(predictions, split='test', step=7, classes=['a', 'b'], parts={})
+        task = Classification(target='label', facts={'classes': ['a', 'b']})
+        return predictions, task.result(predictions, split='test', step=7, store=None)
     return run
 
 

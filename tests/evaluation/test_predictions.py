@@ -14,10 +14,13 @@ from scipy import special
 
 from vmmjax.errors import UserError
 from vmmjax.evaluation import predictions, view_averages
+from vmmjax.evaluation.result import Result, write
+from vmmjax.tasks import Classification
 
 CLASSES = ['left+low', 'left+high', 'right+low', 'right+high']
 PARTS = {'side': ['left', 'left', 'right', 'right'], 'tone': ['low', 'high', 'low', 'high']}
 STREAMS = ('rgb', 'audio')
+TASK = Classification(target='label', facts={'classes': CLASSES, 'parts': PARTS})
 
 
 def batch_of(rows, size=None, audio=lambda row: True):
@@ -46,7 +49,7 @@ def subsets(batches, step=model, streams=STREAMS):
 
 
 def measured(batches):
-    return predictions.result(subsets(batches), split='test', step=7, classes=CLASSES, parts=PARTS)
+    return TASK.result(subsets(batches), split='test', step=7, store=None)
 
 
 @settings(max_examples=30, deadline=None)
@@ -107,17 +110,17 @@ def test_subsets_withhold_streams_and_measure_the_clips_that_have_them():
     rows = list(range(16))
     batches = [batch_of(rows[i:i + 6], 6, audio=lambda row: row >= 4) for i in range(0, 16, 6)]
     result = measured(batches)
-    assert list(result['subsets']) == ['rgb+audio', 'rgb', 'audio']
+    assert list(result.subsets) == ['rgb+audio', 'rgb', 'audio']
     # One stream cannot tell two classes apart: the first of equals wins.
     expected = {'rgb+audio': (12, 1, 1, 1, 1), 'rgb': (16, .5, 1, 1, .5), 'audio': (12, .5, 1, .5, 1)}
     for name, figures in expected.items():
-        row = result['subsets'][name]
+        row = result.subsets[name]
         assert tuple(row[key] for key in ('examples', 'accuracy', 'top5', 'side', 'tone')) == figures
     # Over all clips, of which 4 are without sound and half of those right by chance.
-    assert result['examples'] == 16
-    assert result['metrics']['accuracy'] == 14 / 16
-    assert result['chance'] == {'accuracy': .25, 'side': .5, 'tone': .5}
-    assert np.trace(np.array(result['confusion'])) == 14
+    assert result.examples == 16
+    assert result.metrics['accuracy'] == 14 / 16
+    assert result.chance == {'accuracy': .25, 'side': .5, 'tone': .5}
+    assert np.trace(np.array(result.confusion)) == 14
 
 
 def test_one_compilation_serves_all_subsets_and_batches():
@@ -134,7 +137,7 @@ def test_one_compilation_serves_all_subsets_and_batches():
 
 def test_a_subset_no_clip_has_is_empty_not_an_error():
     result = measured([batch_of(range(4), audio=lambda row: False)])
-    assert result['subsets']['audio'] == {**dict.fromkeys(result['subsets']['rgb']), 'examples': 0}
+    assert result.subsets['audio'] == {**dict.fromkeys(result.subsets['rgb']), 'examples': 0}
 
 
 def test_order_and_number_of_subsets():
@@ -153,25 +156,18 @@ def test_an_empty_split_is_an_error(batches):
 
 def test_scores_that_are_not_finite_are_an_error():
     with pytest.raises(UserError, match='diverged'):
-        predictions.result(predictions.subsets(model, jnp.float32(np.nan), {}, [batch_of([0, 1])], STREAMS,
-                                         put=jax.device_put, target='label'),
-                        split='test', step=1, classes=CLASSES, parts=PARTS)
-
-
-def test_a_part_named_as_a_metric_is_an_error():
-    with pytest.raises(UserError, match="'loss'"):
-        predictions.result(subsets([batch_of([0])]), split='test', step=1, classes=CLASSES,
-                        parts={'loss': CLASSES})
+        TASK.result(predictions.subsets(model, jnp.float32(np.nan), {}, [batch_of([0, 1])], STREAMS,
+                                        put=jax.device_put, target='label'), split='test', step=1, store=None)
 
 
 def test_the_file_is_the_result_and_the_same_every_time(tmp_path):
     result = measured([batch_of(range(8))])
-    path = predictions.write(tmp_path, result)
+    path = write(tmp_path, result)
     assert path == tmp_path / 'eval' / 'test.json'
     text = path.read_text()
-    assert json.loads(text) == result
+    assert Result.from_json(text) == result
     assert str(tmp_path) not in text
-    predictions.write(tmp_path, measured([batch_of([7, 6, 5]), batch_of([4, 3, 2, 1, 0, 7])]))
+    write(tmp_path, measured([batch_of([7, 6, 5]), batch_of([4, 3, 2, 1, 0, 7])]))
     assert path.read_text() == text
     assert os.listdir(path.parent) == ['test.json']
 
@@ -179,7 +175,7 @@ def test_the_file_is_the_result_and_the_same_every_time(tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'eval').write_text('a file where the folder belongs')
     with pytest.raises(UserError, match=r'test\.json cannot be written'):
-        predictions.write(tmp_path, measured([batch_of([0])]))
+        write(tmp_path, measured([batch_of([0])]))
 
 
 _WORKER = """
@@ -189,8 +185,9 @@ jax.config.update('jax_cpu_collectives_implementation', 'gloo')
 process = int(sys.argv[1])
 jax.distributed.initialize(f'localhost:{sys.argv[2]}', 2, process)
 sys.path.insert(0, sys.argv[3])
-import test_evaluate as t
-from vmmjax.evaluation import evaluate
+import test_predictions as t
+from vmmjax.evaluation import predictions
+from vmmjax.evaluation.result import write
 mesh = jax.sharding.Mesh(np.array(jax.devices())[::-1], 'data')  # Rows in another order than the processes.
 rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
 everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -199,9 +196,8 @@ heard = lambda row: row % 3 > 0
 batches = [[t.batch_of([0, 1, 2], 3, heard), t.batch_of([6, 7, 8], 3, heard)],
            [t.batch_of([3, 4, 5], 3, heard), t.batch_of([9, 0], 3, heard)]][process]
 step = jax.jit(t.model, out_shardings=everywhere)
-found = evaluate.subsets(step, np.float32(2), {}, batches, t.STREAMS, put=put, target='label')
-result = evaluate.result(found, split='test', step=7, classes=t.CLASSES, parts=t.PARTS)
-evaluate.write(sys.argv[4], result)
+found = predictions.subsets(step, np.float32(2), {}, batches, t.STREAMS, put=put, target='label')
+write(sys.argv[4], t.TASK.result(found, split='test', step=7, store=None))
 """
 
 

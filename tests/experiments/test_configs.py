@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vmmjax import config as configs
-from vmmjax import models, objectives
+from vmmjax import models, tasks
 from vmmjax.training import make_train_step, optimizer, path_patterns
 from vmmjax.training.state import initializer
 
@@ -71,11 +71,11 @@ def test_it_is_built_and_stepped_twice(name, argument):
     def apply(variables, batch, **options):
         return model.apply(variables, model.preprocess(batch), **options)
 
-    transformation = optimizer.create(config)
-    create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), transformation, False)
+    players = optimizer.players(config)
+    create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), players)
     state = jax.jit(create, compiler_options=QUICK)(jax.random.key(config.seed))
     before = jax.device_get(state.params)
-    step = jax.jit(make_train_step(apply, objectives.create(config.task, config.data.target), transformation,
+    step = jax.jit(make_train_step(apply, tasks.create(config), players,
                                    seed=config.seed), compiler_options=QUICK)
     for _ in range(2):
         state, metrics = step(state, batch)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.experiments.test_configs import ROOT
 from vmmjax import config as configs
-from vmmjax import models, objectives
+from vmmjax import models, tasks
 from vmmjax.cli import rows
 from vmmjax.errors import UserError
 from vmmjax.training import make_train_step, optimizer, path_patterns
@@ -129,13 +129,13 @@ def test_a_row_is_stepped_in_shapes(name):
     model = models.create(config.model, row.classes)
     spec = papers.pipeline(row, config, train=True).spec
     batch = {key: jax.ShapeDtypeStruct((2, *shape[1:]), dtype) for key, (shape, dtype) in spec.items()}
-    transformation = optimizer.create(config)
+    players = optimizer.players(config)
     step = make_train_step(
         lambda variables, batch, **options: model.apply(variables, model.preprocess(batch), **options),
-        objectives.create(config.task, config.data.target), transformation, seed=0, freeze=tuple(config.freeze))
+        tasks.create(config), players, seed=0, freeze=tuple(config.freeze))
 
     def begun(batch):
-        create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), transformation, False)
+        create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), players)
         return create(jax.random.key(0))
 
     state = jax.eval_shape(begun, batch)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -7,10 +8,12 @@ import pytest
 
 from tests.evaluation.pages import Page, opened
 from vmmjax.errors import UserError
-from vmmjax.evaluation import predictions as evaluated
 from vmmjax.evaluation import training_log
 from vmmjax.evaluation.config_diff import Difference
+from vmmjax.evaluation.predictions import Predictions
+from vmmjax.evaluation.result import write
 from vmmjax.reports import run_page
+from vmmjax.tasks import Classification
 
 SIDES = ['left', 'left', 'right', 'right']
 CLASSES = ['<b>bold</b>', 'a & "b"', 'gr\u00fcn\u7d05', 'plain']
@@ -24,9 +27,10 @@ def result_of(classes=CLASSES, parts=None, split='test', clips=40):
     for name in ('rgb+audio', 'rgb', 'audio'):
         scores = rng.normal(size=(clips, len(classes))).astype(np.float32)
         scores[np.arange(clips), targets] += len(name) / 3
-        predictions[name] = evaluated.Predictions(np.arange(clips, dtype=np.int32), targets, scores, present)
+        predictions[name] = Predictions(np.arange(clips, dtype=np.int32), targets, scores, present)
     parts = {'side': SIDES} if parts is None else parts
-    return evaluated.result(predictions, split=split, step=200, classes=classes, parts=parts)
+    task = Classification(target='label', facts={'classes': list(classes), 'parts': parts})
+    return task.result(predictions, split=split, step=200, store=None)
 
 
 def log_to(workdir, steps=10):
@@ -40,8 +44,8 @@ def log_to(workdir, steps=10):
 
 @pytest.fixture
 def workdir(tmp_path):
-    evaluated.write(tmp_path, result_of())
-    evaluated.write(tmp_path, result_of(split='validation'))
+    write(tmp_path, result_of())
+    write(tmp_path, result_of(split='validation'))
     log_to(tmp_path)
     return tmp_path
 
@@ -54,7 +58,7 @@ def test_the_page_tells_what_was_measured(workdir):
     page = written(workdir, title='pictures & sound', config='seed: 0', command='vmmjax train --config=x')
     result = result_of()
     for said in ('pictures & sound', 'test split · 40 clips · 4 classes · step 200', 'rgb + audio', 'side',
-                 f'{100 * result["metrics"]["accuracy"]:.1f}', f'{result["metrics"]["loss"]:.3f}',
+                 f'{100 * result.metrics["accuracy"]:.1f}', f'{result.metrics["loss"]:.3f}',
                  'validation split', 'seed: 0', 'vmmjax train --config=x'):
         assert said in page.text
     assert page.tags.count('svg') == 6  # loss, accuracy, clips_per_second, side; the calibration of two splits.
@@ -108,7 +112,7 @@ def test_what_is_missing_is_said(tmp_path):
     assert 'The test split has not been evaluated' in page.text
     assert 'There is no log.jsonl' in page.text
     log_to(tmp_path)
-    evaluated.write(tmp_path, result_of(split='validation'))
+    write(tmp_path, result_of(split='validation'))
     page = written(tmp_path)
     assert 'The test split has not been evaluated' in page.text
     assert 'The validation split has not' not in page.text
@@ -135,7 +139,7 @@ def test_a_log_of_a_killed_run(tmp_path):
 
 def test_many_classes_give_no_huge_matrix(tmp_path):
     names = [f'class {i}' for i in range(300)]
-    evaluated.write(tmp_path, result_of(names, parts={}, clips=600))
+    write(tmp_path, result_of(names, parts={}, clips=600))
     page = written(tmp_path)
     assert 'Most frequent mistakes' in page.text
     assert 'The 40 of 300 classes' in page.text
@@ -148,7 +152,7 @@ def test_the_terminal_table():
     result = result_of()
     assert lines[0].startswith('test split, step 200: 40 clips, accuracy ')
     assert lines[2].split() == ['streams', 'clips', 'accuracy', 'side', 'class_accuracy', 'calibration_error']
-    for line, (name, row) in zip(lines[4:], result['subsets'].items(), strict=False):
+    for line, (name, row) in zip(lines[4:], result.subsets.items(), strict=False):
         figures = [f'{100 * row[key]:.1f}' for key in ('accuracy', 'side', 'class_accuracy', 'calibration_error')]
         assert line.split() == [name, str(row['examples']), *figures]
     assert lines[7].startswith('most frequent class')
@@ -167,8 +171,8 @@ def test_the_terminal_table_stays_within_100_columns():
 
 def test_a_subset_without_clips_is_a_dash(tmp_path):
     result = result_of()
-    result['subsets']['audio'] = {**dict.fromkeys(result['subsets']['audio']), 'examples': 0}
-    evaluated.write(tmp_path, result)
+    result.subsets['audio'] = {**dict.fromkeys(result.subsets['audio']), 'examples': 0}
+    write(tmp_path, result)
     assert '–' in run_page.terminal_table(result)
     assert '–' in written(tmp_path).text
 
@@ -185,10 +189,10 @@ def test_the_page_opens_in_a_browser(workdir, tmp_path_factory, width):
 
 def test_the_page_tells_calibration_cost_and_what_differs_from_another_run(workdir):
     cost = {'parameters': 24_300_000, 'macs': 3.3e10, 'views': 1, 'batch_size': 16, 'machine': 'a chip'}
-    evaluated.write(workdir, {**result_of(), 'cost': cost})
+    write(workdir, dataclasses.replace(result_of(), cost=cost))
     base = ('runs/one', [Difference('model.fusion.name', "'concat'", "'sum'")])
     text = ' '.join(written(workdir, base=base).text.split())
-    error = 100 * result_of()['metrics']['calibration_error']
+    error = 100 * result_of().metrics['calibration_error']
     for said in (f'the calibration error: {error:.1f} %', '24.3 M', '33 GMACs', 'a chip',
                  'Other than in runs/one', "model.fusion.name'concat''sum'"):
         assert said in text
@@ -197,18 +201,17 @@ def test_the_page_tells_calibration_cost_and_what_differs_from_another_run(workd
 
 
 def test_a_result_of_an_older_version_is_told_without_what_it_lacks(tmp_path):
-    result = result_of()
-    del result['calibration']
-    evaluated.write(tmp_path, result)
+    result = dataclasses.replace(result_of(), calibration=[])
+    write(tmp_path, result)
     assert 'Calibration' not in written(tmp_path).text
 
 
 def test_rows_of_another_run_stand_beside_and_say_whose_they_are(tmp_path):
     result, mine, other = result_of(), tmp_path / 'mine', tmp_path / 'shuffled'
-    evaluated.write(mine, result)
-    evaluated.write(other, result)
-    rows = run_page.beside(result, [other])['subsets']
-    assert rows['shuffled: rgb'] == result['subsets']['rgb']
+    write(mine, result)
+    write(other, result)
+    rows = run_page.beside(result, [other]).subsets
+    assert rows['shuffled: rgb'] == result.subsets['rgb']
     assert 'shuffled: rgb' in run_page.write(mine, others=[other]).read_text()
     with pytest.raises(UserError, match=r'run vmmjax evaluate --workdir=.*missing --split='):
         run_page.beside(result, [tmp_path / 'missing'])

@@ -3,6 +3,7 @@ import numpy as np
 from tensorboardX.proto.event_pb2 import Event
 
 from tests.reports.test_run_page import result_of
+from vmmjax.evaluation.result import Result
 from vmmjax.reports import tensorboard
 
 
@@ -22,9 +23,9 @@ def test_figures_and_pictures_stand_at_the_step_that_was_measured(tmp_path):
     result = result_of()
     tensorboard.write(tmp_path, result)
     found = events(tensorboard.write(tmp_path, result))  # The second takes the place of the first.
-    assert {tag.removeprefix('test/') for tag in found} == {*result['metrics'], 'confusion', 'reliability'}
+    assert {tag.removeprefix('test/') for tag in found} == {*result.metrics, 'confusion', 'reliability'}
     assert {step for step, _ in found.values()} == {200}
-    assert found['test/accuracy'][1].simple_value == np.float32(result['metrics']['accuracy'])
+    assert found['test/accuracy'][1].simple_value == np.float32(result.metrics['accuracy'])
     for name in ('confusion', 'reliability'):
         image = found[f'test/{name}'][1].image
         picture = cv2.imdecode(np.frombuffer(image.encoded_image_string, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -35,5 +36,6 @@ def test_figures_and_pictures_stand_at_the_step_that_was_measured(tmp_path):
 def test_many_classes_give_no_picture_and_other_tasks_figures_alone(tmp_path):
     many = result_of([f'class {i}' for i in range(60)], parts={}, clips=80)
     assert 'test/confusion' not in events(tensorboard.write(tmp_path, many))
-    found = events(tensorboard.write(tmp_path, {'split': 'test', 'step': 3, 'metrics': {'mAP': 0.5}}))
+    other = Result('test', 3, 7, {'mAP': 0.5}, {}, {}, [], task='multi_label')
+    found = events(tensorboard.write(tmp_path, other))
     assert list(found) == ['test/mAP']

@@ -1,5 +1,6 @@
 import base64
 import csv
+import dataclasses
 import io
 import re
 import types
@@ -12,8 +13,8 @@ import pytest
 from tests.evaluation.pages import Page, opened
 from tests.media.files import counting_frames, write_media
 from tests.reports.test_run_page import result_of
-from vmmjax.evaluation import predictions
 from vmmjax.evaluation.predictions import Predictions
+from vmmjax.evaluation.result import write
 from vmmjax.prepare import sources
 from vmmjax.prepare.build import prepare
 from vmmjax.prepare.columns import Audio, Flow, Rgb, Waveform
@@ -127,7 +128,7 @@ def test_a_large_clip_is_made_small_or_left_out(store, monkeypatch):
 @pytest.fixture
 def page(store, tmp_path):
     listed = [{'clip': name, 'loss': 2.0, 'told': TOLD} for name in ('first', 'silent', 'gone')]
-    predictions.write(tmp_path, {**result_of(), 'worst': listed})
+    write(tmp_path, dataclasses.replace(result_of(), worst=listed))
     return run_page.write(
         tmp_path, show=lambda found: worst_clips.shown(found, store, data('rgb', 'flow', 'text:said')))
 

@@ -24,22 +24,23 @@ two-stream networks are made, and the table says what it is worth. --weights=sea
 tenths, on the files of --tune, which are the same runs' scores of another split.
 """
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from absl import flags
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
 from vmmjax.cli import rows
-from vmmjax.cli.setup import Run, several_processes
+from vmmjax.cli.processes import several_processes
 from vmmjax.errors import UserError
 from vmmjax.evaluation import noise_sweep, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
-from vmmjax.evaluation.predictions import write
+from vmmjax.evaluation.result import read_split, write
+from vmmjax.experiment import Experiment
 from vmmjax.pipeline import options
 from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
@@ -47,8 +48,7 @@ from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
 from vmmjax.store.store import Store
 from vmmjax.training.checkpoint import Checkpoints
-from vmmjax.training.sharding import replicated
-from vmmjax.training.state import TrainState
+from vmmjax.training.objective import Context
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
@@ -91,26 +91,24 @@ def main() -> None:
         config.data.store = STORE.value
     others = [Path(name) for name in BESIDE.value]
     for other in others:
-        run_page.measured(other, SPLIT.value)  # Before the time is spent on measuring.
+        read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    run = Run(config, streaming=STREAMING.value)
-    if run.classes != meta['classes']:
+    run = Experiment(config, streaming=STREAMING.value, run_inputs=meta.get('inputs'))
+    if run.classes_of_store != meta['classes']:
         raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
                         f'{folder} was trained on; name its own store with --store.')
     if run.store.fingerprint != meta['fingerprint']:
         _check_apart(run.store, SPLIT.value, trained_on, config.data.fold)
     ratios = _ratios(run)
-    state = restore(run, checkpoints, newest)
-    predictions = run.measure(run.task.predictions, state, SPLIT.value)
-    measured = run.task.result(predictions, split=SPLIT.value, step=newest)
-    if changes:
-        measured['changes'] = changes
-    if STREAMING.value:
-        measured['streaming'] = True
-    swept = _with_noise(run, state, newest, folder, ratios) if ratios else None
+    run.restore(checkpoints, newest)
+    predictions = run.predictions(SPLIT.value)
+    measured = run.result(predictions, SPLIT.value)
+    swept = _with_noise(run, folder, ratios) if ratios else None
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
-        measured |= {'worst': worst_clips.listed(run.task, whole, run.store), 'cost': _cost(run, state)}
+        measured = dataclasses.replace(
+            measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
+            worst=worst_clips.listed(run.task, whole, run.store))
         statistics.write_scores(folder / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
         path = write(folder, measured)
         tensorboard.write(folder, measured)
@@ -150,15 +148,16 @@ def _base(folder: Path, config: str) -> tuple[str, list[Difference]]:
     return without_paths(str(folder)), differing(meta['config'], config)
 
 
-def _cost(run: Run, state: TrainState) -> dict[str, Any]:
+def _cost(run: Experiment) -> dict[str, Any]:
     """What `cost.facts` reads; nothing is compiled for it."""
     shapes = run.pipeline(SPLIT.value, train=False).spec
     view = {name: jax.ShapeDtypeStruct((1, *shape[1:]), dtype) for name, (shape, dtype) in shapes.items()}
     variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
-                             {'params': state.eval_params, **state.model_state})
+                             run.variables)
 
     def forward(variables: Any, view: Any) -> Any:
-        return run.task.read(run.apply(variables, view, train=False))
+        rest = {name: values for name, values in variables.items() if name != 'params'}
+        return run.task.compute(Context(run.apply, variables['params'], rest, view))
 
     operations: int | None
     try:
@@ -166,7 +165,7 @@ def _cost(run: Run, state: TrainState) -> dict[str, Any]:
     except ValueError:  # A loop of a user's own, of any number of turns.
         operations = None
     devices = jax.devices()
-    return {'parameters': sum(leaf.size for leaf in jax.tree.leaves(state.eval_params)), 'macs': operations,
+    return {'parameters': sum(leaf.size for leaf in jax.tree.leaves(run.variables['params'])), 'macs': operations,
             'views': len(options.read(ViewsConfig, run.config.data.views, 'data.views')),
             'batch_size': run.config.batch_size,
             'machine': f'{len(devices)} x {devices[0].device_kind}: {results_page.hardware()}'}
@@ -202,7 +201,7 @@ def _check_apart(store: Store, split: str, trained_on: str, fold: int | None) ->
                         f'those that the run was trained on in {trained_on}; measure it on that store.')
 
 
-def _ratios(run: Run) -> list[float]:
+def _ratios(run: Experiment) -> list[float]:
     """Those of --snr, checked before time is spent on measuring."""
     ratios = noise_sweep.ratios(SNR.value)
     if ratios:
@@ -210,26 +209,15 @@ def _ratios(run: Run) -> list[float]:
     return ratios
 
 
-def _with_noise(run: Run, state: TrainState, step: int, folder: Path, ratios: list[float]) -> dict[str, Any]:
+def _with_noise(run: Experiment, folder: Path, ratios: list[float]) -> dict[str, Any]:
     config = run.config
 
     def measure(changed: ConfigDict) -> tuple[Any, Any]:
         run.config = changed
-        predictions = run.measure(run.task.predictions, state, SPLIT.value)
-        return predictions, run.task.result(predictions, split=SPLIT.value, step=step)
+        predictions = run.predictions(SPLIT.value)
+        return predictions, run.result(predictions, SPLIT.value)
 
     scores = folder / 'eval' / f'{SPLIT.value}{noise_sweep.SUFFIX}' if jax.process_index() == 0 else None
     found = noise_sweep.sweep(config, run.store, measure, kinds=NOISE.value, ratios=ratios, folder=scores)
     run.config = config
     return found
-
-
-def restore(run: Run, checkpoints: Checkpoints, step: int) -> TrainState:
-    """What evaluation reads of a checkpoint, on every device: parameters (or their average) and model state."""
-    where = replicated(run.mesh)
-    variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-                             dict(jax.eval_shape(run.init, jax.random.key(0))))
-    params = variables.pop('params')
-    name = 'ema' if run.config.ema_decay > 0 else 'params'
-    saved = checkpoints.restore(step, {name: params, 'model_state': variables})
-    return TrainState(step=jnp.asarray(step), params=saved[name], model_state=saved['model_state'], opt_state=())

@@ -111,8 +111,8 @@ def _overview() -> str:
 
 def _flag_help(module: str) -> str:
     lines = ['Flags:']
-    # Some commands share those of `setup`.
-    known = [flag for name in (module, 'vmmjax.cli.setup') for flag in flags.FLAGS.get_flags_for_module(name)]
+    # Some commands share those of `processes`.
+    known = [flag for name in (module, 'vmmjax.cli.processes') for flag in flags.FLAGS.get_flags_for_module(name)]
     for flag in sorted(known, key=lambda flag: flag.name):
         default = str(flag.default_as_str).strip("'") if flag.default not in (None, '', []) else ''
         lines.append(f'  --{flag.name}: {flag.help}' + (f' (default: {default})' if default else ''))

@@ -24,8 +24,8 @@ from ml_collections import config_flags
 from tqdm import tqdm
 
 from vmmjax import config as configs
-from vmmjax.cli.setup import Run
 from vmmjax.errors import UserError
+from vmmjax.experiment import Experiment
 from vmmjax.pipeline.spec_store import SpecStore
 from vmmjax.planning import Compiled, Topology, compile_step, largest_batch, simulate, table
 from vmmjax.reports import results_page
@@ -77,8 +77,8 @@ def _plan(config: configs.ConfigDict, topology: Topology, progress: tqdm) -> Com
             changed.batch_size, changed.data.fold = clips * topology.chips, None
         there = (Path(config.data.store) / 'store.json').is_file()
         store = None if there else SpecStore(changed, classes=CLASSES.value, fps=FPS.value, bands=BANDS.value)
-        run = Run(changed, store, devices)
-        built = build(changed, run.mesh, run.apply, run.init, run.task.objective)
+        run = Experiment(changed, store, devices=devices)
+        built = build(changed, run.mesh, run.apply, run.init, run.task)
         return compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, config.microbatches)
 
     clips, rest = divmod(config.batch_size, topology.chips)

@@ -23,7 +23,7 @@ from absl import flags
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import probe
-from vmmjax.evaluation.predictions import write_text
+from vmmjax.evaluation.result import write_text
 from vmmjax.store import catalog, feature_files
 
 POSITIONAL = 'FEATURES|STORE'

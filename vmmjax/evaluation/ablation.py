@@ -12,6 +12,7 @@ from scipy import stats
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import cost, training_log
 from vmmjax.evaluation.noise_sweep import SUFFIX
+from vmmjax.evaluation.result import read_split
 from vmmjax.evaluation.statistics import Interval, Scores, interval, mcnemar, read_scores
 from vmmjax.training.checkpoint import Checkpoints
 
@@ -117,19 +118,19 @@ def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
     Raises:
       UserError: for a damaged file, or where it has no such metric.
     """
-    figures = json.loads((folder / 'eval' / f'{split}.json').read_text())
-    if metric not in figures['metrics']:
-        raise UserError(f'The run in {folder} has no metric {metric!r}: {did_you_mean(metric, figures["metrics"])}.')
+    figures = read_split(folder, split)
+    if metric not in figures.metrics:
+        raise UserError(f'The run in {folder} has no metric {metric!r}: {did_you_mean(metric, figures.metrics)}.')
     series, _ = training_log.read_log(folder / 'log.jsonl')
     seconds = cost.training_seconds(series, json.loads((folder / 'config.json').read_text())['batch_size'])
-    macs = figures.get('cost', {}).get('macs')  # Runs of an older version have none.
+    macs = figures.cost.get('macs')  # Runs of an older version have none.
     checkpoints = Checkpoints(folder)
-    shapes = checkpoints.shapes(figures['step'])
+    shapes = checkpoints.shapes(figures.step)
     parameters = sum(int(np.prod(shape)) for key, shape in shapes.items() if key.startswith('params/'))
     scores = read_scores(folder / 'eval' / f'{split}.npz') if is_per_clip(metric) else None
     scores = scores if scores and scores.are_of_classes else None
     target = (metric.removeprefix(PER_CLIP).removeprefix('_') or None) if scores else None
-    return Measured(name, figures['metrics'][metric], scores, target, seconds, parameters,
+    return Measured(name, figures.metrics[metric], scores, target, seconds, parameters,
                     float('nan') if macs is None else macs, series)
 
 

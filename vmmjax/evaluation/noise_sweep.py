@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import statistics
-from vmmjax.evaluation.predictions import Predictions, write_text
+from vmmjax.evaluation.predictions import Predictions
+from vmmjax.evaluation.result import Result, write_text
 from vmmjax.store.store import Store
 
 SUFFIX = '_noise'  # Behind the split in the names of files.
@@ -22,7 +23,7 @@ KINDS = ('white', 'babble')
 CLEAN = 'clean'
 
 # A changed config -> the predictions by subset, and the result as `Task.result` gives it.
-Measure = Callable[[ConfigDict], tuple[Mapping[str, Predictions], Mapping[str, Any]]]
+Measure = Callable[[ConfigDict], tuple[Mapping[str, Predictions], Result]]
 
 
 def ratios(texts: Sequence[str]) -> list[float]:
@@ -111,9 +112,9 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
     streams = heard(config, store, kinds)
     levels: list[float | None] = [None, *sorted(set(ratios), reverse=True)]
 
-    def one(kind: str, level: float | None) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    def one(kind: str, level: float | None) -> tuple[Result, dict[str, Any]]:
         predictions, result = measure(noisy(config, streams, kind, level or 0.0))
-        if folder is None or result['task'] != 'classification':
+        if folder is None or result.task != 'classification':
             return result, {}
         path = folder / f'{condition(kind, level)}.npz'
         statistics.write_scores(path, predictions, store)
@@ -121,13 +122,13 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
 
     clean = one('', None)
     result = clean[0]
-    metric = next(iter(result['metrics']))
+    metric = next(iter(result.metrics))
     rows: list[dict[str, Any]] = []
     for kind in kinds:
         table: dict[str, dict[str, Any]] = {}
         for level in levels:
             measured, sure = clean if level is None else one(kind, level)
-            for subset, figures in measured['subsets'].items():
+            for subset, figures in measured.subsets.items():
                 row = table.setdefault(subset, {'kind': kind, 'subset': subset, 'examples': figures['examples'],
                                                 'values': []})
                 row['values'].append(figures[metric])
@@ -135,8 +136,8 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
                     row.setdefault(key, []).append(values)
         rows += table.values()
     trained = {name: _told(config.data.streams[name]) for name in streams}
-    return {'split': result['split'], 'step': result['step'], 'metric': metric, 'plain': metric in result['plain'],
-            'streams': streams, 'trained': trained, 'ratios': levels, 'chance': result['chance'].get(metric),
+    return {'split': result.split, 'step': result.step, 'metric': metric, 'plain': metric in result.plain,
+            'streams': streams, 'trained': trained, 'ratios': levels, 'chance': result.chance.get(metric),
             'rows': rows}
 
 

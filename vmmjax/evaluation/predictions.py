@@ -5,18 +5,15 @@ gathered with their ids, never averaged batch by batch. A clip's test views are 
 """
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.evaluation import metrics, view_averages
+from vmmjax.evaluation import view_averages
 
 Batch = Mapping[str, Any]
 # `step(params, model_state, batch)`: logits (B, C), or what else a task reads, of the global batch, jitted.
@@ -74,21 +71,23 @@ def predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch],
 
 def subsets(step: Step, params: Any, model_state: Any, batches: Iterable[Batch], streams: Sequence[str], *,
             put: Put, target: str | Sequence[str], each_view: bool = False,
-            average: view_averages.Average = view_averages.logits) -> dict[str, Predictions]:
+            average: view_averages.Average = view_averages.logits,
+            kept: Mapping[str, tuple[str, ...]] | None = None) -> dict[str, Predictions]:
     """Predicts every clip with every subset of the streams, in one pass over the data.
 
     The streams left out are marked absent (`present/<stream>` False); shapes stay, so that one compilation of
-    the step serves all subsets. Takes the arguments of `predict`.
+    the step serves all subsets. Takes the arguments of `predict`, and the subsets by name as `kept`, such as
+    `Task.subsets`; `subset_names` unless given.
 
     Returns:
-      Predictions by subset ('rgb+audio', 'rgb', 'audio'), in the order of `subset_names`. All clips are in
-      each of them; `result` measures a subset on the clips that have all its streams.
+      Predictions by subset ('rgb+audio', 'rgb', 'audio'), in the order of `kept`. All clips are in each of them;
+      `Task.result` measures a subset on the clips that have all its streams.
 
     Raises:
       UserError: where no batch holds a clip.
     """
-    return _predict(step, params, model_state, batches, streams, subset_names(streams), put, target, each_view,
-                    average)
+    return _predict(step, params, model_state, batches, streams, subset_names(streams) if kept is None else kept, put,
+                    target, each_view, average)
 
 
 def subset_names(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -100,87 +99,6 @@ def subset_names(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
     if len(streams) > _MOST_STREAMS_FOR_ALL_SUBSETS:
         sizes = (len(streams), len(streams) - 1, 1)
     return {'+'.join(chosen): chosen for size in sizes for chosen in itertools.combinations(streams, size)}
-
-
-def result(predictions: Mapping[str, Predictions], *, split: str, step: int, classes: Sequence[str],
-           parts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Measures predictions.
-
-    Args:
-      predictions: by subset, all streams first, as `subsets` returns them.
-      split: the split's name.
-      step: the checkpoint's training step.
-      classes: the C class names.
-      parts: for each part of the label its value for every class (`metrics.part_classes`).
-
-    Returns:
-      Plain JSON values: `split`, `step`, `examples`, `classes`, `metrics` (those of `metrics.summary`, and
-      `loss` in nats; over all clips, each with the streams it has), `subsets` (the same without the
-      loss, over the `examples` clips that have every stream of the subset; None where there are none),
-      `chance` (what the most frequent class and parts get), `per_class`, `confusion` and `calibration`
-      (`metrics.calibration`); `task`, `chance_of`, `plain` and `tables` as of every task, see
-      `tasks.base.Task.result`.
-
-    Raises:
-      UserError: for scores that are not finite, targets out of range, or a part with the name of a metric.
-    """
-    if taken := sorted(set(parts) & {'examples', 'loss', *metrics.FIGURES}):
-        raise UserError(f'data.parts has {taken[0]!r}, which is the name of a metric: rename that column.')
-    whole = next(iter(predictions.values()))
-    figures = metrics.classification(whole.scores, whole.target, classes)
-    return {
-        'split': split,
-        'step': int(step),
-        'task': 'classification',
-        'examples': figures['examples'],
-        'metrics': {**metrics.summary(whole.scores, whole.target, parts),
-                    'loss': metrics.cross_entropy(whole.scores, whole.target)},
-        'subsets': {name: _subset(name, rows, parts) for name, rows in predictions.items()},
-        'chance': metrics.chance(whole.target, parts),
-        'chance_of': 'most frequent class',
-        'plain': [],
-        'tables': [],
-        'classes': [str(name) for name in classes],
-        'per_class': figures['per_class'],
-        'confusion': figures['confusion'],
-        'calibration': metrics.calibration(whole.scores, whole.target),
-    }
-
-
-def write(workdir: Path, measured: Mapping[str, Any]) -> Path:
-    """Writes a result to `<workdir>/eval/<split>.json`, one key a line, and returns that path.
-
-    Of several processes only one is to call it.
-
-    Raises:
-      UserError: where it cannot be written.
-    """
-    lines = (f'{json.dumps(key)}: {json.dumps(value, allow_nan=False)}' for key, value in measured.items())
-    path = Path(workdir) / 'eval' / f'{measured["split"]}.json'
-    write_text(path, '{\n' + ',\n'.join(lines) + '\n}\n')
-    return path
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a whole file or nothing, and makes its folder.
-
-    Raises:
-      UserError: where that fails; what stood there stays.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(path, text)
-    except OSError as error:
-        raise UserError(f'{path} cannot be written ({error.strerror}): free some space there, or name '
-                        f'another folder.') from error
-
-
-def _subset(name: str, rows: Predictions, parts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    has_all = np.logical_and.reduce([rows.present[stream] for stream in name.split('+')])
-    if not has_all.any():
-        return {'examples': 0, **dict.fromkeys([*metrics.FIGURES, *parts])}
-    return {'examples': int(has_all.sum()),
-            **metrics.summary(rows.scores[has_all], rows.target[has_all], parts)}
 
 
 def _predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch], streams: Sequence[str],

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vmmjax.models.dropout import Dropout
 from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
 from vmmjax.models.layers import BatchNorm, max_pool3d
 from vmmjax.models.tokens import Tokens
@@ -53,7 +54,7 @@ class Conv2DAudio(nn.Module):
             layers[f'norm_{i}'] = BatchNorm(use_scale=True, name=f'norm_{i}', **norm)
         return layers | {'project': nn.Dense(self.features, use_bias=False, name='project', **dtypes),
                          'project_norm': BatchNorm(use_scale=True, name='project_norm', **norm),
-                         'dropout': nn.Dropout(self.dropout)}
+                         'dropout': Dropout(self.dropout)}
 
     def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoded:
         """Encodes a log-mel spectrogram.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
+from vmmjax.models.dropout import Dropout
 from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
 from vmmjax.models.frame_network import FROZEN, check_choice
 from vmmjax.models.layers import BatchNorm, Conv2D
@@ -141,7 +142,7 @@ class PANN(nn.Module):
         """Every layer, by name."""
         dense = nn.Dense(self.features, kernel_init=init, dtype=self.dtype, param_dtype=self.param_dtype, name='fc1')
         return self.blocks() | {'bn0': BatchNorm(name='bn0', **self.norm(first=True)),
-                                'dropout': nn.Dropout(self.pool_dropout), 'fc1': dense}
+                                'dropout': Dropout(self.pool_dropout), 'fc1': dense}
 
     def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoded:
         """Encodes a log-mel spectrogram.
@@ -208,7 +209,7 @@ class CNN(PANN):
         blocks: dict[str, nn.Module] = {}
         for i, width in enumerate(self.widths, 1):
             blocks[f'conv_block{i}'] = self.block(width, self.size, self.depth, f'conv_block{i}')
-            blocks[f'dropout{i}'] = nn.Dropout(self.block_dropout)
+            blocks[f'dropout{i}'] = Dropout(self.block_dropout)
         return blocks
 
     @nn.nowrap

@@ -1,14 +1,16 @@
 """Targets over time: when something happens."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.pipeline.targets import FLOATS, Specs, WindowBatch, codes_of, number, numbers_of
 from vmmjax.store.catalog import JOIN
-from vmmjax.store.store import Store
+
+if TYPE_CHECKING:
+    from vmmjax.store.store import Store
 
 
 class Events:
@@ -21,7 +23,7 @@ class Events:
       classes: one name, of the event.
     """
 
-    def __init__(self, store: Store, target: str | Sequence[str], positive: str):
+    def __init__(self, store: 'Store', target: str | Sequence[str], positive: str):
         """Reads the catalog.
 
         Args:
@@ -57,7 +59,7 @@ class Events:
         return f'{self.classes[0]}: events over time'
 
     def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
-        """See `Labels`."""
+        """See `Targets`."""
         events = self._events[windows.rows] - windows.starts[:, None, None]
         known = windows.real & ~np.isnan(events[:, 0, 0])
         window = np.stack([windows.starts, windows.seconds], 1)
@@ -65,7 +67,7 @@ class Events:
                 'target/window': np.where(known[:, None], window, np.nan).astype(np.float32)}
 
 
-def _times(store: Store, start: str, end: str) -> np.ndarray:
+def _times(store: 'Store', start: str, end: str) -> np.ndarray:
     """Events in seconds in the clip, (rows, M, 2)."""
     found = []
     offsets = numbers_of(store, 'start')

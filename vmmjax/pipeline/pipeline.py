@@ -13,7 +13,7 @@ import numpy as np
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.pipeline import options, sampling
 from vmmjax.pipeline.batch_builder import Clips, Filler
-from vmmjax.pipeline.targets import Classes, Labels, Names, WindowBatch
+from vmmjax.pipeline.targets import Classes, Names, Targets, WindowBatch
 from vmmjax.pipeline.transforms.config import AugmentConfig
 from vmmjax.pipeline.transforms.frames import drop_streams
 from vmmjax.pipeline.views import ViewsConfig
@@ -57,7 +57,7 @@ class Pipeline:
     """
 
     def __init__(self, store: Store, config: Mapping[str, Any], *, split: str, batch_size: int, train: bool,
-                 seed: int, threads: int | None = None, labels: Labels | None = None):
+                 seed: int, threads: int | None = None, labels: Targets | None = None):
         """Checks the config against the store; reads no record.
 
         Args:

@@ -5,13 +5,15 @@ and `of`, their values for a batch.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.store.catalog import JOIN
-from vmmjax.store.store import Store
+
+if TYPE_CHECKING:
+    from vmmjax.store.store import Store
 
 Specs = dict[str, tuple[tuple[int, ...], np.dtype]]
 FLOATS = np.dtype(np.float32)
@@ -40,7 +42,7 @@ class WindowBatch(NamedTuple):
         return cls(rows, np.ones(len(rows), bool), np.zeros(len(rows), bool), np.zeros(len(rows)), seconds)
 
 
-class Labels(Protocol):
+class Targets(Protocol):
     """Targets of one kind."""
 
     classes: Any
@@ -58,7 +60,7 @@ class Classes:
       classes: sorted values; a target is an index into them. Of several columns a dict by column.
     """
 
-    def __init__(self, store: Store, target: str | Sequence[str], flip_pairs: Sequence[tuple[str, str]] = ()):
+    def __init__(self, store: 'Store', target: str | Sequence[str], flip_pairs: Sequence[tuple[str, str]] = ()):
         """Reads the catalog.
 
         Args:
@@ -91,7 +93,7 @@ class Classes:
         return ', '.join(f'{column}: {len(names)} classes' for column, names in of.items())
 
     def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
-        """See `Labels`."""
+        """See `Targets`."""
         found = {}
         for column, codes in self._targets.items():
             targets = codes[windows.rows]
@@ -109,7 +111,7 @@ class Names:
       classes: the C names, sorted.
     """
 
-    def __init__(self, store: Store, target: str):
+    def __init__(self, store: 'Store', target: str):
         """Reads the catalog.
 
         Raises:
@@ -132,7 +134,7 @@ class Names:
         return f'{self._key.removeprefix("target/")}: any of {len(self.classes)} names'
 
     def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
-        """See `Labels`."""
+        """See `Targets`."""
         return {self._key: np.where(windows.real[:, None], self._targets[windows.rows], np.float32(np.nan))}
 
 
@@ -143,7 +145,7 @@ class Numbers:
       classes: the columns.
     """
 
-    def __init__(self, store: Store, target: str | Sequence[str]):
+    def __init__(self, store: 'Store', target: str | Sequence[str]):
         """Reads the catalog.
 
         Raises:
@@ -158,12 +160,12 @@ class Numbers:
         return ', '.join(f'{column}: a number' for column in self._targets)
 
     def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
-        """See `Labels`."""
+        """See `Targets`."""
         return {f'target/{column}': np.where(windows.real, values[windows.rows], np.nan).astype(np.float32)
                 for column, values in self._targets.items()}
 
 
-class Nothing:
+class NoTargets:
     """No targets: a clip's streams are each other's.
 
     Attributes:
@@ -179,23 +181,30 @@ class Nothing:
         return 'none'
 
     def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
-        """See `Labels`."""
+        """See `Targets`."""
         return {}
 
 
-def codes_of(store: Store, column: str, classes: Sequence[str]) -> np.ndarray:
+def of_split(targets: Targets, store: 'Store', split: str) -> dict[str, np.ndarray]:
+    """The targets of a split's clips as they are, (rows, ...) by name."""
+    rows = np.asarray(store.rows(split))
+    found = targets.of(WindowBatch.whole(rows, store.durations[rows]))
+    return {key.removeprefix('target/'): values for key, values in found.items()}
+
+
+def codes_of(store: 'Store', column: str, classes: Sequence[str]) -> np.ndarray:
     """Every row's place in the classes, -1 where it has no value."""
     codes = {value: code for code, value in enumerate(classes)} | {'': -1}
     return np.array([codes[value] for value in store.values(column).tolist()])
 
 
-def numbers_of(store: Store, column: str) -> np.ndarray:
+def numbers_of(store: 'Store', column: str) -> np.ndarray:
     """Every row's number, NaN where it has none."""
     values = store.values(column).tolist()
     return np.array([number(store, column, row, value) if value else np.nan for row, value in enumerate(values)])
 
 
-def number(store: Store, column: str, row: int, text: str) -> float:
+def number(store: 'Store', column: str, row: int, text: str) -> float:
     """The number that a text is; a UserError names the clip where it is none."""
     try:
         found = float(text)

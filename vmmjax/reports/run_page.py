@@ -1,6 +1,6 @@
 """What a person reads: a table on the terminal, and one page for screen, phone and print."""
 
-import json
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,10 @@ from typing import Any
 from vmmjax.errors import UserError
 from vmmjax.evaluation import cost, noise_sweep
 from vmmjax.evaluation.config_diff import Difference, without_paths
-from vmmjax.evaluation.predictions import write_text
+from vmmjax.evaluation.result import COUNT, NUMBER, PERCENT, TEXT, Result, read, read_split, write_text
 from vmmjax.evaluation.training_log import read_log
 from vmmjax.reports import curves, noise_table, plots, timeline
 from vmmjax.reports.templates import templates
-from vmmjax.tasks.base import COUNT, NUMBER, PERCENT, TEXT
 
 Show = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
 
@@ -20,72 +19,60 @@ _WIDTH = 100  # Columns of the terminal.
 _MOST_CLASSES_SHOWN = 40  # Beyond it: the classes of lowest F1, and no matrix but its largest mistakes.
 
 
-def terminal_table(result: Mapping[str, Any]) -> str:
+def terminal_table(result: Result) -> str:
     """The result as plain text of at most 100 columns: subsets by metrics, then the classes or the first table.
 
     Args:
       result: as `Task.result` gives it; fractions are shown in percent.
     """
     keys = _columns(result)
-    rows = [[name, str(row['examples']), *(_figure(result, key, row[key]) for key in keys)]
-            for name, row in result['subsets'].items()]
-    rows.append([result['chance_of'], str(result['examples']),
-                 *(_figure(result, key, result['chance'].get(key)) for key in keys)])
+    rows = [[name, str(row['examples']), *(_figure(result.plain, key, row[key]) for key in keys)]
+            for name, row in result.subsets.items()]
+    rows.append([result.chance_of, str(result.examples),
+                 *(_figure(result.plain, key, result.chance.get(key)) for key in keys)])
     first = keys[0]
-    unit = '' if first in result['plain'] else ' %'
-    title = (f'{result["split"]} split, step {result["step"]}: {result["examples"]} clips, '
-             f'{first} {_figure(result, first, result["metrics"][first])}{unit}, '
-             f'loss {result["metrics"]["loss"]:.4f}')
+    unit = '' if first in result.plain else ' %'
+    title = (f'{result.split} split, step {result.step}: {result.examples} clips, '
+             f'{first} {_figure(result.plain, first, result.metrics[first])}{unit}, '
+             f'loss {result.metrics["loss"]:.4f}')
     lines = [title]
     # Many metrics are more than a terminal is wide: some at a time.
     for some in _fitting(['streams', 'clips', *keys], rows):
         lines += ['', *_aligned(some[0], some[1:])]
     lines.append('')
-    for shown_table in result['tables'][:1]:
+    for shown_table in result.tables[:1]:
         lines += [f'{shown_table["title"]}:', *_aligned(shown_table['columns'], _cells(shown_table))]
         if len(shown_table['rows']) > _MOST_CLASSES_SHOWN:
             lines.append(f'The first {_MOST_CLASSES_SHOWN} of {len(shown_table["rows"])}.')
-    if 'per_class' not in result:
+    if result.per_class is None:
         return '\n'.join(lines) + '\n'
     shown = _shown_classes(result)
-    if len(shown) < len(result['classes']):
-        lines += [f'The {len(shown)} of {len(result["classes"])} classes with the lowest F1:']
+    if len(shown) < len(result.classes):
+        lines += [f'The {len(shown)} of {len(result.classes)} classes with the lowest F1:']
     lines += _aligned(['class', 'precision', 'recall', 'f1', 'clips'],
                       [[row['name'], *(_percent(row[key]) for key in ('precision', 'recall', 'f1')),
                         str(row['support'])] for row in shown])
     return '\n'.join(lines) + '\n'
 
 
-def measured(workdir: Path, split: str) -> dict[str, Any]:
-    """What `vmmjax evaluate` wrote of a run.
-
-    Raises:
-      UserError: where the run was not measured on this split.
-    """
-    path = workdir / 'eval' / f'{split}.json'
-    if not path.is_file():
-        raise UserError(f'{path} is not there; run vmmjax evaluate --workdir={workdir} --split={split} first.')
-    return _read(path)
-
-
-def beside(result: Mapping[str, Any], others: Sequence[Path]) -> dict[str, Any]:
+def beside(result: Result, others: Sequence[Path]) -> Result:
     """The result with the subsets of other runs, measured on the same split, as further rows.
 
     Args:
-      result: as `evaluate.result` gives it.
+      result: as `Task.result` gives it.
       others: the other runs' workdirs; the rows are named after them, as `shuffled: rgb`.
 
     Raises:
       UserError: for a run that was not measured on this split, or has other metrics.
     """
-    rows = dict(result['subsets'])
+    rows = dict(result.subsets)
     for workdir in others:
-        other = measured(workdir, result['split'])
-        if other['metrics'].keys() != result['metrics'].keys():
-            raise UserError(f'{workdir} has other metrics ({", ".join(other["metrics"])}) than this run '
-                            f'({", ".join(result["metrics"])}); they cannot stand in one table.')
-        rows |= {f'{workdir.name}: {name}': row for name, row in other['subsets'].items()}
-    return {**result, 'subsets': rows}
+        other = read_split(workdir, result.split)
+        if other.metrics.keys() != result.metrics.keys():
+            raise UserError(f'{workdir} has other metrics ({", ".join(other.metrics)}) than this run '
+                            f'({", ".join(result.metrics)}); they cannot stand in one table.')
+        rows |= {f'{workdir.name}: {name}': row for name, row in other.subsets.items()}
+    return dataclasses.replace(result, subsets=rows)
 
 
 def write(workdir: Path, *, title: str = '', config: str = '', command: str = '', others: Sequence[Path] = (),
@@ -114,13 +101,13 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
     """
     environment = templates()
     workdir = Path(workdir)
-    results = {path.stem: _read(path) for path in sorted((workdir / 'eval').glob('*.json'))
+    results = {path.stem: read(path) for path in sorted((workdir / 'eval').glob('*.json'))
                if not path.stem.endswith(noise_sweep.SUFFIX)}
     order = [split for split in splits if split in results]
     order += [split for split in results if split not in order]
     if order:
         results[order[0]] = beside(results[order[0]], others)
-    fractions = {key for result in results.values() for key in _columns(result) if key not in result['plain']}
+    fractions = {key for result in results.values() for key in _columns(result) if key not in result.plain}
     fractions |= {'accuracy', 'top5'}
     log = workdir / 'log.jsonl'
     series, broken = read_log(log) if log.exists() else ({}, 0)
@@ -143,15 +130,15 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
     return path
 
 
-def _view(result: Mapping[str, Any]) -> dict[str, Any]:
+def _view(result: Result) -> dict[str, Any]:
     """Adds to a result what the page shows of it."""
-    view = {**result, 'columns': _columns(result), 'reliability': ''}
-    if result['calibration']:
-        view['reliability'] = plots.svg(f'reliability-{result["split"]}',
-                                           plots.reliability(result['calibration']), (3.8, 3.3))
-    if 'confusion' not in result:
+    view = {**vars(result), 'columns': _columns(result), 'reliability': ''}
+    if result.calibration:
+        view['reliability'] = plots.svg(f'reliability-{result.split}',
+                                           plots.reliability(result.calibration), (3.8, 3.3))
+    if result.confusion is None:
         return view
-    names, confusion = result['classes'], result['confusion']
+    names, confusion = result.classes, result.confusion
     mistakes = sorted(((count, names[truth], names[prediction])
                        for truth, row in enumerate(confusion) for prediction, count in enumerate(row)
                        if count and truth != prediction), key=lambda mistake: -mistake[0])
@@ -167,14 +154,14 @@ def _view(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _columns(result: Mapping[str, Any]) -> list[str]:
+def _columns(result: Result) -> list[str]:
     """The metrics that are shown: top-5 only where it says more."""
-    few = len(result['classes']) <= 5
-    return [key for key in result['metrics'] if key != 'loss' and not (key == 'top5' and few)]
+    few = len(result.classes) <= 5
+    return [key for key in result.metrics if key != 'loss' and not (key == 'top5' and few)]
 
 
-def _shown_classes(result: Mapping[str, Any]) -> list[Any]:
-    rows = result['per_class']
+def _shown_classes(result: Result) -> list[Any]:
+    rows = result.per_class or []
     if len(rows) <= _MOST_CLASSES_SHOWN:
         return rows
     return sorted(rows, key=lambda row: row['f1'])[:_MOST_CLASSES_SHOWN]
@@ -184,9 +171,9 @@ def _percent(value: float | None) -> str:
     return '–' if value is None else f'{100 * value:.1f}'
 
 
-def _figure(result: Mapping[str, Any], key: str, value: float | None) -> str:
+def _figure(plain: Sequence[str], key: str, value: float | None) -> str:
     """A metric in percent, or as it is where it is no fraction."""
-    return _number(value) if key in result['plain'] else _percent(value)
+    return _number(value) if key in plain else _percent(value)
 
 
 def _number(value: float | None) -> str:
@@ -228,13 +215,3 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         figures = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append('  '.join([name.ljust(widths[0]), *figures]))
     return [lines[0], '-' * len(lines[0]), *lines[1:]]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        # What was written by an older version, or for a task that has none, has not these keys.
-        return {'task': 'classification', 'chance_of': 'most frequent class', 'plain': [], 'tables': [],
-                'calibration': [], 'worst': [], 'cost': {}, **json.loads(path.read_text(encoding='utf-8'))}
-    except (ValueError, TypeError) as error:
-        raise UserError(f'{path} is no result of an evaluation ({error}): delete it and run '
-                        f'vmmjax evaluate again.') from error

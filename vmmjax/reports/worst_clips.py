@@ -39,13 +39,13 @@ def listed(task: Any, rows: Predictions, store: Store) -> list[dict[str, Any]]:
 
     Returns:
       Plain JSON values, empty for a task whose clips have no loss of their own: `clip` (the id in the catalog), `loss`,
-      and `told` of `Task.told`.
+      and `told`, `Task.reading`.
     """
     losses = task.losses(rows)
     if losses is None:
         return []
     ranked = np.argsort(-np.nan_to_num(losses, nan=-math.inf), kind='stable')[:_CLIPS].tolist()
-    return [{'clip': store.clip(int(rows.id[place])), 'loss': float(losses[place]), 'told': task.told(rows, place)}
+    return [{'clip': store.clip(int(rows.id[place])), 'loss': float(losses[place]), 'told': task.reading(rows, place)}
             for place in ranked if np.isfinite(losses[place])]
 
 

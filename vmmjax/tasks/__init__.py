@@ -1,8 +1,10 @@
-"""The kinds of questions. What a command needs to know of one stands in its class, see `base.Task`."""
+"""The kinds of questions, one file each. What a command needs to know of one stands in its class, see `base.Task`."""
 
+import dataclasses
 from typing import Any
 
-from vmmjax.store.store import Store
+from vmmjax.errors import UserError
+from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
 from vmmjax.tasks.classification import Classification, Several
 from vmmjax.tasks.events import Events
@@ -10,22 +12,33 @@ from vmmjax.tasks.multi_label import MultiLabel
 from vmmjax.tasks.regression import Regression
 from vmmjax.tasks.retrieval import Retrieval
 
-__all__ = ['Task', 'create']
+__all__ = ['TASKS', 'Classification', 'Events', 'MultiLabel', 'Regression', 'Retrieval', 'Several', 'Task', 'create']
 
-TASKS: dict[str, type[Task]] = {'events': Events, 'multi_label': MultiLabel, 'regression': Regression,
-                                'retrieval': Retrieval}
+TASKS: dict[str, type[Task]] = {'classification': Classification, 'events': Events, 'multi_label': MultiLabel,
+                                'regression': Regression, 'retrieval': Retrieval}
 
 
-def create(config: Any, store: Store) -> Task:
+def create(config: Any, facts: dict[str, Any] | None = None) -> Task:
     """The task of a run's config.
 
     Args:
-      config: the run's.
-      store: with the splits of the run.
+      config: the run's; `config.task.name` is a key of `TASKS`, or a `Task` of your own as package.module:Name, and
+        the other keys of `config.task` are its options.
+      facts: what it found in the training store, see `Task.describe`; None before that was asked.
 
     Raises:
-      UserError: for whatever the config names that is not there.
+      UserError: for a name or an option that is not there, and for what is no task.
     """
-    # An objective of a user's own is measured as classification is.
-    usual = Classification if isinstance(config.data.target, str) else Several
-    return TASKS.get(config.task.get('name', ''), usual)(config, store)
+    target = config.data.target
+    several = not isinstance(target, str)
+    known = {**TASKS, 'classification': Several if several else Classification}
+    kind = find(config.task.name, known, 'task') if 'name' in config.task else Task
+    if not (isinstance(kind, type) and issubclass(kind, Task) and dataclasses.is_dataclass(kind)):
+        raise UserError(f'The task {config.task.name!r} is no dataclass that derives from vmmjax.tasks.Task: write\n'
+                        f'  @dataclasses.dataclass(frozen=True, kw_only=True)\n'
+                        f'  class {getattr(kind, "__name__", "Mine")}(vmmjax.tasks.Task)\n'
+                        f'with the methods targets, loss and summary.')
+    task: Task = build(config.task.to_dict(), known, 'task', target=tuple(target) if several else target,
+                       facts=facts or {})
+    task.check(config)
+    return task

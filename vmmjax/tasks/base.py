@@ -1,179 +1,208 @@
-"""What a task is to the commands: its targets, its objective, what is read of a model, how that is measured."""
+"""What a task is: a question that a model is trained on and measured by, in one file."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from vmmjax import objectives
 from vmmjax.errors import UserError
 from vmmjax.evaluation import view_averages
-from vmmjax.evaluation.predictions import Predictions, subsets
-from vmmjax.pipeline import options
-from vmmjax.pipeline.targets import Labels, WindowBatch
-from vmmjax.pipeline.views import ViewsConfig
-from vmmjax.store.store import Store
-from vmmjax.training.step import logits_of
-from vmmjax.training.workdir import num_classes
+from vmmjax.evaluation.predictions import Predictions, subset_names
+from vmmjax.evaluation.result import Result
+from vmmjax.training.objective import Context, Loss
 
-# How a column of a table is written.
-TEXT, COUNT, PERCENT, NUMBER = 'text', 'count', 'percent', 'number'
+if TYPE_CHECKING:
+    from vmmjax.pipeline.targets import Targets
+    from vmmjax.store.store import Store
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-    """One kind of question. A task of its own overrides what differs.
+    """One kind of question; one of its own overrides what differs, `targets`, `loss` and `summary` at least.
+
+    The fields of the dataclass are the options of `config.task`, but for the two that are given.
 
     Attributes:
+      target: `config.data.target`, a catalog column or several.
+      facts: what `describe` found in the training store, plain JSON values. They are kept with the run, so that it can
+        be used without its store.
       name: as `config.task.name`.
-      labels: the targets of clips, for the pipeline.
-      objective: what is minimised.
-      classes: the names that the model's outputs stand for, of several targets by target; part of a run's identity.
+      averaging: how test views are averaged, by `config.data.views.average`.
       plain: metrics that are numbers with a unit or none; all others are fractions and shown in percent.
       chance_of: what the figures of `chance` are those of, in a few words.
       each_view: whether every test view of a clip is measured, and not the mean of them.
-      averaging: how test views are averaged, by `config.data.views.average`.
-      average: that of this run.
-      has_parts: whether `config.data.parts` has a meaning.
+      compares_rows: whether a row's loss depends on other rows of the batch; such a batch is not parted.
     """
 
-    name = ''
-    averaging: Mapping[str, view_averages.Average] = {'logits': view_averages.logits}
-    plain: tuple[str, ...] = ()
-    chance_of = 'most frequent class'
-    each_view = False
-    has_parts = False
+    target: str | Sequence[str]
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def __init__(self, config: Any, store: Store) -> None:
-        """Reads the targets.
+    name: ClassVar[str] = ''
+    averaging: ClassVar[Mapping[str, view_averages.Average]] = {'logits': view_averages.logits}
+    plain: ClassVar[tuple[str, ...]] = ()
+    chance_of: ClassVar[str] = 'most frequent class'
+    each_view: ClassVar[bool] = False
+    compares_rows: ClassVar[bool] = False
+
+    # What is asked.
+
+    def targets(self, store: 'Store', data: Any) -> 'Targets':
+        """The targets of clips.
 
         Args:
-          config: the run's.
-          store: with the splits of the run.
-
-        Raises:
-          UserError: for whatever the config names that is not there.
+          store: the clips'.
+          data: `config.data`.
         """
-        if config.data.parts and not self.has_parts:
-            raise UserError('data.parts names parts of a class, and is for one target of classes; leave it out.')
-        name = options.read(ViewsConfig, config.data.views, 'data.views').average
-        if name not in self.averaging:
-            raise UserError(f'data.views.average is {name!r}, and the outputs of the task {self.name} stand for none; '
-                            f"set it to 'logits', which takes their mean as they are.")
-        self.average = self.averaging[name]
-        self.streams = list(config.data.streams)
-        self.labels = self.read_labels(config, store)
-        self.classes: Any = self.labels.classes
-        self.objective: Any = objectives.create(config.task, config.data.target, self._training(store))
-
-    @property
-    def targets(self) -> str | list[str]:
-        """What the batches' keys are called after `target/`."""
-        return [key.removeprefix('target/') for key in self.labels.specs]
-
-    @property
-    def num_classes(self) -> Any:
-        """The outputs of the model's head, as `models.create` takes them."""
-        return num_classes(self.classes)
-
-    def read_labels(self, config: Any, store: Store) -> Labels:
-        """The targets."""
         raise NotImplementedError
 
-    def read(self, outputs: Any) -> Any:
-        """What of the model's outputs is measured: a tree of arrays (B, ...); it is compiled with the model."""
-        return logits_of(outputs)
+    def describe(self, store: 'Store', data: Any) -> dict[str, Any]:
+        """What the task is to know of the training store; `classes`, the names of the model's outputs, at least.
+
+        Args:
+          store: with the splits of the run.
+          data: `config.data`.
+
+        Raises:
+          UserError: for whatever `data` names that is not there.
+        """
+        return {'classes': self.targets(store, data).classes}
+
+    def check(self, config: Any) -> None:
+        """Refuses what of the config does not fit the task.
+
+        Raises:
+          UserError: says what.
+        """
+        if config.data.parts:
+            raise UserError('data.parts names parts of a class, and is for one target of classes; leave it out.')
 
     @property
-    def predictions(self) -> Callable[..., Mapping[str, Predictions]]:
-        """How a model is asked: `evaluate.subsets`, or what takes the same arguments."""
-        return subsets
+    def columns(self) -> tuple[str, ...]:
+        """The targets' catalog columns."""
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+
+    @property
+    def classes(self) -> Any:
+        """The names of the model's outputs; of several targets by target."""
+        return self.facts['classes']
+
+    @property
+    def num_classes(self) -> int | dict[str, int]:
+        """The outputs of the model's head, as `models.create` takes them."""
+        if isinstance(self.classes, Mapping):
+            return {target: len(names) for target, names in self.classes.items()}
+        return len(self.classes)
+
+    # What is learned.
+
+    def init(self, key: jax.Array, outputs: Any, batch: Mapping[str, jax.Array]) -> dict[str, Any]:
+        """Variables of the task's own modules, by collection, beside the model's.
+
+        Under `params` they are in `task` (what prediction needs) and `task_training` (what only training does, and is
+        neither exported nor loaded by `init_from`).
+
+        Args:
+          key: random.
+          outputs: of the model for the batch.
+          batch: a raw clip batch of one row.
+        """
+        return {}
+
+    def loss(self, ctx: Context) -> Loss | dict[str, Loss]:
+        """See `training.Objective`."""
+        raise NotImplementedError
+
+    # What is measured.
+
+    def compute(self, ctx: Context) -> Any:
+        """What of a batch is measured: a tree of arrays (B, ...). It is compiled, and may generate."""
+        outputs, _ = ctx.forward()
+        return self.read(outputs)
+
+    def read(self, outputs: Any) -> Any:
+        """What of the model's outputs is measured; float32."""
+        return jax.tree.map(lambda logits: logits.astype(jnp.float32), outputs.logits)
+
+    def measured(self, targets: Sequence[str]) -> str | list[str]:
+        """What `Predictions.target` holds: the array of the one name, or a dict by the names of a list.
+
+        Args:
+          targets: the names of the targets in a batch, what stands behind `target/`.
+        """
+        return list(targets)
+
+    def subsets(self, streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The subsets of the streams that are measured, by name, all of them first."""
+        return subset_names(streams)
 
     def summary(self, rows: Predictions) -> dict[str, float]:
-        """The figures, the most telling first; finite numbers, `loss` among them."""
+        """The metrics, the most telling first; finite numbers, `loss` among them."""
         raise NotImplementedError
 
     def chance(self, rows: Predictions) -> dict[str, float]:
-        """What some of the figures are without looking at a clip."""
+        """What some of the metrics are without looking at a clip."""
         return {}
 
     def examples(self, rows: Predictions) -> int:
         """How many clips were measured."""
         return len(np.unique(rows.id))
 
-    def tables(self, rows: Predictions) -> list[dict[str, Any]]:
-        """Further tables of the page, see `table`; the first one stands on the terminal, too."""
-        return []
+    def details(self, rows: Predictions, store: 'Store') -> dict[str, Any]:
+        """Further attributes of the `Result`, such as `tables`.
 
-    def details(self, rows: Predictions) -> dict[str, Any]:
-        """Further keys of the result."""
+        Args:
+          rows: with all streams.
+          store: the clips'.
+        """
         return {}
 
     def losses(self, rows: Predictions) -> np.ndarray | None:
         """The loss of each clip, float64 (N,), NaN where it has no target; None where a clip has none of its own."""
         return None
 
-    def told(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
-        """What is said of one clip, for a task of `losses`.
+    def reading(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+        """A prediction as a person reads it.
 
         Args:
-          rows: with all streams.
+          rows: with all streams; targets may be unknown.
           place: of the clip in them.
 
         Returns:
-          Of each target, as plain JSON values, its name as `target`, the `truth` as text, its `probability`, and as
-          `named` what is said, the likeliest first, each with its probability; probabilities are None of numbers.
+          Of each target, as plain JSON values, its name as `target`, the `truth` as text (empty where it is not known),
+          its `probability`, and as `named` what is predicted, the likeliest first, each with its probability;
+          probabilities are None of numbers.
         """
         raise NotImplementedError
 
-    def result(self, predictions: Mapping[str, Predictions], *, split: str, step: int) -> dict[str, Any]:
+    def result(self, predictions: Mapping[str, Predictions], *, split: str, step: int, store: 'Store') -> Result:
         """Measures predictions.
 
         Args:
           predictions: by subset of the streams, all of them first.
           split: the split's name.
           step: the checkpoint's training step.
-
-        Returns:
-          Plain JSON values: `split`, `step`, `examples`, `classes`, `metrics` (over all clips, each with the streams it
-          has), `subsets` (the same without the loss, over the `examples` clips that have every stream of the subset;
-          None where there are none), `chance` and `chance_of`, `task`, `plain`, `tables`, and `details`.
+          store: the clips'.
 
         Raises:
           UserError: for scores that are not finite.
         """
         whole = next(iter(predictions.values()))
-        figures = self.summary(whole)
-        shown = [key for key in figures if key != 'loss']
-        return {'split': split, 'step': int(step), 'task': self.name, 'examples': self.examples(whole),
-                'metrics': figures,
-                'subsets': {name: self._subset(name, rows, shown) for name, rows in predictions.items()},
-                'chance': self.chance(whole), 'chance_of': self.chance_of, 'classes': self.classes,
-                'plain': [key for key in figures if key in self.plain or key.startswith(self.plain)],
-                'tables': self.tables(whole), **self.details(whole)}
+        metrics = self.summary(whole)
+        shown = [key for key in metrics if key != 'loss']
+        return Result(
+            split=split, step=int(step), task=self.name, examples=self.examples(whole), metrics=metrics,
+            subsets={name: self._subset(name, rows, shown) for name, rows in predictions.items()},
+            chance=self.chance(whole), chance_of=self.chance_of, classes=self.classes,
+            plain=[key for key in metrics if key in self.plain or key.startswith(self.plain)],
+            **self.details(whole, store))
 
     def _subset(self, name: str, rows: Predictions, shown: Sequence[str]) -> dict[str, Any]:
         has_all = np.logical_and.reduce([rows.present[stream] for stream in name.split('+')])
         if not has_all.any():
             return {'examples': 0, **dict.fromkeys(shown)}
         some = jax.tree.map(lambda values: values[has_all], rows)
-        figures = self.summary(some)
-        return {'examples': self.examples(some), **{key: figures[key] for key in shown}}
-
-    def _training(self, store: Store) -> dict[str, np.ndarray]:
-        rows = np.asarray(store.rows('train'))
-        found = self.labels.of(WindowBatch.whole(rows, store.durations[rows]))
-        return {key.removeprefix('target/'): values for key, values in found.items()}
-
-
-def table(title: str, note: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    """A table of a page, as plain JSON values.
-
-    Args:
-      title: above it.
-      note: a sentence below the title.
-      columns: name -> `TEXT`, `COUNT`, `PERCENT` or `NUMBER`.
-      rows: values of every row, None for a dash; the first is its name.
-    """
-    return {'title': title, 'note': note, 'columns': list(columns), 'formats': list(columns.values()),
-            'rows': [list(row) for row in rows]}
+        metrics = self.summary(some)
+        return {'examples': self.examples(some), **{key: metrics[key] for key in shown}}

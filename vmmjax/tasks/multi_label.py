@@ -1,47 +1,79 @@
-"""Any number of names a clip."""
+"""Multi-label classification: any number of labels per clip."""
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 from scipy import special
 
 from vmmjax import optional
 from vmmjax.errors import UserError
 from vmmjax.evaluation import metrics, view_averages
 from vmmjax.evaluation.predictions import Predictions
-from vmmjax.pipeline.targets import Labels, Names
-from vmmjax.store.store import Store
-from vmmjax.tasks.base import COUNT, PERCENT, TEXT, Task, table
+from vmmjax.evaluation.result import COUNT, PERCENT, TEXT, table
+from vmmjax.pipeline.targets import Names, Targets
+from vmmjax.tasks.supervised import Sums, Supervised, of_clips
+from vmmjax.training.objective import Batch
+
+if TYPE_CHECKING:
+    from vmmjax.store.store import Store
 
 _NEAREST = 1e-6
 _NAMED = 3  # Names, beside the right ones, that are told of a clip.
 
 
-class MultiLabel(Task):
-    """What AudioSet is measured by, mean average precision, AUC and d', and each name's own.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MultiLabel(Supervised):
+    """Binary cross-entropy of `outputs.logits` (B, C) with `batch['target/<target>']` float32 (B, C), mean over labels.
 
-    Means are over the names that some clip has, and for the AUC some has not. d' is sqrt(2) times the standard normal
-    quantile of the mean AUC (Hershey et al. 2017), which is cut off at 1e-6 from 0 and 1.
+    Rows of NaN are not labelled and weigh nothing.
+
+    Measured by what AudioSet is measured by, mean average precision, AUC and d', and each label's own. Means are over
+    the labels that some clip has, and for the AUC some has not. d' is sqrt(2) times the standard normal quantile of the
+    mean AUC (Hershey et al. 2017), which is cut off at 1e-6 from 0 and 1.
+
+    Attributes:
+      label_smoothing: s; targets y become (1 - s) y + s / C (Szegedy et al. 2016, eq. 7).
     """
 
-    name = 'multi_label'
-    averaging: Mapping[str, view_averages.Average] = {'logits': view_averages.logits,
-                                                        'probabilities': view_averages.chances}
-    plain = ('d_prime',)
-    chance_of = 'share of clips with the name'
+    label_smoothing: float = 0.0
 
-    def __init__(self, config: Any, store: Store) -> None:
-        """See `Task`."""
-        if not isinstance(config.data.target, str):
+    name: ClassVar[str] = 'multi_label'
+    averaging: ClassVar[Mapping[str, view_averages.Average]] = {
+        'logits': view_averages.logits, 'probabilities': view_averages.chances}
+    plain: ClassVar[tuple[str, ...]] = ('d_prime',)
+    chance_of: ClassVar[str] = 'share of clips with the name'
+
+    def __post_init__(self) -> None:
+        """Checks what a config says."""
+        if not isinstance(self.target, str):
             raise UserError('config.task.name is multi_label, which reads one column of names joined by semicolons; '
                             'name one as data.target.')
-        self._sklearn = optional.load('sklearn.metrics')  # Before a training begins that needs it at its end.
-        super().__init__(config, store)
 
-    def read_labels(self, config: Any, store: Store) -> Labels:
+    def targets(self, store: 'Store', data: Any) -> Targets:
         """See `Task`."""
-        return Names(store, config.data.target)
+        return Names(store, self.columns[0])
+
+    def check(self, config: Any) -> None:
+        """Scikit-learn is needed at the end of a training, so it is asked for before."""
+        super().check(config)
+        optional.load('sklearn.metrics')
+
+    def judge(self, logits: Any, outputs: Any, batch: Batch, mask: jax.Array) -> tuple[Sums, Sums]:
+        """See `Supervised`; the term is `loss`, the metric `all_right`, how often every name of a clip is told."""
+        logits, target = of_clips(logits), batch[f'target/{self.target}']
+        known = ~jnp.isnan(target).any(-1)
+        target = jnp.where(known[:, None], target, 0)
+        weight = mask * known
+        wanted = optax.smooth_labels(target, self.label_smoothing)
+        loss = optax.sigmoid_binary_cross_entropy(logits, wanted).mean(-1)
+        right = ((logits > 0) == (target > 0)).all(-1)
+        return ({'loss': ((loss * weight).sum(), weight.sum())},
+                {'all_right': ((right * weight).sum(), weight.sum())})
 
     def summary(self, rows: Predictions) -> dict[str, float]:
         """See `Task`; `all_right` counts names of a probability above one half as told."""
@@ -60,21 +92,22 @@ class MultiLabel(Task):
         shares = self._target(rows).mean(axis=0)
         return {'mAP': float(shares[shares > 0].mean()) if shares.any() else 0.0, 'AUC': 0.5, 'd_prime': 0.0}
 
-    def tables(self, rows: Predictions) -> list[dict[str, Any]]:
+    def details(self, rows: Predictions, store: 'Store') -> dict[str, Any]:
         """Every name's average precision, the lowest first."""
         target = self._target(rows)
         found = [[name, value, float(share), area, int(count)] for name, value, share, area, count in zip(
             self.classes, self._each(rows, 'average_precision_score'), target.mean(axis=0),
             self._each(rows, 'roc_auc_score'), target.sum(axis=0), strict=True)]
         found.sort(key=lambda row: (row[1] is None, row[1]))
-        return [table('Names', 'Average precision, the lowest first; a name that no clip has cannot be measured.',
-                      {'name': TEXT, 'AP': PERCENT, 'chance': PERCENT, 'AUC': PERCENT, 'clips': COUNT}, found)]
+        return {'tables': [table(
+            'Names', 'Average precision, the lowest first; a name that no clip has cannot be measured.',
+            {'name': TEXT, 'AP': PERCENT, 'chance': PERCENT, 'AUC': PERCENT, 'clips': COUNT}, found)]}
 
     def losses(self, rows: Predictions) -> np.ndarray | None:
         """The mean over the names."""
         return _entropies(rows.scores.astype(np.float64), self._target(rows)).mean(axis=1)
 
-    def told(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+    def reading(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
         """A row for each name that the clip has, then what else is likeliest."""
         (column,) = rows.target
         likely, right = special.expit(rows.scores[place].astype(np.float64)), self._target(rows)[place] > 0
@@ -91,7 +124,7 @@ class MultiLabel(Task):
     def _each(self, rows: Predictions, measure: str) -> list[float | None]:
         """What a function of scikit-learn says of each name; None where no clip has it, of an AUC also where all do."""
         metrics.check_finite(rows.scores)
-        measured = getattr(self._sklearn, measure)
+        measured = getattr(optional.load('sklearn.metrics'), measure)
         return [float(measured(target, scores)) if target.any() and (measure != 'roc_auc_score' or not target.all())
                 else None for target, scores in zip(self._target(rows).T, rows.scores.T, strict=True)]
 

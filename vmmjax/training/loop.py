@@ -10,8 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from vmmjax.objectives import Objective
-from vmmjax.objectives.base import Apply
 from vmmjax.training import optimizer as optimizers
 from vmmjax.training import sharding, sharding_table, warmstart, workdir
 from vmmjax.training.build import build
@@ -20,6 +18,7 @@ from vmmjax.training.distributed import Preempted, preemption, say
 from vmmjax.training.early_stopping import Best
 from vmmjax.training.log import Log
 from vmmjax.training.metric_buffer import Unfetched
+from vmmjax.training.objective import Apply, Objective
 from vmmjax.training.profile import Profile
 from vmmjax.training.sharding import to_device
 from vmmjax.training.state import TrainState

@@ -8,11 +8,14 @@ from typing import Any
 
 import jax
 import optax
+from ml_collections import ConfigDict
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.registry import find
 from vmmjax.training import path_patterns
+from vmmjax.training.players import Player, Players
 
+_OF_A_PLAYER = ('params', 'optimizer', 'ema_decay', 'every')
 # What optax's optimizers call the parameters that weight decay, and the trust ratio of LARS, act on.
 _MASKS = ('mask', 'weight_decay_mask', 'trust_ratio_mask')
 
@@ -65,6 +68,37 @@ def frozen(config: Any) -> list[str]:
     return [*config.freeze, *(rf'\bencoders_{re.escape(name)}/' for name in config.model.fixed)]
 
 
+def players(config: Any) -> Players:
+    """Who trains the parameters: one player by `config.optimizer`, or those of `config.players`.
+
+    An entry of `config.players` is a dict: `params`, patterns of the paths of its parameters; `optimizer`, keys of
+    `config.optimizer` that differ from those there; `ema_decay`, that of the config unless given; `every`, in how many
+    steps it moves once.
+
+    Raises:
+      UserError: see `create`; for a key that nothing reads, and a player without patterns.
+    """
+    if not config.players:
+        return Players(Player(create(config), ema_decay=config.ema_decay))
+    found = {}
+    for name, given in config.players.items():
+        options = dict(given)
+        for key in options:
+            if key not in _OF_A_PLAYER:
+                raise UserError(f'The config has a key players.{name}.{key} that nothing reads: '
+                                f'{did_you_mean(key, _OF_A_PLAYER)}.')
+        patterns = options.get('params', ())
+        patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        every = options.get('every', 1)
+        if not patterns or every < 1:
+            raise UserError(f'config.players.{name} has params {patterns} and every {every}; give patterns of the '
+                            f'paths of its parameters, and 1 or more steps.')
+        own = ConfigDict(config.to_dict())
+        own.optimizer.update(options.get('optimizer', {}))
+        found[name] = Player(create(own), patterns, options.get('ema_decay', config.ema_decay), every)
+    return Players(found)
+
+
 def create(config: Any) -> optax.GradientTransformation:
     """The optax transformation of `config.optimizer`, for what is not `frozen`.
 
@@ -106,8 +140,10 @@ def create(config: Any) -> optax.GradientTransformation:
         return transformation
 
     def labels(params: Any) -> Any:
-        matches = path_patterns.first_match(patterns, params, 'config.freeze')
-        return jax.tree.map(lambda match: 'freeze' if match >= 0 else 'train', matches)
+        if not config.players:  # Of several players each has only some of the paths.
+            path_patterns.first_match(patterns, params, 'config.freeze')
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: 'freeze' if path_patterns.matches(patterns, path) else 'train', params)
 
     return optax.multi_transform({'train': transformation, 'freeze': optax.set_to_zero()}, labels)
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vmmjax import objectives
+from tests.tasks import asked
 from vmmjax.errors import UserError
+from vmmjax.training.objective import mean_of, total
 
 TASK = dict(name='retrieval', streams=('rgb', 'audio'), temperature=0.5)
 X = {name: np.random.default_rng(i).normal(size=(6, 5)).astype(np.float32) for i, name in enumerate(('rgb', 'audio'))}
@@ -18,7 +19,7 @@ def judged(present, mask=(1,) * 6, ids=range(6), x=X):
                                stream_logits={name: variables['params'] * value for name, value in x.items()}), {}
 
     batch = {'mask': jnp.asarray(mask, jnp.float32), 'id': jnp.asarray(list(ids))}
-    return lambda scale: objectives.create(TASK, 'label')(apply, scale, {}, batch, jax.random.key(0))
+    return lambda scale: asked.loss(asked.task(TASK, 'label'), apply, scale, batch)
 
 
 def reference(rows, times=1):
@@ -32,24 +33,24 @@ def reference(rows, times=1):
 
 def test_only_rows_with_both_streams_ask_and_answer():
     loss = judged([1, 1, 0, 1, 1, 1], mask=[1, 1, 1, 1, 1, 0])(1.0)
-    np.testing.assert_allclose(objectives.total(loss), reference([0, 1, 3, 4]), rtol=1e-5)
+    np.testing.assert_allclose(total(loss), reference([0, 1, 3, 4]), rtol=1e-5)
 
 
 def test_the_length_of_an_embedding_does_not_matter():
     loss = judged([1] * 6)
-    np.testing.assert_allclose(objectives.total(loss(1.0)), objectives.total(loss(7.0)), rtol=1e-5)
+    np.testing.assert_allclose(total(loss(1.0)), total(loss(7.0)), rtol=1e-5)
 
 
 def test_a_clip_twice_in_a_batch_is_no_wrong_answer_to_itself():
     twice = {name: np.concatenate([value[:3], value[:3]]) for name, value in X.items()}
     loss = judged([1] * 6, ids=[0, 1, 2, 0, 1, 2], x=twice)(1.0)
-    np.testing.assert_allclose(objectives.total(loss), reference([0, 1, 2], times=2), rtol=1e-5)
+    np.testing.assert_allclose(total(loss), reference([0, 1, 2], times=2), rtol=1e-5)
 
 
 def test_nothing_to_compare_gives_zero_and_zero_gradients():
     zeros = {name: np.zeros_like(value) for name, value in X.items()}
     for present, x in (([0] * 6, X), ([1] * 6, zeros)):
-        value, gradient = jax.value_and_grad(lambda scale, p=present, x=x: objectives.total(
+        value, gradient = jax.value_and_grad(lambda scale, p=present, x=x: total(
             judged(p, x=x)(scale)))(1.0)
         assert np.isfinite(value)
         assert gradient == 0
@@ -57,13 +58,13 @@ def test_nothing_to_compare_gives_zero_and_zero_gradients():
 
 def test_the_right_ones_are_counted():
     same = {'rgb': X['rgb'], 'audio': X['rgb']}
-    assert objectives.mean_of(judged([1] * 6, x=same)(1.0).metrics['recall1']) == 1
+    assert mean_of(judged([1] * 6, x=same)(1.0).metrics['recall1']) == 1
 
 
 @pytest.mark.parametrize('streams', [(), ('rgb',), ('rgb', 'rgb')])
 def test_two_streams_are_needed(streams):
     with pytest.raises(UserError, match='name the two streams'):
-        objectives.create(dict(name='retrieval', streams=streams), 'label')
+        asked.task(dict(name='retrieval', streams=streams), 'label')
 
 
 def test_a_stream_without_a_head():

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmmjax import objectives
+from tests.tasks import asked
 from vmmjax.errors import UserError
-from vmmjax.objectives.events import token_targets
+from vmmjax.tasks.events import token_targets
+from vmmjax.training.objective import total
 
 
 @given(st.integers(1, 12), st.floats(0.5, 20), st.lists(st.floats(-5, 25), min_size=4, max_size=4, unique=True))
@@ -39,9 +40,9 @@ def test_the_loss_is_over_tokens_that_are_there_and_rows_that_are_labelled():
     def apply(variables, batch, **_):
         return SimpleNamespace(logits=variables['params'] * logits, mask=jnp.asarray(mask)), {}
 
-    objective = objectives.create(dict(name='events'), ('from', 'to'))
-    value, gradient = jax.value_and_grad(lambda scale: objectives.total(
-        objective(apply, scale, {}, batch, jax.random.key(0))))(1.0)
+    objective = asked.task(dict(name='events'), ('from', 'to'))
+    value, gradient = jax.value_and_grad(lambda scale: total(
+        asked.loss(objective, apply, scale, batch)))(1.0)
     p = 1 / (1 + np.exp(-logits[..., 0]))
     each = [-np.log(p[0, 0]), -np.log(1 - p[0, 1]), *-np.log(1 - p[1])]
     np.testing.assert_allclose(value, np.mean(each), rtol=1e-5)
@@ -50,4 +51,4 @@ def test_the_loss_is_over_tokens_that_are_there_and_rows_that_are_labelled():
 
 def test_thresholds_are_checked():
     with pytest.raises(UserError, match=r'low=0.6 and high=0.5'):
-        objectives.create(dict(name='events', low=0.6), 'label')
+        asked.task(dict(name='events', low=0.6), 'label')

@@ -1,21 +1,22 @@
-"""What objectives with targets share: the fused answer is judged, and that of every stream alone where asked for."""
+"""What tasks with targets share: the fused answer is judged, and that of every stream alone where asked for."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.objectives.base import Apply, Batch, Loss
+from vmmjax.tasks.base import Task
+from vmmjax.training.objective import Batch, Context, Loss
 
 FUSED = 'fused'
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Supervised:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Supervised(Task):
     """Judges `outputs.logits` and, weighted, every stream's own `outputs.stream_logits`.
 
     The terms are those of `judge`; with `stream_weights` there are further ones for each stream, named `loss_<stream>`,
@@ -23,22 +24,20 @@ class Supervised:
     What is not weighted stands in the metrics, `loss_<stream>` and `loss_fused`. `vmmjax blend` measures weights.
 
     Attributes:
-      target: catalog column, or several.
       stream_weights: stream -> w_m, and `fused` -> w_fused, 1 where it is not named; empty for the fused answer alone.
         The model needs heads of streams: `config.model.stream_head`.
     """
 
-    target: str | Sequence[str]
     stream_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, apply: Apply, params: Any, model_state: Any, batch: Batch, rng: jax.Array) -> Loss:
-        """See `Objective`; terms and metrics are those of `judge`.
+    def loss(self, ctx: Context) -> Loss:
+        """See `training.Objective`; terms and metrics are those of `judge`.
 
         Raises:
           UserError: for a weight of a stream that has no head.
         """
-        outputs, model_state = apply({'params': params, **model_state}, batch, train=True,
-                                     rngs={'dropout': rng}, mutable=list(model_state))
+        outputs, model_state = ctx.forward()
+        batch = ctx.batch
         terms, metrics = self.judge(outputs.logits, outputs, batch, batch['mask'])
         weights = dict(self.stream_weights)
         if weights:
