@@ -24,7 +24,7 @@ def broken(store_path: Path, tmp_path: Path) -> tuple[Store, Path]:
     column = Store(path).columns['rgb']
     number = column.offsets[ROW] + 1  # Of the pictures 1, 3, 5 and 7 that the streams below take.
     record = column.records(np.array([number]))[0]
-    shard = column.shard(number)
+    shard = Path(column.source.place(number))
     content = bytearray(shard.read_bytes())
     content[content.index(record) + len(record) // 2] ^= 64
     shard.write_bytes(content)

@@ -53,25 +53,24 @@ def test_equal_words_are_equal_texts() -> None:
 
 
 def test_wordpiece_is_berts(vocabulary: Path) -> None:
-    pieces = tokenizers.WordPiece(vocabulary, lowercase=True)
+    pieces = tokenizers.WordPiece(tokenizers.read_vocabulary(vocabulary), lowercase=True)
     assert pieces.vocabulary == VOCABULARY  # A Unicode line end is a piece, not a line's end.
     assert pieces('Playing, the [MASK] played CAFÉ 中国 xyz') == [
         ['play', '##ing'], [','], ['the'], ['[MASK]'], ['play', '##ed'], ['cafe'], ['中'], ['国'], ['[UNK]']]
-    assert tokenizers.WordPiece(vocabulary, lowercase=False)('Café Play') == [['Café'], ['[UNK]']]
+    assert tokenizers.WordPiece(VOCABULARY, lowercase=False)('Café Play') == [['Café'], ['[UNK]']]
 
 
 def test_a_vocabulary_that_is_none(tmp_path: Path) -> None:
-    pytest.importorskip('tokenizers')
     with pytest.raises(UserError, match=r'vocab\.txt of the network'):
-        tokenizers.WordPiece(tmp_path / 'missing.txt', lowercase=True)
+        tokenizers.read_vocabulary(tmp_path / 'missing.txt')
     (tmp_path / 'short.txt').write_text('[PAD]\n[UNK]\nplay\n')
     with pytest.raises(UserError, match=r'has no \[MASK\]'):
-        tokenizers.WordPiece(tmp_path / 'short.txt', lowercase=True)
+        tokenizers.read_vocabulary(tmp_path / 'short.txt')
 
 
 @pytest.mark.parametrize(('package', 'use'), [
     ('jieba', lambda path: tokenizers.chinese_words('中国')),
-    ('tokenizers', lambda path: tokenizers.WordPiece(path, True))])
+    ('tokenizers', lambda path: tokenizers.WordPiece(VOCABULARY, True))])
 def test_a_package_that_is_not_installed(package: str, use: object, vocabulary: Path,
                                          monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__('sys').modules, package, None)

@@ -18,7 +18,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from tests import fakes
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.prepare import shards, sources
+from vmmjax.prepare import records, sources
 from vmmjax.prepare.build import Summary, prepare, stages
 from vmmjax.prepare.columns import Rgb
 from vmmjax.store import locks
@@ -197,7 +197,7 @@ def test_records_are_what_tfds_writes() -> None:
     parse = tf_example_pb2.Example.FromString
     for frames in (np.arange(6, dtype=np.float32).reshape(3, 2), np.zeros((0, 2), np.float32)):
         theirs = features.serialize_example({'frames': frames, 'row': 3, 'chunk': 1})
-        assert parse(shards.serialize(frames, 3, 1)) == parse(theirs)  # Theirs leaves the order of keys open.
+        assert parse(records.serialize(frames, 3, 1)) == parse(theirs)  # Theirs leaves the order of keys open.
 
 
 def test_workers_start_without_tensorflow() -> None:

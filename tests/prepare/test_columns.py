@@ -7,7 +7,7 @@ import pytest
 from vmmjax.errors import UserError
 from vmmjax.media import container, flow, video
 from vmmjax.media.writer import write_clip
-from vmmjax.prepare import catalog_builder, columns, sources
+from vmmjax.prepare import catalog_builder, columns, encoding, sources
 from vmmjax.store import catalog
 from vmmjax.store.catalog import ClipInfo
 
@@ -78,7 +78,7 @@ def count_up(grey: np.ndarray) -> np.ndarray:
 
 def test_an_algorithm_may_be_ones_own(long_clip: tuple[Path, ClipInfo]) -> None:
     path, _ = long_clip
-    column = columns.Flow(fps=10, short_side=24, flow='tests.data.test_columns:count_up')
+    column = columns.Flow(fps=10, short_side=24, flow=f'{__name__}:count_up')
     codes = np.concatenate(list(column.read(path, _row(1.0))))
     np.testing.assert_array_equal(codes[:, 0, 0, 0], flow.encode(np.float32([*range(9), 8]) / 10))
 
@@ -109,10 +109,10 @@ def test_what_a_clip_lacks_gives_nothing(long_clip: tuple[Path, ClipInfo]) -> No
 def test_pictures_are_stored_as_jpeg_and_flow_as_png() -> None:
     picture = np.zeros((2, 16, 24, 3), np.uint8)
     picture[..., 0] = 200  # Red, to see the order of the channels.
-    decoded = cv2.imdecode(np.frombuffer(columns.encode('picture', picture)[1], np.uint8), cv2.IMREAD_COLOR_RGB)
+    decoded = cv2.imdecode(np.frombuffer(encoding.encode('picture', picture)[1], np.uint8), cv2.IMREAD_COLOR_RGB)
     np.testing.assert_allclose(decoded, picture[1], atol=2)
     codes = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 2), np.uint8)
-    decoded = cv2.imdecode(np.frombuffer(columns.encode('flow', codes)[1], np.uint8), cv2.IMREAD_UNCHANGED)
+    decoded = cv2.imdecode(np.frombuffer(encoding.encode('flow', codes)[1], np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(decoded, np.concatenate([codes[1, ..., 0], codes[1, ..., 1]], axis=1))
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmmjax.prepare.shards import serialize
+from vmmjax.prepare.records import serialize
 from vmmjax.store import records
 
 

@@ -88,16 +88,16 @@ def test_a_remote_store_is_the_local_one(url: str, folder: Path, log: Path, tmp_
 def test_the_cache_is_bounded_and_loses_what_was_not_used_for_longest(
         url: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Store(folder).columns['rgb']
-    sizes = {file.name: file.stat().st_size for file in here.files}
+    sizes = {file.name: file.stat().st_size for file in here.source.files}
     limit = 3.2 * max(sizes.values())
     monkeypatch.setenv('VMMJAX_CACHE_GB', f'{limit / 1e9:.12f}')
     there = Store(url).columns['rgb']
-    firsts = np.cumsum([0, *here.counts[:-1]])
+    firsts = np.cumsum([0, *here.source.counts[:-1]])
     for shard in (0, 1, 2, 0, 3):  # Shard 1 has to go.
         there.records(firsts[[shard]])
         time.sleep(0.02)
-    assert {here.files[shard].name for shard in (0, 2, 3)} <= _cached(tmp_path).keys()
-    assert here.files[1].name not in _cached(tmp_path)
+    assert {here.source.files[shard].name for shard in (0, 2, 3)} <= _cached(tmp_path).keys()
+    assert here.source.files[1].name not in _cached(tmp_path)
 
     def read(seed: int) -> bool:
         indices = np.random.default_rng(seed).integers(0, int(here.offsets[-1]), 10)
@@ -121,7 +121,7 @@ def test_a_shard_removed_just_before_it_is_opened_is_copied_again(
 
     def lose(path: Path, *arguments: object, **options: Any) -> None:
         touch(path, *arguments, **options)
-        if path == there.files[0]:
+        if path == there.source.files[0]:
             monkeypatch.setattr(os, 'utime', touch)
             path.unlink()
 

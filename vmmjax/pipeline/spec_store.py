@@ -10,7 +10,8 @@ import numpy as np
 from vmmjax.front_ends import FRONT_ENDS
 from vmmjax.pipeline.streams import StreamConfig
 from vmmjax.pipeline.text_streams import PREFIX
-from vmmjax.store.store import Column, Store
+from vmmjax.store.column import Column, InMemory
+from vmmjax.store.store import Store
 
 _SIDE = 32  # Of pictures that no stream crops.
 
@@ -80,4 +81,5 @@ def _column(name: str, rows: int, seconds: float, fps: float, side: int, bands: 
     lengths = np.full(rows, round(seconds * rate), np.int32)
     sizes = np.full((rows, 2), 0 if what == 'array' else side, np.int32)
     return Column(name=name, kind=what, rate=rate, chunk=1, shape=shape, lengths=lengths,
-                  offsets=np.arange(rows + 1, dtype=np.int64) * lengths[0], sizes=sizes, files=(), counts=())
+                  offsets=np.arange(rows + 1, dtype=np.int64) * lengths[0], sizes=sizes,
+                  source=InMemory((), name))

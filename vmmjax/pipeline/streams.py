@@ -11,7 +11,8 @@ from vmmjax.pipeline import sampling
 from vmmjax.pipeline.transforms import crops
 from vmmjax.pipeline.transforms.frames import Change, decode_frame
 from vmmjax.store import records
-from vmmjax.store.store import Column, Store
+from vmmjax.store.column import Column
+from vmmjax.store.store import Store
 
 CHANNELS = {'picture': 3, 'flow': 2}  # Of the kinds of columns that are pictures.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from vmmjax import registry
 from vmmjax.errors import UserError
-from vmmjax.pipeline.tokenizers import ENDS, MASK, PAD, SPLITS, UNKNOWN, WordPiece, hide, normal, split
+from vmmjax.pipeline.tokenizers import ENDS, MASK, PAD, SPLITS, UNKNOWN, WordPiece, hide, normal, read_vocabulary, split
 from vmmjax.store.store import Store
 
 PREFIX = 'text:'  # Of a modality that is a catalog column.
@@ -59,7 +59,7 @@ class TextStream:
         Args:
           name: of the stream.
           config: its options.
-          store: where the catalog is.
+          store: where the catalog is; the vocabulary, too, where the store has the one that a run recorded.
 
         Raises:
           UserError: for a column that the catalog lacks, an unknown tokenizer, a missing package or file, options out
@@ -73,18 +73,19 @@ class TextStream:
         self._hidden = [store.values(column) for column in config.hide]
         self._pieces: WordPiece | None = None
         self._ends: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        recorded = store.vocabularies.get(name)
         if config.tokenizer == WORDPIECE:
             if not config.vocab:
                 raise UserError(f'{where}.tokenizer is {WORDPIECE}, which needs {where}.vocab: the vocab.txt of the '
                                 f'network.')
-            self._pieces = WordPiece(Path(config.vocab), config.lowercase)
+            self._pieces = WordPiece(recorded or read_vocabulary(Path(config.vocab)), config.lowercase)
             self._ends, self.vocabulary = ENDS, self._pieces.vocabulary
         else:
             if config.vocab:
                 raise UserError(f'{where}.vocab is for the tokenizer {WORDPIECE}; leave it out for '
                                 f'{config.tokenizer}, whose vocabulary is that of the training split.')
             self._split = registry.find(config.tokenizer, {**SPLITS, WORDPIECE: None}, 'tokenizer')
-            self.vocabulary = self._count(store)
+            self.vocabulary = tuple(recorded or self._count(store))
         if config.length <= sum(map(len, self._ends)):
             raise UserError(f'{where}.length is {config.length}; a text with what stands around it needs at least '
                             f'{sum(map(len, self._ends)) + 1} tokens.')

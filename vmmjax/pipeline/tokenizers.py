@@ -3,7 +3,7 @@
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,33 +78,24 @@ class WordPiece:
     """Words in pieces, as BERT's networks read them (Devlin et al. 2019), by the package `tokenizers`.
 
     Attributes:
-      vocabulary: the pieces in the file's order, a piece's id being its place.
+      vocabulary: the pieces, a piece's id being its place.
     """
 
-    def __init__(self, file: Path, lowercase: bool):
-        """Reads a vocabulary.
+    def __init__(self, vocabulary: Sequence[str], lowercase: bool):
+        """Takes a vocabulary.
 
         Args:
-          file: vocab.txt, one piece a line.
+          vocabulary: see `read_vocabulary`.
           lowercase: whether the network is an uncased one: case and accents are dropped.
 
         Raises:
-          UserError: where the package, the file or one of its special tokens is missing.
+          UserError: where the package is missing.
         """
         try:
             from tokenizers.implementations import BertWordPieceTokenizer
         except ImportError as error:
             raise _missing('tokenizers', error) from error
-        try:
-            # Not splitlines: a multilingual vocabulary has Unicode's own line ends as pieces.
-            lines = file.read_bytes().decode().rstrip('\r\n').split('\n')
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f'The vocabulary {file} cannot be read ({error}); give the vocab.txt of the network.'
-                            ) from error
-        self.vocabulary = tuple(line.rstrip('\r') for line in lines)
-        for token in (PAD, UNKNOWN, MASK, *sum(ENDS, ())):
-            if token not in self.vocabulary:
-                raise UserError(f'The vocabulary {file} has no {token}; give the vocab.txt of a WordPiece network.')
+        self.vocabulary = tuple(vocabulary)
         pieces = {piece: i for i, piece in enumerate(self.vocabulary)}
         self._tokenizer: Any = BertWordPieceTokenizer(pieces, lowercase=lowercase)
 
@@ -115,6 +106,28 @@ class WordPiece:
         for token, word in zip(found.tokens, found.word_ids, strict=True):
             pieces.setdefault(word, []).append(token)
         return list(pieces.values())
+
+
+def read_vocabulary(file: Path) -> list[str]:
+    """The pieces of a WordPiece network.
+
+    Args:
+      file: vocab.txt, one piece a line.
+
+    Raises:
+      UserError: where the file cannot be read, or lacks a special token.
+    """
+    try:
+        # Not splitlines: a multilingual vocabulary has Unicode's own line ends as pieces.
+        lines = file.read_bytes().decode().rstrip('\r\n').split('\n')
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f'The vocabulary {file} cannot be read ({error}); give the vocab.txt of the network.'
+                        ) from error
+    vocabulary = [line.rstrip('\r') for line in lines]
+    for token in (PAD, UNKNOWN, MASK, *sum(ENDS, ())):
+        if token not in vocabulary:
+            raise UserError(f'The vocabulary {file} has no {token}; give the vocab.txt of a WordPiece network.')
+    return vocabulary
 
 
 def _missing(package: str, error: ImportError) -> UserError:

@@ -15,7 +15,8 @@ from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.prepare import catalog_builder, fingerprint, verify
 from vmmjax.prepare.column_writer import CLIPS_A_SHARD, Plan, SourceClip
-from vmmjax.prepare.columns import ColumnBuilder, chunk_frames
+from vmmjax.prepare.columns import ColumnBuilder
+from vmmjax.prepare.records import chunk_frames
 from vmmjax.prepare.runners import Local, Runner
 from vmmjax.prepare.sources import Clip
 from vmmjax.store import catalog, locks
@@ -206,8 +207,8 @@ def stages(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder]
         options = ', '.join(f'{name}={value}' for name, value in
                             dataclasses.asdict(column).items())  # type: ignore[call-overload]
         state = 'there already' if (folder / column.name / 'column.json').exists() else f'{shards} shards at most'
-        lines.append(f'column   {column.name}: {column.kind}, {column.rate:g} frames/s, {chunk_frames(column)} a '
-                     f'record ({options}) -> {state}')
+        lines.append(f'column   {column.name}: {column.kind}, {column.rate:g} frames/s, '
+                     f'{chunk_frames(column.kind, column.rate)} a record ({options}) -> {state}')
     return '\n'.join([*lines, f'store    {folder}'])
 
 

@@ -35,19 +35,16 @@ def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = Tr
     splits = list(dict.fromkeys((*_FIRST, *(clip.split for clip in clips))))
     ordered = sorted(clips, key=lambda clip: splits.index(clip.split))  # Stable.
     files = list(dict.fromkeys(clip.path for clip in ordered))
-    probes = ordered_map(_probe, files, workers=workers, label='probing files', progress=progress, chunk=16)
+    probes = ordered_map(probed, files, workers=workers, label='probing files', progress=progress, chunk=16)
     found = dict(zip(files, probes, strict=True))
     rows: list[list[object]] = []
     rejected: list[list[object]] = []
     for clip in ordered:
-        result = found[clip.path]
-        if isinstance(result, Probe) and (clip.start or 0.0) >= result.duration:
-            result = f'it starts at {clip.start} s, but the file ends at {result.duration:.2f} s'
-        if isinstance(result, str):
-            rejected.append([clip.name, result])
+        row = listed(clip, found[clip.path])
+        if isinstance(row, str):
+            rejected.append([clip.name, row])
         else:
-            rows.append([len(rows), clip.id, clip.split, clip.name, *_measured(clip, result),
-                         *clip.labels.values()])
+            rows.append([len(rows), *row, *clip.labels.values()])
     if not rows:
         name, reason = rejected[0]
         raise UserError(f'None of the {len(clips)} clips can be read; the first, {name}: {reason}.')
@@ -59,7 +56,7 @@ def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = Tr
         raise UserError(f'The catalog in {folder} cannot be written: {error.strerror}.') from error
 
 
-def _probe(path: Path) -> Probe | str:
+def probed(path: Path) -> Probe | str:
     """What the file holds, or why it is rejected."""
     try:
         found, = isolated(path, _probed, path)
@@ -68,19 +65,30 @@ def _probe(path: Path) -> Probe | str:
     return found
 
 
+def listed(clip: Clip, file: Probe | str) -> list[object] | str:
+    """A clip's row of the catalog, without its number and its labels.
+
+    Args:
+      clip: which.
+      file: what `probed` found.
+
+    Returns:
+      The columns of `store.catalog.FIXED` behind `row`, seconds to a microsecond; or why the clip is rejected.
+    """
+    if isinstance(file, str):
+        return file
+    start = clip.start or 0.0
+    if start >= file.duration:
+        return f'it starts at {clip.start} s, but the file ends at {file.duration:.2f} s'
+    end = file.duration if clip.end is None else min(clip.end, file.duration)
+    fps = None if file.fps is None else round(file.fps, 6)
+    values = [round(start, 6), round(end, 6), round(end - start, 6), fps, file.width, file.height, file.audio_rate]
+    return [clip.id, clip.split, clip.name, *('' if value is None else value for value in values)]
+
+
 def _probed(path: Path) -> Iterator[Probe]:
     """In a process that a damaged file may hang or crash."""
     yield probe(path)
-
-
-def _measured(clip: Clip, file: Probe) -> list[object]:
-    """The columns of `store.catalog.MEASURED`; seconds to a microsecond."""
-    start = clip.start or 0.0
-    end = file.duration if clip.end is None else min(clip.end, file.duration)
-    fps = None if file.fps is None else round(file.fps, 6)
-    times = [round(start, 6), round(end, 6), round(end - start, 6)]
-    values = [*times, fps, file.width, file.height, file.audio_rate]
-    return ['' if value is None else value for value in values]
 
 
 def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:

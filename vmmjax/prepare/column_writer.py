@@ -14,7 +14,8 @@ import numpy as np
 from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.prepare import shards
-from vmmjax.prepare.columns import ColumnBuilder, chunk_frames
+from vmmjax.prepare.columns import ColumnBuilder, import_path
+from vmmjax.prepare.records import chunk_frames
 from vmmjax.prepare.shards import Job, Report
 from vmmjax.store import catalog
 
@@ -50,7 +51,8 @@ class Plan:
     def __init__(self, column: ColumnBuilder, store: Path, splits: Mapping[str, range], items: Sequence[SourceClip]):
         self.column, self.target = column, store / column.name
         self.record: dict[str, Any] = json.loads(json.dumps({
-            'kind': column.kind, 'rate': column.rate, 'chunk': chunk_frames(column), 'shape': column.shape,
+            'kind': column.kind, 'rate': column.rate, 'chunk': chunk_frames(column.kind, column.rate),
+            'shape': column.shape,
             'options': dataclasses.asdict(column),  # type: ignore[call-overload]
             'versions': {name: importlib.metadata.version(name) for name in _PACKAGES}}))
         self.groups = {split: self._jobs(split, rows, items) for split, rows in splits.items()}
@@ -59,6 +61,12 @@ class Plan:
     def name(self) -> str:
         """The column's."""
         return self.column.name
+
+    @property
+    def _builder(self) -> dict[str, str]:
+        """What column.json says of the class of a column that is not ours; shards do not depend on its name."""
+        path = import_path(self.column)
+        return {'builder': path} if path else {}
 
     @property
     def jobs(self) -> list[Job]:
@@ -79,7 +87,10 @@ class Plan:
         """
         finished, begun = self.target / 'column.json', self.target / 'shards' / 'plan.json'
         if finished.exists() and not force:
-            self._check_options(json.loads(finished.read_text()))
+            there = json.loads(finished.read_text())
+            self._check_options(there)
+            if there | self._builder != there:  # An older vmmjax did not record it.
+                atomic.write(finished, json.dumps(there | self._builder, indent=2) + '\n')
             self.remove_parts()
             return False
         earlier = json.loads(begun.read_text()) if begun.exists() else self.record
@@ -142,7 +153,7 @@ class Plan:
         _save(self.target / 'offsets.npy',
               np.cumsum([0, *(n for report in every for n in report.records)], dtype=np.int64))
         _write_tfds(self.column, self.target, done)
-        atomic.write(self.target / 'column.json', json.dumps(self.record | {
+        atomic.write(self.target / 'column.json', json.dumps(self.record | self._builder | {
             'splits': {split: [{'file': job.file.name, 'clips': len(job.clips), 'records': sum(report.records),
                                 'bytes': report.bytes, 'sha256': report.sha256} for job, report in group]
                        for split, group in done.items()},

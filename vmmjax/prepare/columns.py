@@ -14,17 +14,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-import cv2
 import numpy as np
 
 from vmmjax.errors import UserError
 from vmmjax.media import flow as media_flow
 from vmmjax.media import video
 from vmmjax.prepare.audio_columns import Audio, Mfcc, Waveform, check_positive
+from vmmjax.prepare.encoding import encode
 from vmmjax.registry import find
 from vmmjax.store.catalog import ClipInfo
 
-JPEG_QUALITY = 95
 _PIECE = 16  # Seconds, about, of a long clip that lie in memory decoded.
 
 
@@ -55,11 +54,6 @@ class ColumnBuilder(Protocol):
         Raises:
           UserError: for a file that cannot be decoded.
         """
-
-
-def chunk_frames(column: ColumnBuilder) -> int:
-    """Frames of a record: one picture, since samplings take single ones; about a second of anything else."""
-    return max(1, round(column.rate)) if column.kind == 'array' else 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,27 +157,47 @@ def stored(column: ColumnBuilder, path: Path, clip: ClipInfo
         yield (piece, (0, 0)) if column.kind == 'array' else (encode(column.kind, piece), piece.shape[1:3])
 
 
-def encode(kind: str, frames: np.ndarray) -> list[bytes]:
-    """Pictures as they are stored.
+def import_path(column: ColumnBuilder) -> str:
+    """The class of a builder as `package.module:Name`; empty for ours, which are found by the column's name."""
+    kind = type(column)
+    return '' if COLUMNS.get(column.name) is kind else f'{kind.__module__}:{kind.__qualname__}'
+
+
+def rebuilt(name: str, record: Mapping[str, Any]) -> ColumnBuilder:
+    """The builder that made a column.
 
     Args:
-      kind: `picture` or `flow`.
-      frames: uint8 (T, H, W, 3 or 2), as the kind says.
+      name: of the column.
+      record: its `kind`, `rate`, `shape`, `options` and `builder`, as of `store.column.Column`; JSON's lists of options
+        become tuples.
 
-    Returns:
-      One JPEG or PNG file a frame.
+    Raises:
+      UserError: for a column that was not made from files, whose class was not recorded, cannot be imported or is
+        another now.
     """
-    if kind == 'picture':
-        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        return [_imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality) for frame in frames]
-    return [_imencode('.png', np.concatenate([frame[..., 0], frame[..., 1]], axis=1), []) for frame in frames]
+    if record['options'] is None:
+        raise UserError(f'The column {name!r} was made from arrays, so that how to make it from a file is not known; '
+                        f'give arrays again.')
+    if not record['builder'] and name not in COLUMNS:
+        raise UserError(f'The class of the column {name!r} was not recorded by the older vmmjax that prepared the '
+                        f'store; run the same `vmmjax prepare` again, which adds it, and train again.')
+    kind = find(record['builder'] or name, COLUMNS, 'column')
+    try:
+        column: ColumnBuilder = kind(**{key: _tuples(value) for key, value in record['options'].items()})
+        made = (column.kind, column.rate, list(column.shape))
+    except (TypeError, AttributeError) as error:
+        raise UserError(f'The column {name!r} was made by the class {record["builder"] or name} with the options '
+                        f'{record["options"]}, which it does not take now ({error}); go back to what it was.'
+                        ) from error
+    expected = (record['kind'], record['rate'], list(record['shape']))
+    if made != expected:
+        raise UserError(f'The column {name!r} had (kind, rate, shape) {expected}, and the class '
+                        f'{record["builder"] or name} makes {made} now; go back to what it was.')
+    return column
 
 
-def _imencode(suffix: str, picture: np.ndarray, options: list[int]) -> bytes:
-    done, encoded = cv2.imencode(suffix, picture, options)
-    if not done:
-        raise RuntimeError(f'OpenCV could not write a {suffix} of shape {picture.shape}.')
-    return encoded.tobytes()
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _pictures(path: Path, clip: ClipInfo, fps: float, short_side: int) -> Iterator[np.ndarray]:

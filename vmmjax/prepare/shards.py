@@ -12,15 +12,14 @@ from pathlib import Path
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
-from tensorflow_datasets.proto import tf_example_pb2
 
 from vmmjax import atomic
 from vmmjax.checksum import sha256
 from vmmjax.errors import UserError
 from vmmjax.media.limits import isolated
 from vmmjax.media.probe import MediaError
-from vmmjax.prepare import fingerprint
-from vmmjax.prepare.columns import ColumnBuilder, chunk_frames, stored
+from vmmjax.prepare import fingerprint, records
+from vmmjax.prepare.columns import ColumnBuilder, stored
 from vmmjax.store.catalog import ClipInfo
 
 # One record a group, for random access; pictures are compressed already, and sound hardly shrinks.
@@ -102,17 +101,27 @@ def read_report(job: Job) -> Report | None:
     return report if whole else None
 
 
-def serialize(frames: list[bytes] | np.ndarray, row: int, chunk: int) -> bytes:
-    """One record: a `tf.train.Example`, its keys in sorted order, as the features in `prepare` describe it."""
-    example = tf_example_pb2.Example()
-    feature = example.features.feature
-    if isinstance(frames, np.ndarray):
-        feature['frames'].float_list.value.extend(frames.ravel().tolist())
-    else:
-        feature['frames'].bytes_list.value.extend(frames)
-    feature['row'].int64_list.value.append(row)
-    feature['chunk'].int64_list.value.append(chunk)
-    return example.SerializeToString(deterministic=True)
+def read(column: ColumnBuilder, path: Path, clip: ClipInfo) -> tuple[list[bytes] | np.ndarray, tuple[int, int]]:
+    """All frames of a clip as they are stored, and the height and width of its pictures.
+
+    The file is read in a process of its own, see `media.limits`.
+
+    Args:
+      column: what is made of the clip.
+      path: its file.
+      clip: its row of the catalog.
+
+    Returns:
+      Encoded pictures, or float32 (T, ...); and zeros for the size of an array, or of no picture.
+
+    Raises:
+      UserError: for a file that cannot be decoded.
+    """
+    pieces = list(isolated(path, stored, column, path, clip))
+    if column.kind == 'array':
+        return np.concatenate([np.zeros((0, *column.shape), np.float32), *(piece for piece, _ in pieces)]), (0, 0)
+    frames = [frame for piece, _ in pieces for frame in piece]
+    return frames, pieces[-1][1] if frames else (0, 0)
 
 
 def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Report:
@@ -124,17 +133,16 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
             row = job.first + i
             fingerprint.check(path, job.contents[i])
             try:
-                frames, size = _read(job.column, path, clip)
+                frames, size = read(job.column, path, clip)
             except UserError as error:
                 reason = error.reason if isinstance(error, MediaError) else str(error).replace(str(path), clip.path)
                 report.failures.append((row, f'{job.column.name}: {reason}'))
                 frames, size = [], (0, 0)
-            step = chunk_frames(job.column)
-            records = [frames[begin:begin + step] for begin in range(0, max(1, len(frames)), step)]
+            made = records.of_clip(frames, row, records.chunk_frames(job.column.kind, job.column.rate))
             with _errors_of(temporary):
-                for chunk, part in enumerate(records):
-                    writer.write(serialize(part, row, chunk))
-            report.records.append(len(records))
+                for record in made:
+                    writer.write(record)
+            report.records.append(len(made))
             report.lengths.append(len(frames))
             report.sizes.append(size)
             done()
@@ -143,15 +151,6 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
             writer.close()
     report.bytes, report.sha256 = temporary.stat().st_size, sha256(temporary)
     return report
-
-
-def _read(column: ColumnBuilder, path: Path, clip: ClipInfo) -> tuple[list[bytes] | np.ndarray, tuple[int, int]]:
-    """All frames of a clip as they are stored, and the size of its pictures."""
-    pieces = list(isolated(path, stored, column, path, clip))
-    if column.kind == 'array':
-        return np.concatenate([np.zeros((0, *column.shape), np.float32), *(piece for piece, _ in pieces)]), (0, 0)
-    frames = [frame for piece, _ in pieces for frame in piece]
-    return frames, pieces[-1][1] if frames else (0, 0)
 
 
 @contextlib.contextmanager

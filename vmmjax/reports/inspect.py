@@ -10,7 +10,8 @@ import numpy as np
 
 from vmmjax.errors import UserError
 from vmmjax.store import catalog
-from vmmjax.store.store import Column, Store
+from vmmjax.store.column import Column
+from vmmjax.store.store import Store
 from vmmjax.training.checkpoint import Checkpoints
 
 _CLASSES = 12  # As many values of a label are listed.

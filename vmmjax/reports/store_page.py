@@ -16,7 +16,8 @@ from vmmjax.errors import UserError
 from vmmjax.reports import timeline
 from vmmjax.reports.templates import templates
 from vmmjax.store import catalog
-from vmmjax.store.store import Column, Store
+from vmmjax.store.column import Column
+from vmmjax.store.store import Store
 
 _CLIPS = 6
 SECONDS = 8.0

@@ -8,7 +8,7 @@ import numpy as np
 
 from vmmjax.media import flow
 from vmmjax.store import records
-from vmmjax.store.store import Column
+from vmmjax.store.column import Column
 
 _THUMBNAIL = 192  # Pixels, the longer side; sharp where the page shows half of it.
 _LONGEST = 900  # Pixels of a spectrogram or points of a waveform over the axis.

@@ -19,7 +19,9 @@ from vmmjax.pipeline import options, sampling
 from vmmjax.pipeline.text_streams import PREFIX
 from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.reports import store_page, timeline
-from vmmjax.store.store import Column, Store
+from vmmjax.store.column import Column
+from vmmjax.store.remote import is_remote
+from vmmjax.store.store import Store
 
 _CLIPS = 6
 _HEIGHT = 160  # Pixels of a playing clip; pictures and motion stand beside each other.
@@ -102,7 +104,7 @@ def _playing(store: Store, row: int, columns: Sequence[Column], seconds: float) 
     """
     names = [column.name for column in columns]
     sounds = [column for column in store.columns.values() if column.kind == 'array' and not column.shape
-              and (column.mirror is None or column.name in names)]
+              and (not is_remote(store.name) or column.name in names)]
     sound = next((column for column in sounds if column.lengths[row]), None)
     samples = None if sound is None else timeline.array(sound, row, round(seconds * sound.rate))
     # One of each kind, that of the first stream.

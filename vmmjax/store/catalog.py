@@ -1,6 +1,7 @@
 """The catalog: one row a clip with what its file holds."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,10 +60,14 @@ class Catalog:
 
     def __getitem__(self, row: int) -> ClipInfo:
         """The row's measured part, with types."""
-        text = {name: values[row] for name, values in self.columns.items()}
-        return ClipInfo(text['path'], text['split'], text['id'], float(text['start']), float(text['end']),
-                   float(text['duration']), float(text['fps']) if text['fps'] else None,
-                   *(int(text[name]) if text[name] else None for name in ('width', 'height', 'audio_rate')))
+        return clip_info({name: values[row] for name, values in self.columns.items()})
+
+
+def clip_info(text: Mapping[str, str]) -> ClipInfo:
+    """The measured part of a row, with types, from its texts by column."""
+    return ClipInfo(text['path'], text['split'], text['id'], float(text['start']), float(text['end']),
+                    float(text['duration']), float(text['fps']) if text['fps'] else None,
+                    *(int(text[name]) if text[name] else None for name in ('width', 'height', 'audio_rate')))
 
 
 def read(folder: Path) -> Catalog:
@@ -76,6 +81,11 @@ def read(folder: Path) -> Catalog:
         raise UserError(f'There is no catalog {path}: make one with `vmmjax prepare`.')
     with path.open(newline='', encoding='utf-8') as file:
         header, *rows = csv.reader(file)
+    return of_rows(header, rows)
+
+
+def of_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Catalog:
+    """A catalog of texts: the names of its columns, and its rows, those of a split behind each other."""
     columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
     splits = {}
     for name in dict.fromkeys(columns['split']):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vmmjax.errors import UserError
-from vmmjax.store.store import Column
+from vmmjax.store.column import Column
 
 _LENGTH_DELIMITED = 2  # The only kind of field an Example has.
 _BYTES, _FLOATS = 1, 2  # Fields of a Feature.
@@ -69,13 +69,13 @@ def _fields(view: memoryview, first: int, end: int) -> Iterator[tuple[int, int, 
 
 
 class DamagedRecord(UserError):
-    """A record that was damaged after the store was made; the message names its shard and row."""
+    """A record that was damaged after the store was made; the message names its place and row."""
 
 
 def damaged(column: Column, row: int, record: int, reason: object) -> DamagedRecord:
     """The error for a record of a catalog row."""
     return DamagedRecord(
-        f'{column.shard(record)} is damaged: the record of row {row} ({reason}). Find what else is with '
+        f'{column.source.place(record)} is damaged: the record of row {row} ({reason}). Find what else is with '
         f'`vmmjax prepare --verify`, renew it with `vmmjax prepare`, or set data.on_damage=skip to go on without such '
         f'clips.')
 

@@ -1,85 +1,21 @@
 """The read side of a store: a catalog of clips and one column of ArrayRecord files a modality."""
 
-import dataclasses
-import functools
 import hashlib
 import json
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_record.python import array_record_data_source
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.store import catalog, remote
+from vmmjax.store.column import Column
+from vmmjax.store.shard_files import MirroredShards, ShardFiles
 
 FORMAT = 1
 RowIndices = range | np.ndarray
 """Catalog rows in ascending order: a range as a store was prepared, int64 (N,) where folds were chosen."""
-_COPIES = 8  # Shards that a call copies from a remote path at a time.
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """One modality of every clip, in catalog order.
-
-    Attributes:
-      name: folder in the store.
-      kind: `picture` (JPEG frames), `flow` (PNG frames) or `array` (float32 frames), see `columns`.
-      rate: frames a second.
-      chunk: frames of a full record.
-      shape: shape of an `array` frame; empty for pictures.
-      lengths: int32 (rows,), frames of each clip; 0 where it lacks the modality.
-      offsets: int64 (rows + 1,); records offsets[r] to offsets[r + 1] - 1 are clip r's.
-      sizes: int32 (rows, 2), height and width of each clip's pictures; zeros for arrays.
-      files: the shards in order.
-      counts: the records in each of them.
-      mirror: where the shards come from if they are not here.
-    """
-
-    name: str
-    kind: str
-    rate: float
-    chunk: int
-    shape: tuple[int, ...]
-    lengths: np.ndarray
-    offsets: np.ndarray
-    sizes: np.ndarray
-    files: tuple[Path, ...]
-    counts: tuple[int, ...]
-    mirror: remote.Mirror | None = None
-
-    @functools.cached_property
-    def _source(self) -> array_record_data_source.ArrayRecordDataSource:
-        return array_record_data_source.ArrayRecordDataSource([str(file) for file in self.files])
-
-    def records(self, indices: np.ndarray) -> list[bytes]:
-        """Serialised `tf.train.Example`s by record number; safe to call from several threads."""
-        if not len(indices):  # The reader does not take an empty list.
-            return []
-        mirror = self.mirror
-        if mirror is None:
-            return list(self._source.__getitems__(indices.tolist()))
-        ends = np.cumsum(self.counts)
-        shards = np.searchsorted(ends, indices, side='right')
-        found = [b''] * len(indices)
-
-        def read(shard: int) -> None:
-            places = np.flatnonzero(shards == shard)
-            first = ends[shard] - self.counts[shard]
-            records = mirror.records(self.files[shard], (indices[places] - first).tolist())
-            for place, record in zip(places, records, strict=True):
-                found[place] = record
-
-        with ThreadPoolExecutor(_COPIES) as pool:
-            list(pool.map(read, np.unique(shards)))
-        return found
-
-    def shard(self, record: int) -> Path:
-        """The shard that holds a record."""
-        return self.files[int(np.searchsorted(np.cumsum(self.counts), record, side='right'))]
 
 
 class Store:
@@ -92,7 +28,11 @@ class Store:
       fingerprint: SHA-256 of the catalog and `store.json`; it does not depend on the columns there are.
       columns: the finished columns by name.
       durations: float64 (rows,), seconds of each clip.
+      vocabularies: the tokens of text streams, by the stream's name, where a run has recorded them; others are counted
+        in the split `train`.
     """
+
+    vocabularies: Mapping[str, Sequence[str]] = {}
 
     def __init__(self, path: str | Path):
         """Opens a store.
@@ -191,7 +131,9 @@ def _read_column(folder: Path, mirror: remote.Mirror | None) -> Column:
         if mirror is None and not shard.is_file():
             raise UserError(f'{shard} is missing from the store; run the `vmmjax prepare` that it was made with again: '
                             f'it makes that shard.')
+    counts = tuple(shard['records'] for shard in listed)
     return Column(name=folder.name, kind=meta['kind'], rate=meta['rate'], chunk=meta['chunk'],
                   shape=tuple(meta['shape']), lengths=np.load(folder / 'lengths.npy'),
-                  offsets=np.load(folder / 'offsets.npy'), sizes=np.load(folder / 'sizes.npy'), files=files,
-                  counts=tuple(shard['records'] for shard in listed), mirror=mirror)
+                  offsets=np.load(folder / 'offsets.npy'), sizes=np.load(folder / 'sizes.npy'),
+                  source=MirroredShards(files, counts, mirror) if mirror else ShardFiles(files, counts),
+                  options=meta['options'], builder=meta.get('builder', ''))

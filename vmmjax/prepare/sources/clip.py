@@ -1,5 +1,6 @@
 """One clip as a source names it, and the names that splits have in published data sets."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,28 @@ class Clip:
     start: float | None
     end: float | None
     labels: Mapping[str, str]
+
+
+def of_file(path: str | Path, *, id: str = '', start: float | None = None, end: float | None = None,
+            texts: Mapping[str, str] | None = None) -> Clip:
+    """A clip of no data set, such as one to predict.
+
+    Args:
+      path: of its file; relative to the working directory.
+      id: the path unless given.
+      start: seconds in the file; None for its beginning.
+      end: seconds in the file; None for its end.
+      texts: by catalog column, for what reads texts.
+
+    Raises:
+      UserError: for times that make no sense.
+    """
+    for name, seconds in (('starts', start), ('ends', end)):
+        if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+            raise UserError(f'{path}: the clip {name} at {seconds} s; give seconds in the file, 0 or more.')
+    if end is not None and end <= (start or 0.0):
+        raise UserError(f'{path}: the clip ends at {end} s, not after its start at {start or 0.0} s.')
+    return Clip(Path(path).absolute(), str(path), 'predict', id or str(path), start, end, dict(texts or {}))
 
 
 def split_in(name: str, what: str) -> str:
