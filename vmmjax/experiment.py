@@ -2,7 +2,8 @@
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -10,18 +11,20 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from vmmjax import config as configs
 from vmmjax import models, tasks
 from vmmjax.errors import UserError
 from vmmjax.evaluation import predictions
-from vmmjax.evaluation.predictions import Predictions
+from vmmjax.evaluation.predictions import ClipPrediction, Predictions
 from vmmjax.evaluation.result import Result
 from vmmjax.evaluation.streaming import frame_by_frame
 from vmmjax.ops import SEE_VALID
 from vmmjax.pipeline import inputs, options
 from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.pipeline import Pipeline
+from vmmjax.pipeline.targets import NoTargets
 from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.store.store import Store
 from vmmjax.training import Checkpoints, optimizer, sharding, train, workdir
@@ -276,3 +279,83 @@ class Experiment:
           UserError: see `predictions`.
         """
         return self.result(self.predictions(split), split)
+
+    def predict(self, clips: Sequence[Any] | Mapping[str, Any], *, most: int = 3, progress: bool = False
+                ) -> list[ClipPrediction]:
+        """What the run predicts of new clips, read as those of its evaluation; its training store is not needed.
+
+        Args:
+          clips: paths of files, or clips of `vmmjax.prepare.sources.clip.of_file` with times and texts; or arrays by
+            modality as an `ArrayStore` takes them, `{'rgb': uint8 (N, T, H, W, 3)}`, at the run's own rates.
+          most: how many classes are named.
+          progress: whether a progress bar is shown.
+
+        Returns:
+          One for each clip, in order. Where one cannot be read, its `error` says why.
+
+        Raises:
+          UserError: before training or loading, and for a run that did not write down how its streams are read.
+        """
+        params, model_state = self._evaluated
+        recorded = inputs.checked(self.run_inputs.get('data'), self.config.data.store)
+        views = len(options.read(ViewsConfig, self.config.data.views, 'data.views'))
+        count = len(next(iter(clips.values()))) if isinstance(clips, Mapping) else len(clips)
+        shards = sharding.row_shards(self.batch_sharding)
+        # A batch of the training's size would be padding for the most part, of one clip.
+        size = max(shards, min(self.config.batch_size, 1 << max(0, count * views - 1).bit_length()))
+        stores = _in_groups(recorded, clips, max(1, size // views))
+        found: list[ClipPrediction] = []
+        with tqdm(total=count, unit='clip', disable=not progress, dynamic_ncols=True) as bar:
+            for names, store, errors in stores:
+                rows = iter(self._predicted(store, size, params, model_state, most) if len(store) else ())
+                group = [ClipPrediction(name, error=str(errors[place])) if place in errors else next(rows)
+                         for place, name in enumerate(names)]
+                found += [replace(each, clip=name) for name, each in zip(names, group, strict=True)]
+                bar.update(len(group))
+        return found
+
+    def _predicted(self, store: Store, size: int, params: Any, model_state: Any, most: int) -> list[ClipPrediction]:
+        """Of each row of a store in memory."""
+        streams = list(self.config.data.streams)
+        pipeline = Pipeline(store, self.config.data, split=PREDICT, batch_size=size, train=False,
+                            seed=self.config.seed, labels=NoTargets())
+        rows = next(iter(predictions.subsets(
+            self._eval_step, params, model_state,
+            pipeline.batches(rows=sharding.local_rows(self.batch_sharding, size)), streams,
+            put=lambda batch: sharding.put(batch, self.batch_sharding), target=(),
+            average=self.task.averaging[self.average], kept={'+'.join(streams): tuple(streams)}).values()))
+        return [ClipPrediction(
+            store.clip(int(row)), float(store.durations[int(row)]),
+            {stream: bool(rows.present[stream][place]) for stream in streams}, self.task.reading(rows, place, most),
+            jax.tree.map(lambda scores, place=place: scores[place], rows.scores)) for place, row in enumerate(rows.id)]
+
+
+PREDICT = 'predict'
+"""The split of new clips."""
+
+
+def _in_groups(recorded: Mapping[str, Any], clips: Sequence[Any] | Mapping[str, Any], size: int
+               ) -> Iterator[tuple[list[str], Store, Mapping[int, UserError]]]:
+    """Names of clips, the store of those that can be read, and why the others cannot, by place."""
+    if isinstance(clips, Mapping):
+        from vmmjax.prepare.array_store import ArrayStore
+
+        rates = {name: recorded['columns'][name]['rate'] for name in clips if name in recorded['columns']}
+        store = ArrayStore({PREDICT: clips}, rates, vocabularies={
+            name: text['vocabulary'] for name, text in recorded['texts'].items()})
+        yield [store.clip(row) for row in range(len(store))], store, {}
+        return
+    # Decoding files needs packages that nothing else here does.
+    from vmmjax.prepare.file_store import FileStore
+    from vmmjax.prepare.sources.clip import Clip, of_file
+
+    given = [clip if isinstance(clip, Clip) else of_file(clip) for clip in clips]
+    groups = [given[first:first + size] for first in range(0, len(given), size)]
+    with ThreadPoolExecutor(1) as pool:  # The next files are read while these are predicted.
+        following = pool.submit(FileStore, recorded, groups[0]) if groups else None
+        for place, group in enumerate(groups):
+            assert following is not None
+            found = following.result()
+            if place + 1 < len(groups):
+                following = pool.submit(FileStore, recorded, groups[place + 1])
+            yield [clip.id for clip in group], found, found.errors

@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 # Package of before -> module of before -> module of today, in vmmjax.
 _MOVED = {
     'vmmjax.cli': {
-        'cache': 'training.runtime'},
+        'cache': 'training.runtime', 'setup': 'experiment'},
     'vmmjax.data': {
         'assembly': 'prepare.column_writer', 'augment': 'pipeline.transforms.frames', 'beam': 'prepare.beam',
         'cached': 'prepare.feature_column', 'catalog': 'store.catalog', 'changes': 'pipeline.transforms.config',
@@ -57,8 +57,12 @@ _MOVED = {
         'temporal': 'models.temporal_shift', 'words': 'models.embedding'},
     'vmmjax.models.fusion': {
         'moments': 'models.fusion.over_time', 'simple': 'models.fusion.concat_sum', 'streams': 'models.fusion.base'},
+    'vmmjax.objectives': {
+        'base': 'training.objective', 'classification': 'tasks.classification', 'events': 'tasks.events',
+        'multi_label': 'tasks.multi_label', 'regression': 'tasks.regression', 'retrieval': 'tasks.retrieval',
+        'supervised': 'tasks.supervised'},
     'vmmjax.serving': {
-        'files': 'serving.readers', 'runs': 'serving.run_metadata', 'streaming': 'evaluation.streaming'},
+        'files': 'serving.readers', 'streaming': 'evaluation.streaming'},
     'vmmjax.training': {
         'best': 'training.early_stopping', 'deterministic': 'training.runtime', 'fitting': 'training.warmstart',
         'meter': 'training.throughput', 'paths': 'training.path_patterns', 'prefetch': 'training.sharding',
@@ -66,7 +70,7 @@ _MOVED = {
 }
 MODULES = {f'{package}.{name}': f'vmmjax.{new}' for package, moved in _MOVED.items() for name, new in moved.items()}
 """Module of before -> module of today."""
-_GONE = 'vmmjax.data'  # The package that most of them were in.
+_GONE = ('vmmjax.data', 'vmmjax.objectives')  # Packages that they were in.
 
 
 def current(text: str) -> str:
@@ -80,13 +84,13 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
                   ) -> ModuleSpec | None:
         """See `MetaPathFinder`."""
-        if fullname == _GONE:
+        if fullname in _GONE:
             return importlib.util.spec_from_loader(fullname, self, is_package=True)
         return importlib.util.spec_from_loader(fullname, self) if fullname in MODULES else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """The module of today, which stays what it is."""
-        if spec.name == _GONE:
+        if spec.name in _GONE:
             return None  # An empty package.
         new = MODULES[spec.name]
         _LOG.warning('The module %s is called %s now; the old name will go with the next release.', spec.name, new)
@@ -97,7 +101,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Puts back what the import system has written over the module's own."""
         assert module.__spec__ is not None
-        if module.__spec__.name != _GONE:
+        if module.__spec__.name not in _GONE:
             module.__spec__ = module.__spec__.loader_state
 
 

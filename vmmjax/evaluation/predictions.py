@@ -4,6 +4,7 @@ Exact means: padding rows (mask 0) and rows seen twice do not count, on any numb
 gathered with their ids, never averaged batch by batch. A clip's test views are averaged by its id.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -39,6 +40,41 @@ class Predictions(NamedTuple):
     target: Any
     scores: Any
     present: dict[str, np.ndarray]
+
+
+def truth(rows: Predictions, target: str, place: int) -> Any:
+    """A target of one clip; None where targets were not asked for, as of new files."""
+    values = rows.target.get(target) if isinstance(rows.target, Mapping) else rows.target
+    return None if values is None else values[place]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipPrediction:
+    """What a run predicts of one clip.
+
+    Attributes:
+      clip: its name: the file, or the id that it was given.
+      seconds: its length.
+      present: which of the run's streams it has.
+      reading: of each target its name as `target`, and as `named` what is predicted, the likeliest first, each with its
+        probability (None of numbers); see `Task.reading`.
+      scores: the run's scores, averaged over its test views: float32 (C,), of several targets a dict.
+      error: why there is no prediction; empty where there is one.
+    """
+
+    clip: str
+    seconds: float = 0.0
+    present: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+    reading: Sequence[Mapping[str, Any]] = ()
+    scores: Any = None
+    error: str = ''
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, for a line of a file."""
+        if self.error:
+            return {'clip': self.clip, 'error': self.error}
+        return {'clip': self.clip, 'seconds': self.seconds, 'present': dict(self.present),
+                'predicted': [{'target': each['target'], 'named': each['named']} for each in self.reading]}
 
 
 def predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch], streams: Sequence[str], *,

@@ -31,12 +31,14 @@ class ArrayStore(MemoryStore):
     name); None and NaN are empty. A clip lasts as long as the longest of its arrays.
     """
 
-    def __init__(self, splits: Mapping[str, Mapping[str, Sequence[Any] | np.ndarray]], rates: Mapping[str, float]):
+    def __init__(self, splits: Mapping[str, Mapping[str, Sequence[Any] | np.ndarray]], rates: Mapping[str, float], *,
+                 vocabularies: Mapping[str, Sequence[str]] | None = None):
         """Encodes the pictures and copies the rest.
 
         Args:
           splits: the columns of each.
           rates: frames a second of those that hold frames.
+          vocabularies: of text streams, see `Store`; of the training split unless given.
 
         Raises:
           UserError: for splits with other columns or columns with other numbers of clips than the rest, arrays of
@@ -58,7 +60,7 @@ class ArrayStore(MemoryStore):
                 rows.append([str(len(rows)), texts['id'][i] if 'id' in texts else f'{split}/{i}', split, '',
                              '0.0', length, length, '', '', '', '', *(texts[name][i] for name in labels)])
         super().__init__('in memory', catalog.of_rows([*catalog.FIXED, *labels], rows), columns,
-                         content=_digest(clips, rates))
+                         content=_digest(clips, rates), vocabularies=vocabularies)
 
 
 def _check(splits: Mapping[str, Mapping[str, Any]], rates: Mapping[str, float]) -> None:
@@ -101,8 +103,8 @@ def _column(name: str, clips: Sequence[np.ndarray | None], rate: float) -> Colum
         if clip is None or not len(clip):
             column.add([], (0, 0))
         elif _kind(name, clip) != kind or (kind == 'array' and clip.shape[1:] != shape):
-            raise UserError(f'Clips of {name!r} are {there[0].dtype} {there[0].shape} and {clip.dtype} {clip.shape}; they '
-                            f'may differ in their numbers of frames, and pictures in their size.')
+            raise UserError(f'Clips of {name!r} are {there[0].dtype} {there[0].shape} and {clip.dtype} {clip.shape}; '
+                            f'they may differ in their numbers of frames, and pictures in their size.')
         else:
             column.add(*((clip, (0, 0)) if kind == 'array' else (encode(kind, clip), clip.shape[1:3])))
     return column.finished('the store in memory')

@@ -163,19 +163,24 @@ class Task:
         """The loss of each clip, float64 (N,), NaN where it has no target; None where a clip has none of its own."""
         return None
 
-    def reading(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
         """A prediction as a person reads it.
 
         Args:
           rows: with all streams; targets may be unknown.
           place: of the clip in them.
+          most: how many classes are named.
 
         Returns:
           Of each target, as plain JSON values, its name as `target`, the `truth` as text (empty where it is not known),
           its `probability`, and as `named` what is predicted, the likeliest first, each with its probability;
           probabilities are None of numbers.
+
+        Raises:
+          UserError: for a task whose predictions are not of one clip each.
         """
-        raise NotImplementedError
+        raise UserError(f'The task {self.name} does not predict something of one clip each; measure it with `vmmjax '
+                        f'evaluate`.')
 
     def result(self, predictions: Mapping[str, Predictions], *, split: str, step: int, store: 'Store') -> Result:
         """Measures predictions.

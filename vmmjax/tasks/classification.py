@@ -12,7 +12,7 @@ from scipy import special
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import metrics, view_averages
-from vmmjax.evaluation.predictions import Predictions, known
+from vmmjax.evaluation.predictions import Predictions, known, truth
 from vmmjax.evaluation.result import COUNT, PERCENT, TEXT, table
 from vmmjax.pipeline.targets import Classes, Targets, of_split
 from vmmjax.tasks.supervised import Sums, Supervised, of_clips
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from vmmjax.store.store import Store
 
 CLASS_WEIGHTS = ('none', 'balanced')
-_NAMED = 3  # Classes that are named of a clip.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,10 +151,10 @@ class Classification(Supervised):
         """See `Task`."""
         return metrics.cross_entropies(rows.scores, rows.target)
 
-    def reading(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
         """See `Task`."""
         assert isinstance(self.target, str)
-        return [_reading(self.target, self.classes, rows.scores[place], int(rows.target[place]))]
+        return [_reading(self.target, self.classes, rows.scores[place], truth(rows, self.target, place), most)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -210,9 +209,9 @@ class Several(Classification):
                 found[there, i] = metrics.cross_entropies(rows.scores[name][there], rows.target[name][there])
         return np.where(np.isnan(found).all(axis=1), np.nan, np.nansum(found, axis=1))
 
-    def reading(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
         """See `Task`."""
-        return [_reading(name, classes, rows.scores[name][place], int(rows.target[name][place]))
+        return [_reading(name, classes, rows.scores[name][place], truth(rows, name, place), most)
                 for name, classes in self.classes.items()]
 
     def _right(self, rows: Predictions) -> tuple[np.ndarray, np.ndarray]:
@@ -223,10 +222,12 @@ class Several(Classification):
         return np.stack(right, 1), np.stack([known(rows.target[name]) for name in self.classes], 1)
 
 
-def _reading(target: str, classes: Sequence[str], scores: np.ndarray, truth: int) -> dict[str, Any]:
-    """The prediction of a clip's class; a truth below 0 is not known."""
+def _reading(target: str, classes: Sequence[str], scores: np.ndarray, code: int | None, most: int
+             ) -> dict[str, Any]:
+    """The prediction of a clip's class; a code below 0, or none, is not known."""
+    known_code = -1 if code is None else int(code)
     probabilities = special.softmax(scores.astype(np.float64))
-    best = np.argsort(-probabilities, kind='stable')[:_NAMED].tolist()
-    return {'target': target, 'truth': str(classes[truth]) if truth >= 0 else '',
-            'probability': float(probabilities[truth]) if truth >= 0 else None,
+    best = np.argsort(-probabilities, kind='stable')[:most].tolist()
+    return {'target': target, 'truth': str(classes[known_code]) if known_code >= 0 else '',
+            'probability': float(probabilities[known_code]) if known_code >= 0 else None,
             'named': [[str(classes[place]), float(probabilities[place])] for place in best]}

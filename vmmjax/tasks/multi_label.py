@@ -13,7 +13,7 @@ from scipy import special
 from vmmjax import optional
 from vmmjax.errors import UserError
 from vmmjax.evaluation import metrics, view_averages
-from vmmjax.evaluation.predictions import Predictions
+from vmmjax.evaluation.predictions import Predictions, truth
 from vmmjax.evaluation.result import COUNT, PERCENT, TEXT, table
 from vmmjax.pipeline.targets import Names, Targets
 from vmmjax.tasks.supervised import Sums, Supervised, of_clips
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from vmmjax.store.store import Store
 
 _NEAREST = 1e-6
-_NAMED = 3  # Names, beside the right ones, that are told of a clip.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,14 +106,15 @@ class MultiLabel(Supervised):
         """The mean over the names."""
         return _entropies(rows.scores.astype(np.float64), self._target(rows)).mean(axis=1)
 
-    def reading(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
         """A row for each name that the clip has, then what else is likeliest."""
-        (column,) = rows.target
-        likely, right = special.expit(rows.scores[place].astype(np.float64)), self._target(rows)[place] > 0
+        (column,), labels = self.columns, truth(rows, self.columns[0], place)
+        likely = special.expit(rows.scores[place].astype(np.float64))
+        right = np.zeros(len(likely), bool) if labels is None else labels > 0
         found = [{'target': column, 'truth': str(self.classes[i]), 'probability': float(likely[i]), 'named': []}
                  for i in np.flatnonzero(right).tolist()]
-        others = [i for i in np.argsort(-likely, kind='stable').tolist() if not right[i]][:_NAMED]
-        return [*found, {'target': f'not {column}', 'truth': '', 'probability': None,
+        others = [i for i in np.argsort(-likely, kind='stable').tolist() if not right[i]][:most]
+        return [*found, {'target': f'not {column}' if found else column, 'truth': '', 'probability': None,
                          'named': [[str(self.classes[i]), float(likely[i])] for i in others]}]
 
     def _target(self, rows: Predictions) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vmmjax.evaluation import metrics
-from vmmjax.evaluation.predictions import Predictions, known
+from vmmjax.evaluation.predictions import Predictions, known, truth
 from vmmjax.evaluation.result import COUNT, NUMBER, TEXT, table
 from vmmjax.pipeline.targets import Numbers, Targets, of_split
 from vmmjax.tasks.supervised import Sums, Supervised, of_clips
@@ -100,11 +100,15 @@ class Regression(Supervised):
                          for column, values in said.items()], axis=1)
         return np.where(np.isnan(each).all(axis=1), np.nan, np.nansum(each, axis=1))
 
-    def reading(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
         """See `Task`."""
-        return [{'target': column, 'truth': '' if np.isnan(rows.target[column][place]) else
-                 f'{float(rows.target[column][place]):.4g}', 'probability': None,
-                 'named': [[f'{float(said[place]):.4g}', None]]} for column, said in self._predicted(rows).items()]
+        found = []
+        for column, predicted in self._predicted(rows).items():
+            number = truth(rows, column, place)
+            known_number = number is not None and not np.isnan(number)
+            found.append({'target': column, 'truth': f'{float(number):.4g}' if known_number else '',
+                          'probability': None, 'named': [[f'{float(predicted[place]):.4g}', None]]})
+        return found
 
     def _predicted(self, rows: Predictions) -> dict[str, np.ndarray]:
         """The numbers that the model says, by column."""
