@@ -13,6 +13,7 @@ from vmmjax.pipeline.transforms.audio import check
 from vmmjax.store.store import Store
 
 _Options = TypeVar('_Options')
+_TAKEN = ('id', 'mask', 'row', 'view')  # Keys that every batch may have.
 
 
 def read(kind: type[_Options], given: Mapping[str, Any], where: str) -> _Options:
@@ -53,6 +54,8 @@ def streams(given: Mapping[str, Mapping[str, Any]], store: Store, rows: np.ndarr
     columns, texts = [], {}
     for name, options in given.items():
         where = f'data.streams.{name}'
+        if name in _TAKEN:
+            raise UserError(f'data.streams has a stream {name!r}, which is another key of a batch; rename it.')
         if 'modality' not in options:
             raise UserError(f'{where} has no modality; set {where}.modality to a column of the store.')
         if options['modality'].startswith(PREFIX):

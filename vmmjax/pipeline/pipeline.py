@@ -46,8 +46,9 @@ class Pipeline:
     (B, S), int32 (B, L) of a text), `valid/s` bool (B, T) (`s_mask` bool (B, L) of a text), `present/s` bool (B,);
     zeros where absent or outside the clip. Then `target/<name>` int32 (B,), -1 where the catalog has none (targets of
     other kinds: see `labels`); `mask` float32 (B,), 0 for padding and damaged clips; `id` int32 (B,), the catalog row,
-    -1 where the mask is 0. With mixup or CutMix `mix/target` int32 (B,) and `mix/weight` float32 (B,), the other clip's
-    target and share; in evaluation with more than one view a clip `view` int32 (B,).
+    -1 where the mask is 0; `row` int32 (B,), the place in the global batch, whichever process reads it. With mixup or
+    CutMix `mix/target` int32 (B,) and `mix/weight` float32 (B,), the other clip's target and share; in evaluation with
+    more than one view per clip `view` int32 (B,).
 
     Attributes:
       classes: sorted values of the target, into which it is an index; of other kinds of targets see `labels`.
@@ -214,7 +215,7 @@ class Pipeline:
             specs |= {'mix/target': ((batch,), codes), 'mix/weight': ((batch,), floats)}
         if len(self._views) > 1:
             specs['view'] = ((batch,), codes)
-        return specs | {'mask': ((batch,), floats), 'id': ((batch,), codes)}
+        return specs | {'mask': ((batch,), floats), 'id': ((batch,), codes), 'row': ((batch,), codes)}
 
     def _make(self, step: int, places: np.ndarray, filler: Filler) -> dict[str, np.ndarray]:
         """A batch."""
@@ -250,7 +251,8 @@ class Pipeline:
                                              np.broadcast_to(seconds, rows.shape)))
         batch |= {f'present/{name}': values for name, values in there.items()}
         batch |= {'view': clips.views.astype(np.int32),
-                  'mask': clips.real.astype(np.float32), 'id': np.where(clips.real, rows, -1).astype(np.int32)}
+                  'mask': clips.real.astype(np.float32), 'id': np.where(clips.real, rows, -1).astype(np.int32),
+                  'row': places.astype(np.int32)}
         if self._mixes:
             filler.mix(batch, next(iter(self._labels.specs)), clips)
         return batch
