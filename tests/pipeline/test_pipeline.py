@@ -77,7 +77,8 @@ def test_batches_are_as_the_spec_says(store: Store) -> None:
     assert pipeline.spec['audio'] == ((16, 100, 16), np.float32)
     assert pipeline.spec['target/label'] == ((16,), np.int32)
     assert set(pipeline.spec) == {
-        *ALL, *(f'valid/{name}' for name in ALL), *(f'present/{name}' for name in ALL), 'target/label', 'mask', 'id'}
+        *ALL, *(f'valid/{name}' for name in ALL), *(f'present/{name}' for name in ALL), 'target/label', 'mask', 'id',
+        'row'}
     assert pipeline.steps == 4
     assert _pipeline(store, BUSY, batch=100).steps == 1
     assert _pipeline(store, BUSY, train=False).steps == 5
@@ -106,7 +107,9 @@ def test_a_clip_does_not_depend_on_the_batch_size(store: Store) -> None:
     large = _take(_pipeline(store, BUSY, batch=16), 3)
     for step, batch in enumerate(large):
         parts = small[4 * step:4 * step + 4]
-        _assert_equal({key: np.concatenate([part[key] for part in parts]) for key in batch}, batch)
+        together = {key: np.concatenate([part[key] for part in parts]) for key in batch}
+        np.testing.assert_array_equal(together['row'], np.tile(np.arange(4), 4))
+        _assert_equal(together | {'row': batch['row']}, batch)
 
 
 @pytest.mark.parametrize(('split', 'first', 'count'), [('train', 0, 70), ('test', 79, 5)])
@@ -115,6 +118,14 @@ def test_every_row_once_an_epoch(store: Store, split: str, first: int, count: in
     epochs = ids[:count * (len(ids) // count)].reshape(-1, count)
     np.testing.assert_array_equal(np.sort(epochs, axis=1), np.tile(np.arange(first, first + count), (len(epochs), 1)))
     assert len(np.unique(epochs, axis=0)) > 0.7 * len(epochs)
+
+
+@pytest.mark.parametrize('train', [True, False])
+def test_row_is_the_place_in_the_global_batch(store: Store, train: bool) -> None:
+    for rows in (None, slice(3, 7), slice(15, 16)):
+        for batch in _take(_pipeline(store, _config(), train=train), 5, rows=rows):  # In evaluation the last is padded.
+            assert batch['row'].dtype == np.int32
+            np.testing.assert_array_equal(batch['row'], np.arange(16)[rows or slice(None)])
 
 
 def test_seeds_give_other_orders(store: Store) -> None:
@@ -286,6 +297,7 @@ def _changed(part: str, **options: Any) -> dict[str, Any]:
     (_config(streams={'rgb': {'frames': 4}}), 'has no modality'),
     (_config(streams={'ramp': {'modality': 'ramp', 'frames': 4, 'sampling': 'dens'}}), "did you mean 'dense'"),
     (_config(streams={}), 'no streams'),
+    (_config(streams={'row': {'modality': 'ramp'}}), "a stream 'row', which is another key"),
     (_changed('augment', colour=0.1), "did you mean 'color'"),
     (_changed('augment', flip_pairs=(('left', 'rigth'),)), "did you mean 'right'"),
     (_changed('augment', crop='multiscale'), "did you mean 'multi_scale'"),
@@ -449,8 +461,8 @@ def test_everything_at_once_does_not_depend_on_the_batch(sounds: Store) -> None:
     small = _take(_pipeline(sounds, config, batch=4), 16)
     for step, batch in enumerate(whole):
         _assert_equal({key: np.concatenate([part[step][key] for part in parts]) for key in batch}, batch)
-        _assert_equal({key: np.concatenate([part[key] for part in small[4 * step:4 * step + 4]]) for key in batch},
-                      batch)
+        together = {key: np.concatenate([part[key] for part in small[4 * step:4 * step + 4]]) for key in batch}
+        _assert_equal(together | {'row': batch['row']}, batch)
 
 
 def test_summary_names_the_stages(store: Store) -> None:

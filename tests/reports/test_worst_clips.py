@@ -59,7 +59,7 @@ def content(source):
 
 def test_the_greatest_losses_come_first_and_unknown_ones_not_at_all():
     losses = np.array([1.0, 3.0, np.nan, 2.0])
-    task = types.SimpleNamespace(losses=lambda rows: losses, told=lambda rows, place: [place])
+    task = types.SimpleNamespace(losses=lambda rows: losses, reading=lambda rows, place: [place])
     rows = Predictions(np.array([4, 5, 6, 7], np.int32), None, None, {})
     store = types.SimpleNamespace(clip='row {}'.format)
     assert worst_clips.listed(task, rows, store) == [{'clip': 'row 5', 'loss': 3.0, 'told': [1]},

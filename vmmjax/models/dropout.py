@@ -36,8 +36,8 @@ class Dropout(nn.Dropout):
     def __call__(self, inputs: jax.Array, deterministic: bool | None = None, rng: jax.Array | None = None) -> jax.Array:
         """See `flax.linen.Dropout`."""
         part = _ROWS.get()
-        deterministic = nn.merge_param('deterministic', self.deterministic, deterministic)
-        if part is None or deterministic or self.rate in (0.0, 1.0):
+        off = nn.merge_param('deterministic', self.deterministic, deterministic)
+        if part is None or off or self.rate in (0.0, 1.0):
             return super().__call__(inputs, deterministic, rng)
         rows, total = part
         rng = self.make_rng(self.rng_collection) if rng is None else rng

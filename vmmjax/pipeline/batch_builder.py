@@ -49,7 +49,7 @@ class Filler:
         """Takes the streams, the split's rows, what the config says of augmentation and views, and the threads."""
         self._streams, self._rows, self._augment, self._views, self._pool = streams, rows, augment, views, pool
 
-    def fill(self, stream: Stream, clips: Clips, frames: np.ndarray, valid: np.ndarray, mirrors: np.ndarray,
+    def fill(self, stream: Stream, clips: Clips, frames: np.ndarray, valid: np.ndarray,
              damaged: dict[int, stored.DamagedRecord]) -> tuple[np.ndarray, np.ndarray]:
         """One stream of a batch.
 
@@ -58,7 +58,6 @@ class Filler:
           clips: of the batch.
           frames: int64 (B, T), as `Stream.frames` gave them.
           valid: bool (B, T); others are not read.
-          mirrors: bool (B,), which clips are mirrored.
           damaged: gets the clips, by their place in the batch, of which a record is.
 
         Returns:
@@ -66,7 +65,7 @@ class Filler:
         """
         made: list[config.Change] | None = None
         if stream.is_pictures:
-            made = self._augment.of_training(stream, clips.rows, clips.draw, mirrors) if clips.train else (
+            made = self._augment.of_training(stream, clips.rows, clips.draw) if clips.train else (
                 config.of_evaluation(stream, clips.rows, clips.views, self._views))
         x = self._read(stream, clips.rows, frames, valid, made, damaged)
         if stream.config.noise:

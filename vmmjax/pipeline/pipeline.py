@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.pipeline import options, sampling
+from vmmjax.pipeline import options, sampling, training_views
 from vmmjax.pipeline.batch_builder import Clips, Filler
-from vmmjax.pipeline.targets import Classes, Names, Targets, WindowBatch
+from vmmjax.pipeline.streams import Stream
+from vmmjax.pipeline.targets import Classes, Targets, WindowBatch
+from vmmjax.pipeline.text_streams import TextStream
+from vmmjax.pipeline.training_views import view_key
 from vmmjax.pipeline.transforms.config import AugmentConfig
 from vmmjax.pipeline.transforms.frames import drop_streams
 from vmmjax.pipeline.views import ViewsConfig
@@ -46,8 +49,10 @@ class Pipeline:
     (B, S), int32 (B, L) of a text), `valid/s` bool (B, T) (`s_mask` bool (B, L) of a text), `present/s` bool (B,);
     zeros where absent or outside the clip. Then `target/<name>` int32 (B,), -1 where the catalog has none (targets of
     other kinds: see `labels`); `mask` float32 (B,), 0 for padding and damaged clips; `id` int32 (B,), the catalog row,
-    -1 where the mask is 0. With mixup or CutMix `mix/target` int32 (B,) and `mix/weight` float32 (B,), the other clip's
-    target and share; in evaluation with more than one view a clip `view` int32 (B,).
+    -1 where the mask is 0; `row` int32 (B,), the place in the global batch, whichever process reads it. With mixup or
+    CutMix `mix/target` int32 (B,) and `mix/weight` float32 (B,), the other clip's target and share; in evaluation with
+    more than one view per clip `view` int32 (B,). A stream with `views` has its three keys for each further view, too,
+    as `view1/s`, `view1/valid/s`, `view1/present/s`, see `StreamConfig` and `training.views.view`.
 
     Attributes:
       classes: sorted values of the target, into which it is an index; of other kinds of targets see `labels`.
@@ -95,24 +100,20 @@ class Pipeline:
                              'Prepare a store with a smaller --short_side, or choose a larger data.streams.%s.size.',
                              stream.name, stream.config.size, stream.config.size, 100 * stream.coverage, stream.name)
         # Streams in the order of the config, whatever they read.
-        self._names = list(config['streams'])
+        named: dict[str, Stream | TextStream] = {stream.name: stream for stream in self._streams} | self.texts
+        self._inputs = {name: named[name] for name in config['streams']}
         for name in config['dropout']:
-            if name not in self._names:
-                raise UserError(f'data.dropout names {name!r}, which is no stream: {did_you_mean(name, self._names)}.')
-        self._rates = np.array([config['dropout'].get(name, 0.0) for name in self._names])
+            if name not in named:
+                raise UserError(f'data.dropout names {name!r}, which is no stream: {did_you_mean(name, named)}.')
+        self._rates = np.array([config['dropout'].get(name, 0.0) for name in self._inputs])
         self._labels = labels or Classes(store, config['target'], self._augment.flip_pairs)
         self.classes = self._labels.classes
-        if self._augment.flip_pairs and self._views.crops == 10:
-            raise UserError('data.views.crops is 10, which mirrors, but data.augment.flip_pairs says that a mirror '
-                            'image has another label; choose 5.')
-        self._mixes = train and (self._augment.mixup > 0 or self._augment.cutmix > 0)
-        if self._mixes and (self.texts or batch_size % 2):
-            raise UserError('data.augment.mixup and cutmix mix pairs of clips: '
-                            + ('texts cannot be mixed.' if self.texts else f'the batch size {batch_size} is odd.'))
-        if not isinstance(self._labels, Classes) and self._augment.flip_pairs:
-            raise UserError('data.augment.flip_pairs swaps classes, and the targets are none; leave it out.')
-        if self._mixes and (not isinstance(self._labels, (Classes, Names)) or len(self._labels.specs) > 1):
-            raise UserError('data.augment.mixup and cutmix mix the classes or names of one target; leave them out.')
+        options.check_augment(self._augment, self._views, self._labels, texts=bool(self.texts), batch_size=batch_size,
+                              train=train)
+        self._mixes = train and self._augment.mixes
+        if train:
+            training_views.check_training(self._inputs.values(), self._augment, self._labels)
+        self._drawn = {name: stream.config.views if train else 1 for name, stream in self._inputs.items()}
         rows = len(self._rows) * len(self._views)
         self.steps = max(1, rows // batch_size) if train else -(-rows // batch_size)
 
@@ -136,7 +137,9 @@ class Pipeline:
         if self._train:
             lines.append(f'augment  {self._augment}')
             lines.append('dropout  ' + ', '.join(
-                f'{name} {rate:g}' for name, rate in zip(self._names, self._rates, strict=True)))
+                f'{name} {rate:g}' for name, rate in zip(self._inputs, self._rates, strict=True)))
+            lines += [f'views    {stream.name}: {training_views.summary(stream.config)}'
+                      for stream in self._inputs.values() if stream.config.views > 1]
         lines.append(f'target   {self._labels}')
         return '\n'.join([*lines, f'damage   {"skip the clip" if self._skips else "stop"}'])
 
@@ -197,63 +200,64 @@ class Pipeline:
                 raise
 
     def _specs(self, batch: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        specs: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
-        flags, codes, floats = np.dtype(bool), np.dtype(np.int32), np.dtype(np.float32)
-        streams = {stream.name: stream for stream in self._streams}
-        for name in self._names:
-            if name in self.texts:
-                length = self.texts[name].length
-                specs |= {name: ((batch, length), codes), f'{name}_mask': ((batch, length), flags)}
-            else:
-                stream = streams[name]
-                specs |= {name: ((batch, *stream.shape), stream.dtype),
-                          f'valid/{name}': ((batch, stream.shape[0]), flags)}
-            specs[f'present/{name}'] = ((batch,), flags)
-        specs |= {key: ((batch, *shape), dtype) for key, (shape, dtype) in self._labels.specs.items()}
+        codes, floats = np.dtype(np.int32), np.dtype(np.float32)
+        specs = {key: of for stream in self._inputs.values() for key, of in stream.specs.items()} | self._labels.specs
         if self._mixes and isinstance(self._labels, Classes):
-            specs |= {'mix/target': ((batch,), codes), 'mix/weight': ((batch,), floats)}
+            specs |= {'mix/target': ((), codes), 'mix/weight': ((), floats)}
         if len(self._views) > 1:
-            specs['view'] = ((batch,), codes)
-        return specs | {'mask': ((batch,), floats), 'id': ((batch,), codes)}
+            specs['view'] = ((), codes)
+        specs |= {'mask': ((), floats), 'id': ((), codes), 'row': ((), codes)}
+        specs |= {view_key(view, key): of for name, stream in self._inputs.items()
+                  for view in range(1, self._drawn[name]) for key, of in stream.specs.items()}
+        return {key: ((batch, *shape), dtype) for key, (shape, dtype) in specs.items()}
 
     def _make(self, step: int, places: np.ndarray, filler: Filler) -> dict[str, np.ndarray]:
         """A batch."""
-        positions = step * self._batch + places
-        clips = self._clips(positions)
+        clips = self._clips(step * self._batch + places)
         rows, real = clips.rows, clips.real
-        frames = [stream.frames(rows, clips.starts, clips.within, clips.draw, self._train)
-                  for stream in self._streams]
-        valid = {stream.name: real[:, None] & stream.valid(rows, wanted)
-                 for stream, wanted in zip(self._streams, frames, strict=True)}
-        texts = {name: text.tokens(rows, clips.draw, self._train) for name, text in self.texts.items()}
-        inside = valid | {name: real[:, None] & mask for name, (_, mask) in texts.items()}
-        present = np.stack([inside[name].any(axis=1) for name in self._names], axis=1)
-        if self._train and self._rates.any():
-            present = drop_streams(present, self._rates, clips.draw('dropout', len(self._rates) + 1))
-        there = dict(zip(self._names, present.T, strict=True))
-        for name in inside:
-            inside[name] &= there[name][:, None]
+        drawn = [(view, stream, training_views.of_view(clips, view, stream.config))
+                 for stream in self._streams for view in range(self._drawn[stream.name])]
+        frames = [stream.frames(rows, seen.starts, seen.within, seen.draw, self._train) for _, stream, seen in drawn]
+        texts = {(view, name): text.tokens(rows, training_views.draws(clips.draw, view), self._train)
+                 for name, text in self.texts.items() for view in range(self._drawn[name])}
+        inside = {(view, stream.name): real[:, None] & stream.valid(rows, wanted)
+                  for (view, stream, _), wanted in zip(drawn, frames, strict=True)}
+        inside |= {which: real[:, None] & mask for which, (_, mask) in texts.items()}
+        stays = self._stays(np.stack([inside[0, name].any(axis=1) for name in self._inputs], axis=1), clips)
 
         batch: dict[str, np.ndarray] = {}
-        for name, (ids, _) in texts.items():
-            batch |= {name: np.where(inside[name].any(axis=1, keepdims=True), ids, 0).astype(np.int32),
-                      f'{name}_mask': inside[name]}
-        mirrors = self._augment.mirrors(clips.draw) if self._train else np.zeros(len(rows), bool)
+        for (view, name), mask in inside.items():
+            mask &= stays[name][:, None]
+            batch[view_key(view, f'present/{name}')] = mask.any(axis=1)
+        for (view, name), (ids, _) in texts.items():
+            mask = inside[view, name]
+            batch |= {view_key(view, name): np.where(mask.any(axis=1, keepdims=True), ids, 0),
+                      view_key(view, f'{name}_mask'): mask}
         damaged: dict[int, DamagedRecord] = {}
-        for stream, wanted in zip(self._streams, frames, strict=True):
-            made = filler.fill(stream, clips, wanted, inside[stream.name], mirrors, damaged)
-            batch[stream.name], batch[f'valid/{stream.name}'] = made
+        for (view, stream, seen), wanted in zip(drawn, frames, strict=True):
+            made = filler.fill(stream, seen, wanted, inside[view, stream.name], damaged)
+            batch[view_key(view, stream.name)], batch[view_key(view, f'valid/{stream.name}')] = made
         if damaged:
-            self._leave_out(damaged, clips, batch, there)
+            self._leave_out(damaged, clips, batch)
+        mirrors = self._augment.mirrors(clips.draw) if self._train else np.zeros(len(rows), bool)
         seconds = self._seconds or self._store.durations[rows]
         batch |= self._labels.of(WindowBatch(rows, clips.real, mirrors, clips.starts,
                                              np.broadcast_to(seconds, rows.shape)))
-        batch |= {f'present/{name}': values for name, values in there.items()}
         batch |= {'view': clips.views.astype(np.int32),
-                  'mask': clips.real.astype(np.float32), 'id': np.where(clips.real, rows, -1).astype(np.int32)}
+                  'mask': clips.real.astype(np.float32), 'id': np.where(clips.real, rows, -1).astype(np.int32),
+                  'row': places.astype(np.int32)}
         if self._mixes:
             filler.mix(batch, next(iter(self._labels.specs)), clips)
         return batch
+
+    def _stays(self, present: np.ndarray, clips: Clips) -> dict[str, np.ndarray]:
+        """Which clips keep each stream in modality dropout, bool (B,); given which have it in view 0, (B, streams)."""
+        kept = np.ones_like(present)
+        if self._train and self._rates.any():
+            draws = clips.draw('dropout', len(self._rates) + 1)
+            # In a further view a stream may be there that is not in view 0; it drops out by the same draw.
+            kept = drop_streams(present, self._rates, draws) | (~present & (draws[:, :-1] >= self._rates))
+        return dict(zip(self._inputs, kept.T, strict=True))
 
     def _clips(self, positions: np.ndarray) -> Clips:
         """Which clips stand at the positions of a batch, and their windows."""
@@ -281,8 +285,7 @@ class Pipeline:
             within=np.full(len(rows), 0.5) if self._seconds else self._views.within(views),
             draw_noise=lambda name, numbers: sampling.uniform(self._seed, noise_keys, f'{name} of {noise_of}', numbers))
 
-    def _leave_out(self, damaged: dict[int, DamagedRecord], clips: Clips, batch: dict[str, np.ndarray],
-                   there: dict[str, np.ndarray]) -> None:
+    def _leave_out(self, damaged: dict[int, DamagedRecord], clips: Clips, batch: dict[str, np.ndarray]) -> None:
         """Makes padding of clips, by their place in the batch, with a damaged record, or stops."""
         if not self._skips:
             raise damaged[min(damaged)]
@@ -292,5 +295,5 @@ class Pipeline:
                 self.skipped.add(row)
                 _LOG.warning('%s Skipped, %d clips so far.', error, len(self.skipped))
             clips.real[place] = False
-            for values in (*batch.values(), *there.values()):
+            for values in batch.values():
                 values[place] = 0

@@ -34,6 +34,13 @@ class StreamConfig:
       noise: `white` or `babble` (other clips of the split), added to a waveform in training and evaluation.
       snr: lowest and highest ratio of sound to noise, in decibels.
       snr_of_speech: whether the ratio is that of the stretches where somebody speaks.
+      views: how often the stream is drawn for each clip in training; evaluation has view 0 alone. View k >= 1 is in the
+        batch as `view<k>/<stream>`, `view<k>/valid/<stream>` and `view<k>/present/<stream>`, see `training.views.view`.
+        Modality dropout drops a stream in all of its views. Targets are those of view 0.
+      share: what further views have in common with view 0, any of `training_views.SHARES`; everything else is drawn
+        anew. By default the same window is sampled and augmented in another way.
+      offset: least and greatest number of seconds by which the window of each further view begins after that of view 0,
+        drawn uniformly; negative is before. What lies outside of the clip is masked.
     """
 
     modality: str
@@ -46,6 +53,9 @@ class StreamConfig:
     noise: str = ''
     snr: tuple[float, float] = (0.0, 0.0)
     snr_of_speech: bool = False
+    views: int = 1
+    share: tuple[str, ...] = ('window',)
+    offset: tuple[float, float] = (0.0, 0.0)
 
 
 class Stream:
@@ -92,6 +102,13 @@ class Stream:
     def is_pictures(self) -> bool:
         """Whether frames are decoded and cropped."""
         return self.column.kind in CHANNELS
+
+    @property
+    def specs(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of every batch key of a clip."""
+        flags = np.dtype(bool)
+        return {self.name: (self.shape, self.dtype), f'valid/{self.name}': (self.shape[:1], flags),
+                f'present/{self.name}': ((), flags)}
 
     def __str__(self) -> str:
         """One line for a summary."""

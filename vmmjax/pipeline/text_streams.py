@@ -32,6 +32,8 @@ class TextConfig:
       lowercase: whether case is dropped (by wordpiece, accents too).
       hide: catalog columns, such as the target, whose value is replaced by [MASK] wherever it stands in the text.
       mask_rate: probability, in training, that a word is replaced by [MASK].
+      views: how often, in training, the words to mask are drawn for each text; view k >= 1 is in the batch as
+        `view<k>/<stream>`, `view<k>/<stream>_mask` and `view<k>/present/<stream>`, see `training.views.view`.
     """
 
     modality: str
@@ -41,6 +43,7 @@ class TextConfig:
     lowercase: bool = True
     hide: tuple[str, ...] = ()
     mask_rate: float = 0.0
+    views: int = 1
 
 
 class TextStream:
@@ -90,6 +93,13 @@ class TextStream:
             raise UserError(f'{where}.length is {config.length}; a text with what stands around it needs at least '
                             f'{sum(map(len, self._ends)) + 1} tokens.')
         self._ids = {token: i for i, token in enumerate(self.vocabulary)}
+
+    @property
+    def specs(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of every batch key of a clip."""
+        flags = np.dtype(bool)
+        return {self.name: ((self.length,), np.dtype(np.int32)), f'{self.name}_mask': ((self.length,), flags),
+                f'present/{self.name}': ((), flags)}
 
     def __str__(self) -> str:
         """One line for a summary."""

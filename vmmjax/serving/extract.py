@@ -99,7 +99,8 @@ def _logits(name: str, logits: Any) -> dict[str, jax.Array]:
 
 def _inputs(batch: Batch) -> dict[str, np.ndarray]:
     """What a model reads of a batch."""
-    return {key: value for key, value in batch.items() if not key.startswith('target/') and key not in ('id', 'view')}
+    unread = ('id', 'row', 'view')
+    return {key: value for key, value in batch.items() if not key.startswith('target/') and key not in unread}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,9 @@ def test_mixed_clips_do_not_depend_on_processes_or_the_batch_size(store_path: Pa
     for step, batch in enumerate(whole):
         for key, values in batch.items():
             np.testing.assert_array_equal(values, np.concatenate([part[step][key] for part in parts]))
-            np.testing.assert_array_equal(values, np.concatenate([part[key] for part in small[4 * step:4 * step + 4]]))
+            if key != 'row':  # A place in a batch of that size.
+                together = np.concatenate([part[key] for part in small[4 * step:4 * step + 4]])
+                np.testing.assert_array_equal(values, together)
 
 
 def test_pairs_must_be_whole(store_path: Path) -> None:

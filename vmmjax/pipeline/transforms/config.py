@@ -63,18 +63,22 @@ class AugmentConfig:
                 if name not in ('crop', 'flip_pairs') and np.any(value)]
         return ', '.join([f'crop {self.crop}', *used])
 
+    @property
+    def mixes(self) -> bool:
+        """Whether clips are mixed, by mixup or CutMix."""
+        return self.mixup > 0 or self.cutmix > 0
+
     def mirrors(self, draw: Draw) -> np.ndarray:
         """Which clips are mirrored in training, bool (B,)."""
         return draw('flip', 1)[:, 0] < self.flip
 
-    def of_training(self, stream: Stream, rows: np.ndarray, draw: Draw, mirrors: np.ndarray) -> list[Change]:
+    def of_training(self, stream: Stream, rows: np.ndarray, draw: Draw) -> list[Change]:
         """What is done to the pictures of each clip in training.
 
         Args:
           stream: of pictures or motion.
           rows: int64 (B,), catalog rows.
           draw: random numbers.
-          mirrors: bool (B,).
         """
         sizes, size = stream.column.sizes[rows].astype(np.int64), stream.shape[1]
         if self.crop == 'centre':
@@ -87,7 +91,8 @@ class AugmentConfig:
             ops = rand_augment.draw_ops(draw('rand_augment', 2 * self.rand_augment[0]), *self.rand_augment)
         colours = frames.colour_matrices(draw('colour', 3), self.color) if self.color else [None] * len(rows)
         erased = frames.erased(draw('erase', 5), self.erase, size) if self.erase else [None] * len(rows)
-        return [Change(*each) for each in zip(boxes, mirrors.tolist(), ops, colours, erased, strict=True)]
+        mirrors = self.mirrors(draw).tolist()
+        return [Change(*each) for each in zip(boxes, mirrors, ops, colours, erased, strict=True)]
 
 
 def of_evaluation(stream: Stream, rows: np.ndarray, views: np.ndarray, config: ViewsConfig) -> list[Change]:
