@@ -8,7 +8,7 @@ Each tree is dumped by a process of its own (`pins.py dump`), with its folder as
 same interpreter, one device, and no program compiled before. Both read the same stores, which the base makes once in
 the --work folder. A dump is a JSON file of pins: a name, and lines of text.
 
-  config/FILE:ARGUMENT      the config of every shipped file and row, as JSON
+  config/FILE:ARGUMENT      the config of every shipped file and row; keys that came later are let pass, and counted
   state/FILE:ARGUMENT       path, shape and dtype of every array of its training state, and of a batch (leading axis
                             left out), with the store left to the imagination; papers: every row that is trained
   batches/FILE:ARGUMENT     SHA-256 of every array of 3 training batches and one of evaluation, where a store can be
@@ -35,6 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -107,6 +108,7 @@ PREPARED = ('--source=synthetic:motion_sound', '--columns=rgb,flow,audio,mfcc,wa
 CLASSES, FPS, BANDS = 8, 25.0, 64  # Of imagined stores, where a row does not say.
 
 Pins = dict[str, list[str]]
+FAILED = 'FAILED'  # First line of a pin that could not be made; equal to nothing.
 
 
 # The dump, in a process of the tree's own.
@@ -189,13 +191,18 @@ def dump(path: Path, work: Path, only: str) -> None:
 
     def pin(name: str, make: Callable[..., list[str]], *arguments: Any) -> None:
         if re.search(only, name):
-            pins[name] = [line.replace(str(work), 'WORK') for line in make(*arguments)]
-            print(f'{time.monotonic() - began:4.0f} s  {name}', file=sys.stderr, flush=True)
+            try:
+                lines = make(*arguments)
+            except Exception:
+                lines = [FAILED, *traceback.format_exc().splitlines()[::-1]]
+            pins[name] = [line.replace(str(work), 'WORK') for line in lines]
+            print(f'{time.monotonic() - began:4.0f} s  {name}{" " + FAILED if lines[0] == FAILED else ""}',
+                  file=sys.stderr, flush=True)
 
     to_json = find('to_json')
     for name, config, classes, bands in shipped(work):
         text = to_json(config)
-        pin(f'config/{name}', text.splitlines)
+        pin(f'config/{name}', flat, json.loads(text))
         pin(f'state/{name}', state, same_state(text), classes, bands)
         small = not name.startswith('papers/') and 'full' not in name
         if name in LOWERED or (small and not any(part in name for part in ALIKE)):
@@ -212,6 +219,14 @@ def dump(path: Path, work: Path, only: str) -> None:
         if not Path(source).is_relative_to(Path.cwd()):
             raise SystemExit(f'{source} is not of {Path.cwd()}.')
     path.write_text(json.dumps({'made': made(), 'pins': pins}, indent=0))
+
+
+def flat(values: Mapping[str, Any], prefix: str = '') -> list[str]:
+    """The keys of a config, dotted, with their values."""
+    lines = []
+    for key, value in sorted(values.items()):
+        lines += flat(value, f'{prefix}{key}.') if isinstance(value, dict) else [f'{prefix}{key} = {value!r}']
+    return lines
 
 
 def made() -> dict[str, Any]:
@@ -236,8 +251,10 @@ def imagined(text: str, classes: int, bands: int) -> tuple[Any, Any]:
     import jax
 
     config = find('from_json')(text)
-    run = find('Run')(config, find('SpecStore')(config, classes=classes, fps=FPS, bands=bands), jax.devices())
-    return run, find('build')(config, run.mesh, run.apply, run.init, run.task.objective)
+    run = find('Run')(config, find('SpecStore')(config, classes=classes, fps=FPS, bands=bands),
+                      devices=jax.devices())
+    # The objective became a part of the task.
+    return run, find('build')(config, run.mesh, run.apply, run.init, getattr(run.task, 'objective', run.task))
 
 
 @functools.cache
@@ -305,7 +322,7 @@ def vmmjax(*arguments: str) -> None:
     found = subprocess.run([sys.executable, '-m', 'vmmjax.cli.main', *arguments], capture_output=True, text=True,
                            check=False)
     if found.returncode:
-        raise SystemExit(f'vmmjax {" ".join(arguments)} failed:\n{found.stdout}{found.stderr}')
+        raise RuntimeError(f'vmmjax {" ".join(arguments)} failed:\n{found.stdout}{found.stderr}')
 
 
 def trained(folder: Path, store: Path) -> list[str]:
@@ -426,11 +443,16 @@ def compare(base: Mapping[str, Any], new: Mapping[str, Any], only: str, folder: 
     """Prints a table; True where all is equal. What differs is written to the folder, too."""
     shutil.rmtree(folder, ignore_errors=True)
     names = [name for name in dict.fromkeys([*base['pins'], *new['pins']]) if re.search(only, name)]
-    different = [name for name in names if base['pins'].get(name) != new['pins'].get(name)]
+    more = {name: len(set(new['pins'].get(name, ())) - set(base['pins'].get(name, ()))) for name in names}
+    later = [name for name in names if name.startswith('config/') and more[name]
+             and set(base['pins'].get(name, ())) <= set(new['pins'].get(name, ()))]
+    different = [name for name in names if name not in later and (
+        base['pins'].get(name) != new['pins'].get(name) or base['pins'][name][0] == FAILED)]
     for name in names:
         lines = base['pins'].get(name, new['pins'].get(name))
         digest = hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:12]
-        print(f'{"DIFFERENT" if name in different else "equal    "}  {digest}  {len(lines):6} lines  {name}')
+        added = f', and {more[name]} later keys' * (name in later)
+        print(f'{"DIFFERENT" if name in different else "equal    "}  {digest}  {len(lines):6} lines{added}  {name}')
     for name in different:
         before, after = base['pins'].get(name, []), new['pins'].get(name, [])
         count = sum(a != b for a, b in zip(before, after, strict=False)) + abs(len(before) - len(after))
