@@ -19,7 +19,6 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation import predictions
 from vmmjax.evaluation.predictions import ClipPrediction, Predictions
 from vmmjax.evaluation.result import Result
-from vmmjax.evaluation.streaming import frame_by_frame
 from vmmjax.ops import SEE_VALID
 from vmmjax.pipeline import inputs, options
 from vmmjax.pipeline.folds import folded
@@ -189,6 +188,8 @@ class Experiment:
             if way in SEE_VALID:
                 raise UserError(f'The stream {name!r} is preprocessed by {way!r}, which needs the frames to come; a '
                                 f'live stream cannot be. Train with another config.model.preprocess.{name}.')
+        from vmmjax.evaluation.streaming import frame_by_frame
+
         return frame_by_frame(self.model, variables, self.model.preprocess(batch), **options)
 
     def train(self, folder: str | Path, *, allow_changed: Sequence[str] = ()) -> Self:

@@ -13,14 +13,15 @@ def find(name: str, known: Mapping[str, Any], what: str) -> Any:
 
     Args:
       name: a key of `known`, or an import path with a colon before the last part.
-      known: our own entries.
+      known: our own entries; a text is the import path of one that is imported when it is asked for.
       what: what is looked for, for the message: 'encoder', 'fusion'.
 
     Raises:
       UserError: where neither is found; it names the nearest known name.
     """
     if name in known:
-        return known[name]
+        found = known[name]
+        return find(found, {}, what) if isinstance(found, str) else found
     if ':' not in name:
         raise UserError(f'There is no {what} {name!r}: {did_you_mean(name, known)}; '
                         f'name your own as package.module:Name.')

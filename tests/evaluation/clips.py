@@ -16,6 +16,7 @@ from vmmjax.prepare.build import prepare
 
 def make_store(folder: Path) -> Path:
     """Prepares it."""
+    folder.mkdir(exist_ok=True)
     write_clip(folder / 'clip.mp4', np.zeros((20, 24, 32, 3), np.uint8), fps=10)
     lines = []
     for split, count in SIZES.items():

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from vmmjax.cli.setup import Run
 
 from tests.cli.conftest import vmmjax
 from vmmjax import config as configs
-from vmmjax.cli.setup import Run
 from vmmjax.training import Checkpoints
 
 CONFIG = Path(__file__).with_name('config.py')

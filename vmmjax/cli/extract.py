@@ -29,8 +29,8 @@ from vmmjax.front_ends import FRONT_ENDS
 from vmmjax.media import probe
 from vmmjax.pipeline.windows import TAILS, WindowSpec
 from vmmjax.serving import extract, readers
-from vmmjax.store import catalog, feature_files, remote
-from vmmjax.store.store import Store
+from vmmjax.store import catalog, feature_files
+from vmmjax.store.store import Store, is_remote
 from vmmjax.training.runtime import keep_compiled
 
 POSITIONAL = 'VIDEO...|STORE'
@@ -165,7 +165,7 @@ def _progress(total: int, name: str) -> contextlib.AbstractContextManager[Any]:
 
 def _store(paths: list[str]) -> Store | None:
     """The store that is named; None for files."""
-    if len(paths) > 1 or not (remote.is_remote(paths[0]) or Path(paths[0]).is_dir()):
+    if len(paths) > 1 or not (is_remote(paths[0]) or Path(paths[0]).is_dir()):
         return None
     return Store(paths[0])
 

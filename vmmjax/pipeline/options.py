@@ -9,7 +9,7 @@ import numpy as np
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.pipeline import training_views
 from vmmjax.pipeline.streams import Stream, StreamConfig
-from vmmjax.pipeline.targets import Classes, Labels, Names
+from vmmjax.pipeline.targets import Classes, Names, Targets
 from vmmjax.pipeline.text_streams import PREFIX, TextConfig, TextStream
 from vmmjax.pipeline.transforms.audio import check
 from vmmjax.pipeline.transforms.config import AugmentConfig
@@ -72,7 +72,7 @@ def streams(given: Mapping[str, Mapping[str, Any]], store: Store, rows: np.ndarr
     return columns, texts
 
 
-def check_augment(augment: AugmentConfig, views: ViewsConfig, labels: Labels, *, texts: bool, batch_size: int,
+def check_augment(augment: AugmentConfig, views: ViewsConfig, labels: Targets, *, texts: bool, batch_size: int,
                   train: bool) -> None:
     """Checks that augmentation fits the test views, the targets and the batch.
 

@@ -31,6 +31,10 @@ _LITTLE = 0.25  # Of the region of a stream; a square inside the usual wide ones
 
 _LOG = logging.getLogger(__name__)
 
+# TensorFlow only reads data here; its notes about CPU features help nobody.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+
 # Iterators that somebody still holds when the interpreter ends are closed before: later their threads, waiting for an
 # interpreter that is gone, would hold up its end for ever.
 _OPEN: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()

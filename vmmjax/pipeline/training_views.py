@@ -13,7 +13,7 @@ import numpy as np
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.pipeline.batch_builder import Clips
 from vmmjax.pipeline.streams import Draw, Stream, StreamConfig
-from vmmjax.pipeline.targets import Labels
+from vmmjax.pipeline.targets import Targets
 from vmmjax.pipeline.text_streams import TextConfig, TextStream
 from vmmjax.pipeline.transforms.config import AugmentConfig
 
@@ -82,7 +82,7 @@ def check(where: str, config: StreamConfig | TextConfig) -> None:
                         f"2 and keep 'window' in {where}.share.")
 
 
-def check_training(streams: Iterable[Stream | TextStream], augment: AugmentConfig, labels: Labels) -> None:
+def check_training(streams: Iterable[Stream | TextStream], augment: AugmentConfig, labels: Targets) -> None:
     """Checks that the views of streams fit augmentation and targets, which are those of view 0.
 
     Args:

@@ -20,8 +20,7 @@ from vmmjax.pipeline.text_streams import PREFIX
 from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.reports import store_page, timeline
 from vmmjax.store.column import Column
-from vmmjax.store.remote import is_remote
-from vmmjax.store.store import Store
+from vmmjax.store.store import Store, is_remote
 
 _CLIPS = 6
 _HEIGHT = 160  # Pixels of a playing clip; pictures and motion stand beside each other.

@@ -32,11 +32,6 @@ _PAUSE = 0.05  # Seconds until it is tried again to find room.
 _STALE = 600.0  # Seconds without a byte after which a copy is one that was killed.
 
 
-def is_remote(path: str | Path) -> bool:
-    """Whether a path is one for `Mirror`."""
-    return isinstance(path, str) and '://' in path
-
-
 class Mirror:
     """A local folder with what was copied of a remote store.
 

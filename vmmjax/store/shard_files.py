@@ -4,11 +4,13 @@ import dataclasses
 import functools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from array_record.python import array_record_data_source
 
-from vmmjax.store.remote import Mirror
+if TYPE_CHECKING:
+    from vmmjax.store.remote import Mirror
 
 _COPIES = 8  # Shards that a call copies from a remote path at a time.
 
@@ -48,7 +50,7 @@ class MirroredShards(ShardFiles):
       mirror: copies them.
     """
 
-    mirror: Mirror
+    mirror: 'Mirror'
 
     def read(self, indices: np.ndarray) -> list[bytes]:
         """See `Records`; several shards are copied at a time."""

@@ -4,14 +4,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.store import catalog, remote
+from vmmjax.store import catalog
 from vmmjax.store.column import Column
 from vmmjax.store.shard_files import MirroredShards, ShardFiles
+
+if TYPE_CHECKING:
+    from vmmjax.store.remote import Mirror
 
 FORMAT = 1
 RowIndices = range | np.ndarray
@@ -44,7 +47,7 @@ class Store:
           UserError: if it is none, or one of another format.
         """
         self.name = str(path)
-        mirror = remote.Mirror(self.name) if remote.is_remote(path) else None
+        mirror = _mirror(self.name) if is_remote(path) else None
         self.path = Path(path) if mirror is None else mirror.folder
         meta = _read_meta(self.path)
         self._catalog = catalog.read(self.path)
@@ -123,7 +126,18 @@ def _read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def _read_column(folder: Path, mirror: remote.Mirror | None) -> Column:
+def is_remote(path: str | Path) -> bool:
+    """Whether a path is not one of this machine, such as gs://bucket/store."""
+    return isinstance(path, str) and '://' in path
+
+
+def _mirror(path: str) -> 'Mirror':
+    from vmmjax.store.remote import Mirror  # Most stores are here.
+
+    return Mirror(path)
+
+
+def _read_column(folder: Path, mirror: 'Mirror | None') -> Column:
     meta = json.loads((folder / 'column.json').read_text())
     listed = [shard for shards in meta['splits'].values() for shard in shards]
     files = tuple(folder / shard['file'] for shard in listed)

@@ -6,16 +6,21 @@ from typing import Any
 from vmmjax.errors import UserError
 from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
-from vmmjax.tasks.classification import Classification, Several
-from vmmjax.tasks.events import Events
-from vmmjax.tasks.multi_label import MultiLabel
-from vmmjax.tasks.regression import Regression
-from vmmjax.tasks.retrieval import Retrieval
 
 __all__ = ['TASKS', 'Classification', 'Events', 'MultiLabel', 'Regression', 'Retrieval', 'Several', 'Task', 'create']
 
-TASKS: dict[str, type[Task]] = {'classification': Classification, 'events': Events, 'multi_label': MultiLabel,
-                                'regression': Regression, 'retrieval': Retrieval}
+# Imported when asked for.
+TASKS = {'classification': 'vmmjax.tasks.classification:Classification', 'events': 'vmmjax.tasks.events:Events',
+         'multi_label': 'vmmjax.tasks.multi_label:MultiLabel', 'regression': 'vmmjax.tasks.regression:Regression',
+         'retrieval': 'vmmjax.tasks.retrieval:Retrieval'}
+_SEVERAL = 'vmmjax.tasks.classification:Several'  # Of several targets.
+
+
+def __getattr__(name: str) -> Any:
+    for path in (*TASKS.values(), _SEVERAL):
+        if path.endswith(f':{name}'):
+            return find(path, {}, 'task')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def create(config: Any, facts: dict[str, Any] | None = None) -> Task:
@@ -31,7 +36,7 @@ def create(config: Any, facts: dict[str, Any] | None = None) -> Task:
     """
     target = config.data.target
     several = not isinstance(target, str)
-    known = {**TASKS, 'classification': Several if several else Classification}
+    known = {**TASKS, 'classification': _SEVERAL} if several else TASKS
     kind = find(config.task.name, known, 'task') if 'name' in config.task else Task
     if not (isinstance(kind, type) and issubclass(kind, Task) and dataclasses.is_dataclass(kind)):
         raise UserError(f'The task {config.task.name!r} is no dataclass that derives from vmmjax.tasks.Task: write\n'

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from vmmjax.training import optimizer as optimizers
-from vmmjax.training import sharding, sharding_table, warmstart, workdir
+from vmmjax.training import sharding, workdir
 from vmmjax.training.build import build
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.distributed import Preempted, preemption, say
@@ -63,6 +63,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
         state = jax.jit(built.create, out_shardings=built.shardings, compiler_options=quick)(
             jax.random.key(config.seed))
         if config.init_from.workdir:
+            from vmmjax.training import warmstart
+
             begin = [Path(name) for name in config.init_from.workdir.split(',')]
             state = warmstart.load(state, begin, config.init_from.skip, config.init_from.rename, config.init_from.fit)
     else:
@@ -81,6 +83,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     if steps:
         count = sum(leaf.size for leaf in jax.tree.leaves(built.abstract.params))
         if mesh.size > 1:
+            from vmmjax.training import sharding_table
+
             say(sharding_table.table(built.abstract, built.shardings))
         say(f'{count:,} parameters on {mesh.size} device(s); compiling the first step.')
         first = next(feed)
