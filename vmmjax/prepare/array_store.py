@@ -101,8 +101,8 @@ def _column(name: str, clips: Sequence[np.ndarray | None], rate: float) -> Colum
         if clip is None or not len(clip):
             column.add([], (0, 0))
         elif _kind(name, clip) != kind or (kind == 'array' and clip.shape[1:] != shape):
-            raise UserError(f'Clips of {name!r} are {there[0].dtype} {there[0].shape} and {clip.dtype} {clip.shape}; they '
-                            f'may differ in their numbers of frames, and pictures in their size.')
+            raise UserError(f'Clips of {name!r} are {there[0].dtype} {there[0].shape} and {clip.dtype} {clip.shape}; '
+                            f'they may differ in their numbers of frames, and pictures in their size.')
         else:
             column.add(*((clip, (0, 0)) if kind == 'array' else (encode(kind, clip), clip.shape[1:3])))
     return column.finished('the store in memory')
