@@ -84,7 +84,7 @@ class Pipeline:
         """
         self._store, self._split, self._batch, self._train, self._seed = store, split, batch_size, train, seed
         self._threads = threads or os.cpu_count() or 1
-        self._rows = np.asarray(store.rows(split))
+        self._rows = np.asarray(store.rows(split), np.int64)
         self._seconds = float(config['window']['seconds'])
         self._start = config['window']['start']
         if not self._seconds and self._start is not None:

@@ -36,9 +36,11 @@ class FileStore(MemoryStore):
 
     Attributes:
       places: int64 (rows,), which of the given clips each row is.
-      errors: why a given clip, by its place, is no row: its file cannot be read, or has nothing that the run reads.
-      undecoded: of a row the columns that could not be decoded, and why; their streams are absent, as they are in a
+      errors: by place in the given clips, why one is no row: its file cannot be read.
+      undecoded: by row, the columns that could not be decoded, and why; their streams are absent, as they are in a
         store that was prepared.
+      empty: by row, the sentence for a clip that has nothing that the run reads: all its streams are absent, and what
+        a network says of it is what it says of nothing.
     """
 
     def __init__(self, inputs: Mapping[str, Any], clips: Sequence[Clip]):
@@ -57,11 +59,13 @@ class FileStore(MemoryStore):
                                         options=inputs['columns'][name]['options'],
                                         builder=inputs['columns'][name]['builder'])
                    for name, builder in builders.items()}
+        texts = [text['column'] for text in inputs['texts'].values()]
         labels = _labels(inputs, clips)
         rows: list[dict[str, str]] = []
         places: list[int] = []
-        self.errors: dict[int, UserError] = {}
+        self.errors: dict[int, MediaError] = {}
         self.undecoded: dict[int, dict[str, UserError]] = {}
+        self.empty: dict[int, UserError] = {}
         probes: dict[Path, Probe | str] = {}
         for place, clip in enumerate(clips):
             try:
@@ -69,8 +73,7 @@ class FileStore(MemoryStore):
                     probes[clip.path] = catalog_builder.probed(clip.path)
                 row = _row(clip, len(rows), labels, probes[clip.path])
                 found, failures = _read(builders, clip.path, catalog.clip_info(row))
-                _check_not_empty(inputs, clip, row, found, failures)
-            except UserError as error:
+            except MediaError as error:
                 self.errors[place] = error
                 continue
             except BrokenProcessPool as error:
@@ -78,6 +81,9 @@ class FileStore(MemoryStore):
                                 f'shorter clips at a time.') from error
             if failures:
                 self.undecoded[len(rows)] = failures
+            if not any(len(frames) for frames, _ in found.values()) and not any(row[text].strip() for text in texts):
+                self.empty[len(rows)] = next(iter(failures.values()), MediaError(
+                    clip.path, f'it has nothing that the network reads ({", ".join((*builders, *texts))})'))
             rows.append(row)
             places.append(place)
             for name, column in columns.items():
@@ -122,13 +128,3 @@ def _read(builders: Mapping[str, ColumnBuilder], path: Path, clip: catalog.ClipI
         except UserError as error:
             found[name], failures[name] = _ABSENT, error
     return found, failures
-
-
-def _check_not_empty(inputs: Mapping[str, Any], clip: Clip, row: Mapping[str, str], found: Mapping[str, _Stored],
-                     failures: Mapping[str, UserError]) -> None:
-    """Raises a UserError where a clip has no stream at all."""
-    texts = [text['column'] for text in inputs['texts'].values()]
-    if any(len(frames) for frames, _ in found.values()) or any(row[text].strip() for text in texts):
-        return
-    raise next(iter(failures.values()), MediaError(
-        clip.path, f'it has nothing that the network reads ({", ".join((*found, *texts))})'))
