@@ -26,6 +26,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -296,8 +297,6 @@ def canonical(text: str) -> list[str]:
 
 def batches(text: str, store: Path, fold: int | None) -> list[str]:
     """Three training batches of a real store, and the first of evaluation."""
-    import itertools
-
     config = find('from_json')(text)
     config.data.store, config.data.fold = str(store), fold
     run, lines = find('Run')(config), []
@@ -455,13 +454,12 @@ def compare(base: Mapping[str, Any], new: Mapping[str, Any], only: str, folder: 
         print(f'{"DIFFERENT" if name in different else "equal    "}  {digest}  {len(lines):6} lines{added}  {name}')
     for name in different:
         before, after = base['pins'].get(name, []), new['pins'].get(name, [])
-        count = sum(a != b for a, b in zip(before, after, strict=False)) + abs(len(before) - len(after))
-        print(f'\n{name}: {count} of {len(before)} lines differ ({len(after)} now). The first:')
-        first = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b),
-                     min(len(before), len(after)))
-        for sign, side, lines in (('-', 'base', before), ('+', 'new', after)):
-            for line in lines[first:first + 3]:
-                print(f'  {sign} {line[:200]}')
+        pairs = list(itertools.zip_longest(before, after))
+        places = [place for place, (line, other) in enumerate(pairs) if line != other]
+        print(f'\n{name}: {len(places)} of {len(before)} lines differ ({len(after)} now). The first:')
+        for place in places[:3]:
+            print('\n'.join(f'  {sign} {str(line)[:200]}' for sign, line in zip('-+', pairs[place], strict=True)))
+        for side, lines in (('base', before), ('new', after)):
             file = folder / f'{re.sub(r"[^a-z0-9,]+", "_", name)}.{side}.txt'
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text('\n'.join(lines) + '\n')
