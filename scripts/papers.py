@@ -102,7 +102,7 @@ def read() -> dict[str, Row]:
     """All rows by name."""
     found = {}
     for path in sorted(PAPERS.glob('*.py')):
-        paper = rows.load(path)
+        paper = configs.load(path)
         own = [Row(paper, argument, **given) for argument, given in paper.ROWS.items()]
         found |= {row.name: row for row in own}
     return found

@@ -1,7 +1,9 @@
 """Every key a command reads, with its default; loading and comparing configs."""
 
+import importlib.util
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
@@ -94,6 +96,20 @@ def choices(argument: str, known: Iterable[str], file: str) -> set[str]:
     for part in sorted(parts - set(known)):
         raise UserError(f'{file} has no argument {part!r}: {did_you_mean(part, known)}.')
     return parts
+
+
+def load(path: Path) -> Any:
+    """A Python file, such as one of experiments/, as a module; a config reads what it shares with others so.
+
+    Raises:
+      UserError: where it is not there.
+    """
+    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        raise UserError(f'{path} is not there, or no Python file; those that are shipped stand in experiments/.')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def lock(config: ConfigDict) -> ConfigDict:

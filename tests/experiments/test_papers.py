@@ -12,13 +12,12 @@ import pytest
 from tests.experiments.test_configs import ROOT
 from vmmjax import config as configs
 from vmmjax import models, tasks
-from vmmjax.cli import rows
 from vmmjax.errors import UserError
 from vmmjax.training import make_train_step, optimizer, path_patterns
 from vmmjax.training.state import initializer
 from vmmjax.training.warmstart import fitted
 
-papers = rows.load(ROOT / 'scripts' / 'papers.py')
+papers = configs.load(ROOT / 'scripts' / 'papers.py')
 FOUND = papers.read()
 TRAINED = {name: row for name, row in FOUND.items() if not row.fuse}
 FILES = {row.paper.__name__: row.paper for row in FOUND.values()}

@@ -57,7 +57,7 @@ class Prepared:
 
 
 def test_every_system_is_tested():
-    assert {path.stem for path in (CONFIGS / 'systems').glob('*.py')} == SMALL.keys() == STREAMS.keys()
+    assert {path.stem for path in (CONFIGS / 'systems').glob('*.py')} - {'common'} == SMALL.keys() == STREAMS.keys()
 
 
 @pytest.mark.parametrize('name', SMALL)

@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import importlib.util
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -116,7 +115,7 @@ def of_file(path: Path, config: str) -> tuple[str, list[Variant]]:
     Raises:
       UserError: for a file that is not there or not of this form.
     """
-    module = load(path)
+    module = configs.load(path)
     for name in ('QUESTION', 'ROWS'):
         if not hasattr(module, name):
             raise UserError(f'{path} has no {name}; an ablation file has a QUESTION and ROWS, as '
@@ -203,7 +202,7 @@ def _changed(row: Variant, overrides: Mapping[str, Any]) -> ConfigDict:
     path, _, argument = row.config.partition(':')
     argument = str(changes.pop(ARGUMENT, argument))
     streams = changes.pop(STREAMS, None)
-    module = load(Path(path))
+    module = configs.load(Path(path))
     found = configs.from_json(configs.to_json(module.get_config(argument) if argument else module.get_config()))
     values = found.to_dict()
     for key, value in changes.items():
@@ -241,17 +240,3 @@ def _keep(values: dict[str, Any], streams: list[str], row: str) -> None:
     # A stream that stands alone is neither dropped nor fused.
     if len(streams) == 1:
         values['data']['dropout'], values['model']['fusion'] = {}, {'name': 'concat'}
-
-
-def load(path: Path) -> Any:
-    """A Python file of experiments/ as a module.
-
-    Raises:
-      UserError: where it is not there.
-    """
-    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
-    if spec is None or spec.loader is None:
-        raise UserError(f'{path} is not there, or no Python file; those that are shipped stand in experiments/.')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
