@@ -66,7 +66,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
             from vmmjax.training import warmstart
 
             begin = [Path(name) for name in config.init_from.workdir.split(',')]
-            state = warmstart.load(state, begin, config.init_from.skip, config.init_from.rename, config.init_from.fit)
+            state = warmstart.load(state, begin, config.init_from.skip, config.init_from.rename, config.init_from.fit,
+                                   config.task.name)
     else:
         meta = checkpoints.meta(newest)
         workdir.check_same_run(folder, meta, identity, allow_changed)

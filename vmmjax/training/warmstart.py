@@ -1,6 +1,7 @@
 """Begins a run with the parameters of others."""
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -80,7 +81,7 @@ def _positions(array: np.ndarray, grid: tuple[int, ...]) -> np.ndarray | None:
 
 
 def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], rename: Sequence[tuple[str, str]] = (),
-         fit: Sequence[tuple[str, Any]] = ()) -> TrainState:
+         fit: Sequence[tuple[str, Any]] = (), task: str = '') -> TrainState:
     """The state with parameters and running statistics of the newest checkpoints of other runs.
 
     Args:
@@ -90,6 +91,8 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
       rename: (path pattern, replacement): where in the other runs that is which has this path here, by `re.sub`; the
         first pair whose pattern is found counts. Several arrays may begin with the same one.
       fit: (path pattern, how): arrays that have another shape there, see `fitted`.
+      task: `config.task.name` of this run. What only training needs (`task_training`) stays as initialised, and so does
+        what prediction of a task needs (`task`) where another run has another task.
 
     Raises:
       UserError: names every array that is missing there or has another shape; nothing is left out silently.
@@ -99,11 +102,13 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
         jax.tree.leaves(path_patterns.first_match(patterns, wanted, f'config.init_from.{key}')) for key, patterns in (
             ('skip', list(skip)), ('rename', [pattern for pattern, _ in rename]),
             ('fit', [pattern for pattern, _ in fit])))
-    left, there, how = {}, {}, {}
+    left, there, how, own = {}, {}, {}, 0
     for (path, leaf), skips, renames, fits in zip(jax.tree_util.tree_leaves_with_path(wanted), skipped, renamed,
                                                   refitted, strict=True):
         name = path_patterns.name(path)
-        if skips < 0:
+        if _part(name) == 'task_training':
+            own += 1
+        elif skips < 0:
             left[name] = leaf
             there[name] = _renamed(name, *rename[renames]) if renames >= 0 else name
             how[name] = fit[fits][1] if fits >= 0 else None
@@ -115,6 +120,10 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
         if step is None:
             raise UserError(f'config.init_from.workdir names {workdir}, where no checkpoint is.')
         shapes = checkpoints.shapes(step)
+        own_task = [name for name in left if _part(name) == 'task']
+        if own_task and (other := json.loads(checkpoints.meta(step)['config'])['task'].get('name')) != task:
+            say(f'{len(own_task)} arrays of the task stay as initialised: {workdir} has the task {other}.')
+            left = {name: leaf for name, leaf in left.items() if name not in own_task}
         take = [name for name, leaf in left.items() if there[name] in shapes
                 and (how[name] is not None or shapes[there[name]] == leaf.shape)]
         faults |= {name: f'{_called(name, there)} has shape {shapes[there[name]]} there and {leaf.shape} here'
@@ -136,9 +145,16 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
                         f'{"; ".join(faults[name] for name in left)}. What shall stay as initialised is named by '
                         f'config.init_from.skip.')
     merged = jax.tree_util.tree_map_with_path(lambda path, leaf: loaded.get(path_patterns.name(path), leaf), wanted)
-    say(f'{len(jax.tree.leaves(wanted)) - len(loaded)} arrays stay as initialised.')
+    say(f'{len(jax.tree.leaves(wanted)) - len(loaded)} arrays stay as initialised'
+        f'{f", {own} of them of what only training needs (task_training)" if own else ""}.')
     ema = None if state.ema is None else jax.tree.map(lambda leaf: leaf.copy(), merged['params'])
     return dataclasses.replace(state, params=merged['params'], model_state=merged['model_state'], ema=ema)
+
+
+def _part(name: str) -> str:
+    """What a path begins with in its collection: `head` of `params/head/kernel` and `model_state/batch_stats/head/mean`."""
+    parts = name.split('/')
+    return parts[1] if parts[0] == 'params' else parts[2] if len(parts) > 2 else ''
 
 
 def _renamed(name: str, pattern: str, replacement: str) -> str:
