@@ -101,7 +101,15 @@ class Experiment:
         meta = checkpoints.meta(step)
         config = configs.from_json(meta['config'])
         config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
-        found = cls(config, run_inputs=meta.get('inputs'))
+        recorded = workdir.run_inputs(Path(folder), meta)
+        try:
+            found = cls(config, run_inputs=recorded)
+        except UserError as error:
+            if recorded is not None:
+                raise
+            raise UserError(f'The run in {folder} was trained by an older vmmjax, which did not write down how its '
+                            f'streams are read, and its store cannot be read ({error}) Write it down with `vmmjax '
+                            f'inspect {folder} --write_inputs --store=STORE`.') from error
         found.restore(checkpoints, step)
         return found
 

@@ -6,11 +6,13 @@ import time
 
 import numpy as np
 import pytest
+from simplejpeg import decode_jpeg
 
 from tests.cli.conftest import ROOT, command, environment, refused, vmmjax
 from tests.media.files import counting_frames, write_media
 from tests.serving import tiny
 from vmmjax.media.video import read_frames
+from vmmjax.prepare.encoding import encode
 from vmmjax.store import feature_files
 
 
@@ -46,7 +48,10 @@ def test_videos_become_files_of_windows_and_a_second_call_does_nothing_again(run
     assert (settings['window'], settings['stride'], settings['tail'], settings['fps']) == (.8, .4, 'pad', {'rgb': 5.0})
 
     model, variables = tiny.network()
-    window = read_frames(videos / 'a.mp4', start=.8, end=1.6, fps=5, short_side=32)[None, :, 4:28, 4:28]
+    # As evaluation reads a store: frames of the column at the centres of four parts of the window, by way of JPEG.
+    column = read_frames(videos / 'a.mp4', end=1.8, fps=6.25, short_side=32)
+    chosen = np.floor((.8 + np.array([.1, .3, .5, .7])) * 6.25).astype(int)
+    window = np.stack([decode_jpeg(encoded, 'RGB')[4:28, 4:28] for encoded in encode('picture', column[chosen])])[None]
     alone = model.apply(variables, model.preprocess({'rgb': window}), train=False)
     np.testing.assert_allclose(a['features'][2], alone.features[0], rtol=1e-4)
 

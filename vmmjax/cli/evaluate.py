@@ -47,6 +47,7 @@ from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
 from vmmjax.store.store import Store
+from vmmjax.training import workdir
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.objective import Context
 
@@ -93,7 +94,7 @@ def main() -> None:
     for other in others:
         read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    run = Experiment(config, streaming=STREAMING.value, run_inputs=meta.get('inputs'))
+    run = Experiment(config, streaming=STREAMING.value, run_inputs=workdir.run_inputs(folder, meta))
     if run.classes_of_store != meta['classes']:
         raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
                         f'{folder} was trained on; name its own store with --store.')

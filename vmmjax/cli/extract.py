@@ -26,9 +26,9 @@ from tqdm import tqdm
 from vmmjax import convert
 from vmmjax.errors import UserError
 from vmmjax.front_ends import FRONT_ENDS
-from vmmjax.media import probe
+from vmmjax.media.probe import MediaError
 from vmmjax.pipeline.windows import TAILS, WindowSpec
-from vmmjax.serving import extract, readers
+from vmmjax.serving import extract
 from vmmjax.store import catalog, feature_files
 from vmmjax.store.store import Store, is_remote
 from vmmjax.training.runtime import keep_compiled
@@ -66,7 +66,7 @@ def main(paths: list[str]) -> None:
         if WINDOW.value or FRONT_END.value:
             raise UserError(f'--{"window" if WINDOW.value else "front_end"} is for published networks; {folder} reads '
                             f'clips as it was trained.')
-        reading = extract.of_run(folder)
+        reading: extract.Reading = extract.of_run(folder)
     else:
         reading = extract.published(loaded.model, WINDOW.value, FRONT_END.value)
     if STRIDE.value and not reading.window:
@@ -89,7 +89,6 @@ def main(paths: list[str]) -> None:
 def _of_files(paths: list[str], reading: extract.Reading, cut: WindowSpec, extractor: extract.Extractor,
               settings: dict[str, Any]) -> None:
     _check_names(paths)
-    given = reading.of_files
     out = Path(str(OUTPUT.value))
     feature_files.begin(out, settings)
     failed = 0
@@ -99,14 +98,12 @@ def _of_files(paths: list[str], reading: extract.Reading, cut: WindowSpec, extra
             print(f'{path}: extracted before.')
             continue
         try:
-            found = probe.probe(path)
-            starts = cut.starts(found.duration)
-            ends = cut.ends(starts, found.duration)
-            made = extractor(readers.batches(path, given, found, starts, cut, BATCH_SIZE.value))
-            with _progress(len(starts), path.name) as bar:
-                times = {'t_start': starts, 't_end': ends}
+            windows = reading.of_file(path, cut, BATCH_SIZE.value)
+            made = extractor(windows.batches)
+            with _progress(len(windows.starts), path.name) as bar:
+                times = {'t_start': windows.starts, 't_end': windows.ends}
                 count = feature_files.write(target, _counted(_with(made, times), bar), settings)
-        except probe.MediaError as error:
+        except MediaError as error:
             failed += 1
             if len(paths) == 1:
                 raise
@@ -182,9 +179,7 @@ def _any_batch(paths: list[str], store: Store | None, reading: extract.Reading, 
 
         split = next(rows for rows in store.splits.values() if len(rows))
         return next(SlidingWindows(store, reading.data, np.asarray(split)[:1], cut=cut, batch_size=1).batches())
-    path = Path(paths[0])
-    found = probe.probe(path)
-    return next(readers.batches(path, reading.of_files, found, np.zeros(1), cut, 1))
+    return dict(next(reading.of_file(Path(paths[0]), cut, 1).batches))
 
 
 def _check_names(paths: list[str]) -> None:

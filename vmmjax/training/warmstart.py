@@ -152,7 +152,7 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
 
 
 def _part(name: str) -> str:
-    """What a path begins with in its collection: `head` of `params/head/kernel` and `model_state/batch_stats/head/mean`."""
+    """`head` of `params/head/kernel` and of `model_state/batch_stats/head/mean`: what stands first in a collection."""
     parts = name.split('/')
     return parts[1] if parts[0] == 'params' else parts[2] if len(parts) > 2 else ''
 
