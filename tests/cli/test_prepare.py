@@ -11,6 +11,9 @@ from tests import fakes
 from tests.cli.conftest import ROOT, command, environment
 from vmmjax.cli import flow
 from vmmjax.ops.tv_l1 import tv_l1
+from vmmjax.pipeline import inputs
+from vmmjax.prepare import sources
+from vmmjax.prepare.file_store import FileStore
 from vmmjax.store.store import Store
 
 
@@ -62,7 +65,13 @@ def test_motion_by_a_chosen_algorithm_and_no_other(manifest: Path, tmp_path: Pat
     assert made.returncode == 0, made.stderr
     options = json.loads((store / 'flow' / 'column.json').read_text())['options']
     assert options == {'fps': 10, 'short_side': 18, 'flow': 'tv_l1_jax', 'flow_on': 'resized'}
-    assert Store(store).columns['flow'].sizes[0].tolist() == [18, 24]
+    column = Store(store).columns['flow']
+    assert column.sizes[0].tolist() == [18, 24]
+    assert column.builder == 'vmmjax.cli.flow:Flow'
+    files = FileStore(inputs.describe(Store(store), {'streams': {'flow': {'modality': 'flow'}}}),
+                      sources.read(str(manifest)))
+    everything = np.arange(column.offsets[-1])
+    assert files.columns['flow'].records(everything) == column.records(everything)
     other = _vmmjax(*arguments, '--flow=dis')
     assert other.returncode == 2
     assert 'was prepared with flow=tv_l1_jax, not dis' in other.stderr

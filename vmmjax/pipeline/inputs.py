@@ -21,7 +21,7 @@ from vmmjax.pipeline.text_streams import PREFIX, TextConfig, TextStream
 from vmmjax.store.store import Store
 
 FORMAT = 1
-_COLUMN = {'kind': str, 'rate': float, 'chunk': int, 'shape': list, 'options': dict | None, 'builder': str}
+_COLUMN = {'kind': str, 'rate': int | float, 'chunk': int, 'shape': list, 'options': dict | None, 'builder': str}
 _TEXT = {'column': str, 'hide': list, 'vocabulary': list}
 
 
@@ -40,7 +40,7 @@ def describe(store: Store, data: Mapping[str, Any]) -> dict[str, Any]:
     """
     columns, texts = {}, {}
     for name, given in data['streams'].items():
-        modality = given['modality']
+        modality = given.get('modality', '')
         if modality.startswith(PREFIX):
             stream = TextStream(name, options.read(TextConfig, given, f'data.streams.{name}'), store)
             texts[name] = {'column': modality.removeprefix(PREFIX), 'hide': list(stream.config.hide),

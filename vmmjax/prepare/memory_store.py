@@ -36,7 +36,7 @@ class ColumnInMemory:
           frames: encoded pictures, or float32 (T, *shape); none of a clip that lacks the modality.
           size: height and width of its pictures, zeros where there are none.
         """
-        made = records.of_clip(frames, len(self._counts), self._chunk)
+        made = list(records.of_clip(frames, len(self._counts), self._chunk))
         self._records += made
         self._counts.append(len(made))
         self._lengths.append(len(frames))

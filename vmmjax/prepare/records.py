@@ -1,5 +1,7 @@
 """The write side of records: a clip's frames as `tf.train.Example`s, which `store.records` reads."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from tensorflow_datasets.proto import tf_example_pb2  # Without TensorFlow.
 
@@ -9,16 +11,16 @@ def chunk_frames(kind: str, rate: float) -> int:
     return max(1, round(rate)) if kind == 'array' else 1
 
 
-def of_clip(frames: list[bytes] | np.ndarray, row: int, step: int) -> list[bytes]:
-    """The records of a clip, at least one.
+def of_clip(frames: list[bytes] | np.ndarray, row: int, step: int) -> Iterator[bytes]:
+    """Yields the records of a clip, at least one.
 
     Args:
       frames: encoded pictures, or float32 (T, ...).
       row: of the catalog.
       step: frames of a full record.
     """
-    return [serialize(frames[begin:begin + step], row, chunk)
-            for chunk, begin in enumerate(range(0, max(1, len(frames)), step))]
+    for chunk, begin in enumerate(range(0, max(1, len(frames)), step)):
+        yield serialize(frames[begin:begin + step], row, chunk)
 
 
 def serialize(frames: list[bytes] | np.ndarray, row: int, chunk: int) -> bytes:

@@ -138,11 +138,12 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
                 reason = error.reason if isinstance(error, MediaError) else str(error).replace(str(path), clip.path)
                 report.failures.append((row, f'{job.column.name}: {reason}'))
                 frames, size = [], (0, 0)
-            made = records.of_clip(frames, row, records.chunk_frames(job.column.kind, job.column.rate))
+            count = 0
             with _errors_of(temporary):
-                for record in made:
+                for record in records.of_clip(frames, row, records.chunk_frames(job.column.kind, job.column.rate)):
                     writer.write(record)
-            report.records.append(len(made))
+                    count += 1
+            report.records.append(count)
             report.lengths.append(len(frames))
             report.sizes.append(size)
             done()
