@@ -24,6 +24,7 @@ from vmmjax.errors import UserError
 from vmmjax.pipeline.views import AVERAGES
 from vmmjax.serving.classes import KINETICS, kinetics_classes, read_classes
 from vmmjax.serving.predict import Prediction, Predictor, View
+from vmmjax.text_table import aligned
 from vmmjax.training.runtime import keep_compiled
 
 POSITIONAL = 'VIDEO...'
@@ -73,14 +74,12 @@ def as_json(video: str, prediction: Prediction, names: list[str], count: int) ->
 
 def table(video: str, prediction: Prediction, names: list[str], count: int) -> str:
     """What is printed of a video for people: a line a class, with a bar."""
-    top = prediction.top(count)
-    width = max(len(names[index]) for index in top)
-    lines = [f'{video} ({prediction.seconds:.1f} s)']
-    for index in top:
+    rows = []
+    for index in prediction.top(count):
         probability = float(prediction.probabilities[index])
         whole, part = divmod(round(8 * _BAR * probability), 8)
-        lines.append(f'  {names[index]:{width}}  {probability:.4f}  {"█" * whole}{_EIGHTHS[part]}'.rstrip())
-    return '\n'.join(lines)
+        rows.append([f'  {names[index]}', f'{probability:.4f}', f'{"█" * whole}{_EIGHTHS[part]}'])
+    return '\n'.join([f'{video} ({prediction.seconds:.1f} s)', *aligned(rows)])
 
 
 def _load(weights: str) -> tuple[Predictor, list[str]]:
