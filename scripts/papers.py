@@ -33,6 +33,7 @@ from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.spec_store import SpecStore
 from vmmjax.planning import Compiled, Topology, compile_step, macs
 from vmmjax.reports import results_page
+from vmmjax.text_table import markdown
 from vmmjax.training.build import build
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,7 +171,7 @@ def page(found: Mapping[str, Row], plans: Mapping[str, Any]) -> str:
 
 
 def _table(own: Sequence[Row], plans: Mapping[str, Any]) -> str:
-    lines = [_line(_HEADER), '|---|---|---:|---|---:|---:|---|---|']
+    rows = []
     for row in own:
         parameters, gmacs = count(row)
         shown = [_figure(parameters, row.parameters), _figure(gmacs, row.gmacs)]
@@ -178,8 +179,8 @@ def _table(own: Sequence[Row], plans: Mapping[str, Any]) -> str:
         for i, (protocol, (_, figures)) in enumerate(row.tests.items() or [('–', ({}, {}))]):
             published = ', '.join(f'{name} {value}' for name, value in figures.items()) or '–'
             cells = [f'`{row.argument}`', protocol, published, _ours(row, plans), *shown, source, row.differs]
-            lines.append(_line(cells if i == 0 else ['', protocol, published, *['"'] * 5]))
-    return '\n'.join(lines)
+            rows.append(cells if i == 0 else ['', protocol, published, *['"'] * 5])
+    return markdown(_HEADER, rows, '<<><>><')
 
 
 def _ours(row: Row, plans: Mapping[str, Any]) -> str:
@@ -199,10 +200,6 @@ def _rounded(hours: float) -> str:
 
 def _figure(ours: float, published: float | None) -> str:
     return f'{ours:.2f}' + ('' if published is None else f' ({published:.4g})')
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f'| {" | ".join(cells)} |'
 
 
 def _once(paper: Any, own: Sequence[Row]) -> list[str]:

@@ -314,7 +314,7 @@ class Experiment:
         size = max(shards, min(self.config.batch_size, 1 << max(0, count * views - 1).bit_length()))
         stores = _in_groups(recorded, clips, max(1, size // views))
         found: list[ClipPrediction] = []
-        with tqdm(total=count, unit='clip', disable=not progress, dynamic_ncols=True) as bar:
+        with tqdm(total=count, unit='clip', delay=2.0, leave=False, disable=None if progress else True) as bar:
             for names, store, errors in stores:
                 rows = iter(self._predicted(store, size, params, model_state, most) if len(store) else ())
                 group = [ClipPrediction(name, error=str(errors[place])) if place in errors else next(rows)

@@ -36,6 +36,7 @@ from vmmjax.prepare.columns import Audio, Rgb
 from vmmjax.reports import results_page
 from vmmjax.store import records
 from vmmjax.store.store import Store
+from vmmjax.text_table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_data.md'
@@ -90,17 +91,18 @@ def load(work: Path, chosen: list[str], batch: int, workers: int, turns: int, ba
 
 def loading_table(taken: dict[str, list[Turn]]) -> str:
     """Markdown; the turns are per clip."""
-    lines = _head('side', 'clips/s', 'ours, times as many (quartiles)', 'to reach', 'CPU, ms a clip', 'read, kB a clip')
+    header = ['side', 'clips/s', 'ours, times as many (quartiles)', 'to reach', 'CPU, ms a clip', 'read, kB a clip']
+    rows = []
     for side, turns in taken.items():
         name, _, goal = SIDES[side]
         ratios = [its.seconds / mine.seconds for its, mine in zip(turns, taken['ours'], strict=True)]
-        lines.append(_row(name, f'{1 / statistics.median(turn.seconds for turn in turns):.0f}',
-                          '' if goal is None else _spread(ratios), '' if goal is None else f'{goal:g}',
-                          f'{1e3 * statistics.median(turn.cpu for turn in turns):.2f}',
-                          f'{statistics.median(turn.read for turn in turns) / 1e3:.0f}'))
+        rows.append([name, f'{1 / statistics.median(turn.seconds for turn in turns):.0f}',
+                     '' if goal is None else _spread(ratios), '' if goal is None else f'{goal:g}',
+                     f'{1e3 * statistics.median(turn.cpu for turn in turns):.2f}',
+                     f'{statistics.median(turn.read for turn in turns) / 1e3:.0f}'])
     cpu = statistics.median(turn.cpu for turn in taken['ours'])
-    return '\n'.join([*lines, '', f'A core of the pipeline gives {1 / cpu:.0f} clips/s; {NEEDED} clips/s, what one '
-                      f"H200 takes in TSM-R50's training step, need {NEEDED * cpu:.1f} such cores."])
+    return (f'{markdown(header, rows)}\n\nA core of the pipeline gives {1 / cpu:.0f} clips/s; {NEEDED} clips/s, what '
+            f"one H200 takes in TSM-R50's training step, need {NEEDED * cpu:.1f} such cores.")
 
 
 def memory_line(work: Path, batch: int, workers: int, batches: int) -> str:
@@ -153,13 +155,13 @@ def prepare_table(source: str, short_side: int, processes: int, turns: int) -> s
                 begin = time.perf_counter()
                 call(Path(folder))
                 taken[side].append(time.perf_counter() - begin)
-    lines = _head('side', 'clips/s', 'ours, times its time (quartiles)', 'to reach')
+    rows = []
     mine = next(iter(taken.values()))
     for side, times in taken.items():
         ratios = [own / its for own, its in zip(mine, times, strict=True)]
-        lines.append(_row(side, f'{len(clips) / statistics.median(times):.1f}',
-                          *(('', '') if times is mine else (_spread(ratios), '1.3'))))
-    return '\n'.join(lines)
+        rows.append([side, f'{len(clips) / statistics.median(times):.1f}',
+                     *(('', '') if times is mine else (_spread(ratios), '1.3'))])
+    return markdown(['side', 'clips/s', 'ours, times its time (quartiles)', 'to reach'], rows)
 
 
 def machine(source: str, workers: int, batch: int, short_side: int) -> str:
@@ -207,14 +209,6 @@ def main() -> None:
 
 def _start(side: str, work: Path, batch: int, workers: int) -> Side:
     return Side(side, [str(Path(__file__).with_name('loaders.py')), side, str(work), str(batch), str(workers)])
-
-
-def _head(*names: str) -> list[str]:
-    return [_row(*names), '|' + '---|' * len(names)]
-
-
-def _row(*cells: str) -> str:
-    return f'| {" | ".join(cells)} |'
 
 
 def _spread(ratios: list[float]) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from vmmjax.cli.setup import Run
 
 from tests.cli.conftest import vmmjax
 from vmmjax import config as configs
+from vmmjax.experiment import Experiment
 from vmmjax.training import Checkpoints
 
 CONFIG = Path(__file__).with_name('config.py')
@@ -30,9 +30,9 @@ def batches(folder):
     _, meta = Checkpoints(folder / 'run').newest_meta()
     config = configs.from_json(meta['config'])
     config.data.store = str(folder / 'store')
-    run = Run(config)
+    run = Experiment(config)
     assert run.store.fingerprint == meta['fingerprint']
-    assert run.classes == meta['classes']
+    assert run.task.classes == meta['classes']
     return {split: digests(next(run.pipeline(split, train=split == 'train').batches())) for split in ('train', 'test')}
 
 

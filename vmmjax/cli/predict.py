@@ -30,6 +30,7 @@ from vmmjax.errors import UserError
 from vmmjax.pipeline.views import AVERAGES
 from vmmjax.serving.classes import KINETICS, kinetics_classes, read_classes
 from vmmjax.serving.predict import Prediction, Predictor
+from vmmjax.text_table import aligned
 from vmmjax.training.runtime import keep_compiled
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _run(weights: str) -> 'Experiment | None':
 
 
 def _by_run(run: 'Experiment', videos: Sequence[str]) -> Iterator[Found]:
-    for video, each in zip(videos, run.predict(videos, most=TOP.value, progress=len(videos) > 1), strict=True):
+    for video, each in zip(videos, run.predict(videos, most=TOP.value, progress=True), strict=True):
         values = {key: value for key, value in each.to_json().items() if key != 'clip'}
         absent = [stream for stream, there in each.present.items() if not there]
         blocks = [] if each.error else [
@@ -130,15 +131,14 @@ def as_json(prediction: Prediction, names: Sequence[str], count: int) -> dict[st
 
 def table(named: Sequence[tuple[str, float | None]]) -> str:
     """What is printed for people: a line a class, with a bar; of a number the number alone."""
-    width = max((len(name) for name, _ in named), default=0)
-    lines = []
+    rows = []
     for name, probability in named:
         if probability is None:
-            lines.append(f'  {name}')
+            rows.append([f'  {name}', '', ''])
             continue
         whole, part = divmod(round(8 * _BAR * probability), 8)
-        lines.append(f'  {name:{width}}  {probability:.4f}  {"█" * whole}{_EIGHTHS[part]}'.rstrip())
-    return '\n'.join(lines)
+        rows.append([f'  {name}', f'{probability:.4f}', f'{"█" * whole}{_EIGHTHS[part]}'])
+    return '\n'.join(aligned(rows))
 
 
 def _published(weights: str) -> tuple[Predictor, list[str]]:

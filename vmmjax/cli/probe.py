@@ -25,6 +25,7 @@ from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import probe
 from vmmjax.evaluation.result import write_text
 from vmmjax.store import catalog, feature_files
+from vmmjax.text_table import aligned
 
 POSITIONAL = 'FEATURES|STORE'
 TARGET = flags.DEFINE_list('target', None, 'Catalog columns that are to be told.', required=True)
@@ -34,6 +35,7 @@ FOLDS = flags.DEFINE_bool('folds', False, "Test by cross-validation over the cat
 COLUMNS = flags.DEFINE_list(
     'columns', [], 'Columns of a store that the target is told from; all that say something of a clip unless given.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the figures.')
+_SIDES = '<>>>>><'  # Numbers to the right.
 
 
 def main(paths: list[str]) -> None:
@@ -60,7 +62,7 @@ def _features(path: Path) -> None:
         told = {'target': target, 'endpoint': ENDPOINT.value or 'features', 'length': x.shape[1],
                 'folds': FOLDS.value, 'probes': found}
         _write(path if path.is_dir() else path.parent, f'probe_{target}.json', told)
-    print('\n'.join(_table(['target', 'clips', 'classes', 'majority', 'accuracy', '95 %', 'probe'], rows)))
+    print('\n'.join(aligned([['target', 'clips', 'classes', 'majority', 'accuracy', '95 %', 'probe'], *rows], _SIDES)))
 
 
 def _leaks(path: Path) -> None:
@@ -75,8 +77,8 @@ def _leaks(path: Path) -> None:
         shares = ', '.join(f'{name} {share:.0%}' for name, share in list(found['columns'].items())[:3])
         rows.append([target, *_figures(found), 'LEAKS' if found['leaks'] else 'no leak', shares])
         _write(path, f'leak_{target}.json', {'target': target, **found})
-    print('\n'.join(_table(
-        ['target', 'clips', 'classes', 'majority', 'forest', '95 %', '', 'looks most at'], rows)))
+    print('\n'.join(aligned(
+        [['target', 'clips', 'classes', 'majority', 'forest', '95 %', '', 'looks most at'], *rows], _SIDES)))
 
 
 def _check_targets(labels: Mapping[str, Any]) -> None:
@@ -92,10 +94,3 @@ def _write(folder: Path, name: str, told: Mapping[str, Any]) -> None:
 def _figures(found: Mapping[str, Any]) -> list[str]:
     return [str(found['examples']), str(found['classes']), f'{100 * found["majority"]:.1f}',
             f'{100 * found["accuracy"]:.1f}', f'{100 * found["low"]:.1f} to {100 * found["high"]:.1f}']
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return ['  '.join(cell.rjust(width) if 0 < i < 6 else cell.ljust(width)
-                      for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-            for row in (header, *rows)]

@@ -10,6 +10,7 @@ from scipy import special
 from vmmjax.errors import UserError
 from vmmjax.evaluation import metrics
 from vmmjax.evaluation.statistics import Interval, Scores, interval, mcnemar, read_scores
+from vmmjax.text_table import aligned
 
 FUSED = 'fused'
 """The one subset of streams in fused scores."""
@@ -113,8 +114,7 @@ def table(names: Sequence[str], runs: Sequence[Scores], fused: Scores) -> str:
         lines.append(_line(name, interval(theirs, run.group),
                            f'  fused {100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}), '
                            f'McNemar p {mcnemar(ours == 1, theirs == 1):.2g}'))
-    width = max(len(name) for name, _ in lines)
-    return '\n'.join(f'{name:{width}}  {text}' for name, text in lines)
+    return '\n'.join(aligned(lines))
 
 
 def _line(name: str, found: Interval, rest: str) -> tuple[str, str]:

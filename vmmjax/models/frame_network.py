@@ -1,24 +1,16 @@
 """What networks of pictures have in common when they encode the frames of a clip."""
 
-from collections.abc import Generator, Iterable
-from typing import Any
+from collections.abc import Generator
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
-from vmmjax.errors import UserError, did_you_mean
+from vmmjax.errors import UserError
+from vmmjax.models.convolutional import ConvolutionalNetwork, check_choice
 from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens
 
-FROZEN = ('all', 'all_but_first')
 SHIFTS = ('bi', 'uni')
-
-
-def check_choice(option: str, value: Any, known: Iterable[Any]) -> None:
-    """Raises a UserError where `value` of an encoder's `option` is not among the known ones."""
-    if value not in known:
-        raise UserError(f'There is no {option} {value!r}: {did_you_mean(str(value), map(str, known))}.')
 
 
 def scaled(channels: int, multiplier: float) -> int:
@@ -29,35 +21,13 @@ def scaled(channels: int, multiplier: float) -> int:
 Encoding = Generator[Stage, jax.Array, tuple[jax.Array, jax.Array, dict[str, jax.Array]]]
 
 
-class FrameNetwork(nn.Module):
+class FrameNetwork(ConvolutionalNetwork):
     """An encoder that takes a clip frame by frame: a token a frame.
 
     An image is a clip of one frame. Input channels may be any: 3 for RGB, 10 for five stacked frames of flow.
     A subclass has `encode(x, valid, train)`, a generator as `stages` that returns (B, T, features), what is valid of
-    that, and endpoints.
-
-    Attributes:
-      frozen_bn: 'all' for BatchNorms that training leaves as they are, 'all_but_first' for TSM's partial one; None
-        for BatchNorms that learn.
-      bn_momentum: decay of BatchNorm's running statistics.
-      bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
-      form: how convolutions and pooling are written, see `layers`; None is what is fast on the platform.
-      dtype: computations.
-      param_dtype: parameters.
+    that, and endpoints. For its options see `ConvolutionalNetwork`.
     """
-
-    frozen_bn: str | None = None
-    bn_momentum: float = 0.9
-    bn_groups: int = 1
-    form: str | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-
-    def __post_init__(self) -> None:
-        """Checks the options."""
-        if self.frozen_bn is not None:
-            check_choice('frozen_bn', self.frozen_bn, FROZEN)
-        super().__post_init__()
 
     @property
     def looks_ahead(self) -> str | None:
@@ -66,18 +36,6 @@ class FrameNetwork(nn.Module):
         An encoder that has this attribute can be streamed.
         """
         return None
-
-    @property
-    def convolution(self) -> dict[str, Any]:
-        """Options of every convolution."""
-        return dict(form=self.form, dtype=self.dtype, param_dtype=self.param_dtype)
-
-    @nn.nowrap
-    def norm(self, first: bool = False) -> dict[str, Any]:
-        """Options of a BatchNorm, the network's first or another."""
-        frozen = self.frozen_bn == 'all' or (self.frozen_bn == 'all_but_first' and not first)
-        return dict(momentum=self.bn_momentum, groups=self.bn_groups, epsilon=1e-5, use_scale=True, frozen=frozen,
-                    dtype=self.dtype, param_dtype=self.param_dtype)
 
     @nn.nowrap
     def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoding:

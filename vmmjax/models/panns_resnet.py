@@ -5,9 +5,10 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from vmmjax.models.convolutional import check_choice
 from vmmjax.models.dropout import Dropout
 from vmmjax.models.encoder_steps import Stage
-from vmmjax.models.frame_network import check_choice, scaled
+from vmmjax.models.frame_network import scaled
 from vmmjax.models.layers import BatchNorm, Conv2D
 from vmmjax.models.panns import PANN, Body, halve, halve_mask, shown
 from vmmjax.models.remat import rematerialised

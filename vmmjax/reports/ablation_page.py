@@ -15,6 +15,7 @@ from vmmjax.evaluation.statistics import Interval
 from vmmjax.reports import plots
 from vmmjax.reports.curves import Panel
 from vmmjax.reports.templates import templates
+from vmmjax.text_table import markdown
 
 _NONE = '–'
 
@@ -179,10 +180,7 @@ def _ends(found: Interval | None, percent: bool, sign: bool = False) -> str:
 
 
 def _markdown(table: _Table) -> str:
-    def joined(cells: Sequence[str]) -> str:
-        return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |'
-
-    return '\n'.join([joined(table.header), '|---|' + '---:|' * (len(table.header) - 1), *map(joined, table.rows)])
+    return markdown(table.header, table.rows, '<>')
 
 
 def _csv(lines: Sequence[Line]) -> str:

@@ -12,6 +12,7 @@ from vmmjax.errors import UserError
 from vmmjax.store import catalog
 from vmmjax.store.column import Column
 from vmmjax.store.store import Store
+from vmmjax.text_table import aligned
 from vmmjax.training.checkpoint import Checkpoints
 
 _CLASSES = 12  # As many values of a label are listed.
@@ -93,9 +94,9 @@ def _label(name: str, values: list[str]) -> Iterator[str]:
         return
     yield f'{name}: {len(counts)} values{missing}'
     most = max(counts.values())
-    width = max(map(len, counts))
-    for value, count in counts.most_common(_CLASSES):
-        yield f'  {value:<{width}}  {count:>6}  {100 * count / len(values):5.1f} %  {"█" * round(_BAR * count / most)}'
+    yield from aligned([[f'  {value}', str(count), f'{100 * count / len(values):.1f} %',
+                         '█' * round(_BAR * count / most)] for value, count in counts.most_common(_CLASSES)],
+                       '<>><', minimum=(2 + max(map(len, counts)), 6, 7))
     if len(counts) > _CLASSES:
         fewest, least = counts.most_common()[-1]
         yield f'  and {len(counts) - _CLASSES} more, the rarest {fewest!r} with {least}'
@@ -152,10 +153,8 @@ def _table(header: list[str], rows: list[list[str]]) -> Iterator[str]:
     """An empty line and those of a table; nothing without rows."""
     if not rows:
         return
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    yield ''
-    for row in (header, ['-' * width for width in widths], *rows):
-        yield '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    rule = ['-' * max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    yield from ['', *aligned([header, rule, *rows])]
 
 
 def _bytes(folder: Path) -> int:

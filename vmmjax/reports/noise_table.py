@@ -8,6 +8,7 @@ from typing import Any
 from vmmjax.errors import UserError
 from vmmjax.evaluation.noise_sweep import CLEAN, SUFFIX
 from vmmjax.reports import curves
+from vmmjax.text_table import aligned
 
 
 def terminal_table(found: Mapping[str, Any]) -> str:
@@ -16,11 +17,9 @@ def terminal_table(found: Mapping[str, Any]) -> str:
     for kind in dict.fromkeys(row['kind'] for row in found['rows']):
         body = [[row['subset'], str(row['examples']), *(_figure(found, value) for value in row['values'])]
                 for row in found['rows'] if row['kind'] == kind]
-        lines = [['streams', 'clips', *map(_name, found['ratios'])], *body]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        blocks.append('\n'.join([f'{kind} noise in {", ".join(found["streams"])}: {found["metric"]}', *(
-            '  '.join(cell.rjust(width) if i else cell.ljust(width)
-                      for i, (cell, width) in enumerate(zip(line, widths, strict=True))) for line in lines)]))
+        header = ['streams', 'clips', *map(_name, found['ratios'])]
+        blocks.append('\n'.join([f'{kind} noise in {", ".join(found["streams"])}: {found["metric"]}',
+                                 *aligned([header, *body], '<>')]))
     return '\n\n'.join(blocks) + '\n'
 
 

@@ -12,6 +12,7 @@ from vmmjax.evaluation.result import COUNT, NUMBER, PERCENT, TEXT, Result, read,
 from vmmjax.evaluation.training_log import read_log
 from vmmjax.reports import curves, noise_table, plots, timeline
 from vmmjax.reports.templates import templates
+from vmmjax.text_table import aligned
 
 Show = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
 
@@ -205,13 +206,11 @@ def _fitting(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Names to the left and cut where they are too long, figures to the right."""
-    columns = list(zip(header, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    widths[0] = max(12, min(widths[0], _WIDTH - sum(width + 2 for width in widths[1:])))
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    room = max(12, min(widths[0], _WIDTH - sum(width + 2 for width in widths[1:])))
     lines = []
     for row in (header, *rows):
         name = ' '.join(row[0].split())
-        name = name if len(name) <= widths[0] else name[:widths[0] - 1] + '…'
-        figures = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append('  '.join([name.ljust(widths[0]), *figures]))
-    return [lines[0], '-' * len(lines[0]), *lines[1:]]
+        lines.append([name if len(name) <= room else name[:room - 1] + '…', *row[1:]])
+    first, *others = aligned(lines, '<>', minimum=(room,))
+    return [first, '-' * len(first), *others]
