@@ -1,6 +1,7 @@
 """The compiled steps: pure functions, and the one place where they meet jit and shardings."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from vmmjax.errors import UserError
 from vmmjax.objectives import Objective, mean_of, total
 from vmmjax.objectives.base import Apply
 from vmmjax.training import paths
+from vmmjax.training.scalars import computed_once
 from vmmjax.training.sharding import batch_sharding, replicated, row_shards
 from vmmjax.training.state import TrainState
 
@@ -79,9 +81,7 @@ def make_train_step(apply: Apply, objective: Objective, optimizer: optax.Gradien
         model_state = _keep_frozen(freeze, state.model_state, model_state)
         ema = state.ema if state.ema is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
         norm = optax.tree.norm(gradients)
-        finite = jnp.isfinite(value) & jnp.isfinite(norm)
-        for leaf in jax.tree.leaves(model_state):
-            finite &= jnp.isfinite(leaf).all()
+        finite = _all_finite((value, norm, model_state))
         metrics = {name: mean_of(pair) for name, pair in sums.items()}
         metrics |= {'loss': value, 'gradient_norm': norm, 'skipped': 1 - finite.astype(jnp.float32)}
         if state.loss_scale is not None:
@@ -120,6 +120,12 @@ def _accumulate(differentiate: Callable[..., Any], state: TrainState, parts: Any
     (gradients, model_state), sums = jax.lax.scan(one, start, parts)
     value, metrics = jax.tree.map(lambda each: each.sum(0), sums)
     return gradients, (value, model_state, metrics)
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    """Whether every element of every array is finite."""
+    flags = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    return computed_once(functools.reduce(jnp.logical_and, flags).astype(jnp.float32)) > 0
 
 
 def _where(finite: jax.Array, new: TrainState, old: TrainState) -> TrainState:
