@@ -14,6 +14,7 @@ from vmmjax.errors import UserError, did_you_mean
 from vmmjax.registry import find
 from vmmjax.training import path_patterns
 from vmmjax.training.players import Player, Players
+from vmmjax.training.scalars import computed_once
 
 _OF_A_PLAYER = ('params', 'optimizer', 'ema_decay', 'every')
 # What optax's optimizers call the parameters that weight decay, and the trust ratio of LARS, act on.
@@ -124,12 +125,13 @@ def create(config: Any) -> optax.GradientTransformation:
 
     def descent(of_rate: float, of_decay: float) -> optax.GradientTransformation:
         own = dict(options)
+        rate = schedule if of_rate == 1 else lambda step: of_rate * schedule(step)
         if of_decay != 1:
             if 'weight_decay' not in accepted:
                 raise UserError(f'The optimizer {settings.name!r} has no weight decay that '
                                 f'config.optimizer.multipliers could multiply by {of_decay}; set 1 there.')
             own['weight_decay'] = of_decay * own.get('weight_decay', accepted['weight_decay'].default)
-        return factory(schedule if of_rate == 1 else lambda step: of_rate * schedule(step), **own, **masks)
+        return factory(lambda step: computed_once(rate(step)), **own, **masks)
 
     chain = [_by_path(settings.multipliers, descent) if settings.multipliers else descent(1, 1)]
     if settings.clip:

@@ -1,6 +1,7 @@
 """The compiled steps: pure functions, and the one place where they meet jit and shardings."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from vmmjax.errors import UserError
 from vmmjax.training import path_patterns
 from vmmjax.training.objective import Apply, Context, Loss, Objective, mean_of, total
 from vmmjax.training.players import ONLY, Players, averaged
+from vmmjax.training.scalars import computed_once
 from vmmjax.training.sharding import batch_sharding, replicated, row_shards
 from vmmjax.training.state import TrainState
 
@@ -94,7 +96,7 @@ def make_train_step(apply: Apply, objective: Objective, players: Players, *, see
         params, opt_state, ema = players.update(gradients, state.params, state.opt_state, state.ema, state.step)
         model_state = _keep_frozen(freeze, state.model_state, model_state)
         norms = {name: optax.tree.norm(gradient) for name, gradient in gradients.items()}
-        finite = _all_finite([*values.values(), *norms.values()], model_state)
+        finite = _all_finite((values, norms, model_state))
         metrics = {name: mean_of(pair) for name, pair in sums.items()}
         metrics |= _by_player('loss', values) | _by_player('gradient_norm', norms)
         metrics |= {'skipped': 1 - finite.astype(jnp.float32)}
@@ -118,16 +120,6 @@ def _by_player(name: str, values: Mapping[str, jax.Array]) -> dict[str, jax.Arra
         return {name: values[ONLY]}
     found = {f'{name}_{player}': value for player, value in values.items()}
     return found | ({name: sum(values.values(), start=jnp.zeros(()))} if name == 'loss' else {})
-
-
-def _all_finite(scalars: Sequence[jax.Array], model_state: Any) -> jax.Array:
-    """Whether all numbers are finite, a bool scalar."""
-    finite = jnp.isfinite(scalars[0])
-    for scalar in scalars[1:]:
-        finite &= jnp.isfinite(scalar)
-    for leaf in jax.tree.leaves(model_state):
-        finite &= jnp.isfinite(leaf).all()
-    return finite
 
 
 def _parts(batch: Any, count: int, rows: jax.sharding.NamedSharding | None) -> Any:
@@ -161,6 +153,12 @@ def _accumulate(differentiate: Callable[..., Any], ctx: Context, parts: Any, lik
     (gradients, model_state), sums = jax.lax.scan(one, start, parts)
     values, metrics = jax.tree.map(lambda each: each.sum(0), sums)
     return gradients, (values, model_state, metrics)
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    """Whether every element of every array is finite."""
+    flags = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    return computed_once(functools.reduce(jnp.logical_and, flags).astype(jnp.float32)) > 0
 
 
 def _where(finite: jax.Array, new: TrainState, old: TrainState) -> TrainState:
