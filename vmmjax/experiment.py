@@ -2,8 +2,7 @@
 
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +24,7 @@ from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.targets import NoTargets
 from vmmjax.pipeline.views import ViewsConfig
+from vmmjax.prepare import new_clips
 from vmmjax.store.store import Store
 from vmmjax.training import Checkpoints, optimizer, sharding, train, workdir
 from vmmjax.training.distributed import say
@@ -305,29 +305,34 @@ class Experiment:
         Raises:
           UserError: before training or loading, and for a run that did not write down how its streams are read.
         """
-        params, model_state = self._evaluated
+        self._evaluated  # noqa: B018 - says so where there are no parameters.
         recorded = inputs.checked(self.run_inputs.get('data'), self.config.data.store)
         views = len(options.read(ViewsConfig, self.config.data.views, 'data.views'))
         count = len(next(iter(clips.values()))) if isinstance(clips, Mapping) else len(clips)
         shards = sharding.row_shards(self.batch_sharding)
         # A batch of the training's size would be padding for the most part, of one clip.
         size = max(shards, min(self.config.batch_size, 1 << max(0, count * views - 1).bit_length()))
-        stores = _in_groups(recorded, clips, max(1, size // views))
         found: list[ClipPrediction] = []
         with tqdm(total=count, unit='clip', delay=2.0, leave=False, disable=None if progress else True) as bar:
-            for names, store, errors in stores:
-                rows = iter(self._predicted(store, size, params, model_state, most) if len(store) else ())
-                group = [ClipPrediction(name, error=str(errors[place])) if place in errors else next(rows)
-                         for place, name in enumerate(names)]
-                found += [replace(each, clip=name) for name, each in zip(names, group, strict=True)]
-                bar.update(len(group))
+            for names, store, errors, empty in new_clips.in_groups(recorded, clips, max(1, size // views)):
+                rows = iter(self._predicted(store, size, most) if len(store) else ())
+                for place, name in enumerate(names):
+                    each = None if place in errors else next(rows)
+                    error = errors.get(place) or empty.get(place)
+                    found.append(ClipPrediction(name, error=str(error)) if error or each is None
+                                 else replace(each, clip=name))
+                bar.update(len(names))
         return found
 
-    def _predicted(self, store: Store, size: int, params: Any, model_state: Any, most: int) -> list[ClipPrediction]:
+    def _predicted(self, store: Store, size: int, most: int) -> list[ClipPrediction]:
         """Of each row of a store in memory."""
-        streams = list(self.config.data.streams)
-        pipeline = Pipeline(store, self.config.data, split=PREDICT, batch_size=size, train=False,
-                            seed=self.config.seed, labels=NoTargets())
+        params, model_state = self._evaluated
+        data = self.config.data.to_dict()
+        for stream in data['streams'].values():
+            stream.pop('noise', None)  # Of training and its evaluation.
+        streams = list(data['streams'])
+        pipeline = Pipeline(store, data, split=new_clips.SPLIT, batch_size=size, train=False, seed=self.config.seed,
+                            labels=NoTargets())
         rows = next(iter(predictions.subsets(
             self._eval_step, params, model_state,
             pipeline.batches(rows=sharding.local_rows(self.batch_sharding, size)), streams,
@@ -337,34 +342,3 @@ class Experiment:
             store.clip(int(row)), float(store.durations[int(row)]),
             {stream: bool(rows.present[stream][place]) for stream in streams}, self.task.reading(rows, place, most),
             jax.tree.map(lambda scores, place=place: scores[place], rows.scores)) for place, row in enumerate(rows.id)]
-
-
-PREDICT = 'predict'
-"""The split of new clips."""
-
-
-def _in_groups(recorded: Mapping[str, Any], clips: Sequence[Any] | Mapping[str, Any], size: int
-               ) -> Iterator[tuple[list[str], Store, Mapping[int, UserError]]]:
-    """Names of clips, the store of those that can be read, and why the others cannot, by place."""
-    if isinstance(clips, Mapping):
-        from vmmjax.prepare.array_store import ArrayStore
-
-        rates = {name: recorded['columns'][name]['rate'] for name in clips if name in recorded['columns']}
-        store = ArrayStore({PREDICT: clips}, rates, vocabularies={
-            name: text['vocabulary'] for name, text in recorded['texts'].items()})
-        yield [store.clip(row) for row in range(len(store))], store, {}
-        return
-    # Decoding files needs packages that nothing else here does.
-    from vmmjax.prepare.file_store import FileStore
-    from vmmjax.prepare.sources.clip import Clip, of_file
-
-    given = [clip if isinstance(clip, Clip) else of_file(clip) for clip in clips]
-    groups = [given[first:first + size] for first in range(0, len(given), size)]
-    with ThreadPoolExecutor(1) as pool:  # The next files are read while these are predicted.
-        following = pool.submit(FileStore, recorded, groups[0]) if groups else None
-        for place, group in enumerate(groups):
-            assert following is not None
-            found = following.result()
-            if place + 1 < len(groups):
-                following = pool.submit(FileStore, recorded, groups[place + 1])
-            yield [clip.id for clip in group], found, found.errors
