@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -48,16 +49,18 @@ def test_a_machine_reads_one_object_a_line(run, videos):
     first, broken, last = map(json.loads, found.stdout.splitlines())
     assert [part['video'] for part in (first, broken, last)] == [
         str(videos / name) for name in ('a.mp4', 'broken.mp4', 'b c.mp4')]
-    assert first.keys() == last.keys() == {'video', 'seconds', 'windows', 'top'}
-    assert (first['seconds'], first['windows'], last['windows']) == (pytest.approx(1.8), 3, 1)
-    for entry in first['top']:
-        assert entry['class'] == tiny.CLASSES[entry['index']]
-    assert len(first['top']) == 2
+    assert first.keys() == last.keys() == {'video', 'seconds', 'present', 'predicted'}
+    assert (first['seconds'], first['present']) == (pytest.approx(1.8), {'rgb': True})
+    (predicted,) = first['predicted']
+    assert predicted['target'] == 'label'
+    assert len(predicted['named']) == 2
+    assert {name for name, _ in predicted['named']} < set(tiny.CLASSES)
     assert broken['error'] in found.stderr
     assert str(videos / 'broken.mp4') in broken['error']
 
 
-def test_probabilities_may_be_averaged_instead(run, videos):
+def test_probabilities_may_be_averaged_instead(store, videos, tmp_path):
+    run = tiny.save_run(tmp_path / 'run', store, views=3, frames=4, size=24)
     found = [json.loads(vmmjax('predict', videos / 'a.mp4', f'--weights={run}', '--json', *flags).stdout)
              for flags in ([], ['--average=logits'], ['--average=probabilities'])]
     assert found[0] == found[1]
@@ -89,8 +92,13 @@ def test_what_a_user_gets_wrong_is_one_sentence(run, videos, arguments, message)
     assert message in refused('predict', *(part.format(run=run, videos=videos) for part in arguments))
 
 
-def test_a_run_on_more_than_pictures_is_refused(trained, videos):
-    assert 'reads audio, rgb' in refused('predict', videos / 'a.mp4', f'--weights={trained}')
+def test_a_run_of_several_streams_says_what_a_file_lacks(trained, videos, tmp_path):
+    moved = shutil.copytree(trained, tmp_path / 'moved')
+    found = vmmjax('predict', videos / 'a.mp4', f'--weights={moved}')
+    assert found.returncode == 0, found.stderr
+    first, *classes = found.stdout.splitlines()
+    assert first == f'{videos / "a.mp4"} (1.8 s, without audio)'
+    assert len(classes) == 5
 
 
 def test_a_file_may_have_any_name(run, videos):

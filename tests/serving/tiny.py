@@ -40,12 +40,12 @@ def network(**changes):
     return model, {'params': jax.tree.map(lambda leaf: 4 * leaf, variables['params'])}
 
 
-def save_run(folder, store='', task='classification', **stream):
+def save_run(folder, store='', task='classification', views=1, **stream):
     """The folder of a run on pictures alone, as `vmmjax train` leaves it."""
     _, variables = network()
     config = configs.defaults()
     config.model, config.data.store, config.task = CONFIG, str(store), dict(name=task)
-    config.data.window.seconds = 0.8
+    config.data.window.seconds, config.data.views.clips = 0.8, views
     config.data.streams = dict(rgb=dict(modality='rgb', **stream)) if stream else {}
     checkpoints = Checkpoints(folder)
     state = TrainState(step=jnp.asarray(7), params=variables['params'], model_state={}, opt_state=())
