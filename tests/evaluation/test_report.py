@@ -154,6 +154,25 @@ def test_the_terminal_table():
     assert len(lines) == 11 + len(CLASSES)
 
 
+def test_the_interval_of_the_first_metric_stands_beside_it(tmp_path):
+    result = result_of()
+    known = {'low': 0.5, 'high': 0.75, 'label': '95 % CI, Korn-Graubard'}
+    few = {'low': None, 'high': None, 'label': 'no CI: 4 groups, fewer than 5'}
+    for name, interval in (('rgb+audio', known), ('rgb', known), ('audio', few)):
+        result['subsets'][name]['intervals'] = {'accuracy': interval, 'side': known}
+    result['intervals'] = {'accuracy': known, 'side': known}
+    lines = report.terminal_table(result).splitlines()
+    assert lines[2].split()[:4] == ['streams', 'clips', 'accuracy', 'CI']
+    assert lines[4].split()[3:6] == ['50.0', 'to', '75.0']
+    assert lines[6].split()[3] == lines[7].split()[5] == '–'
+    said = 'Confidence interval (CI) of accuracy: 95 % CI, Korn-Graubard; no CI: 4 groups, fewer than 5.'
+    assert said in lines
+    evaluate.write(tmp_path, result)
+    text = ' '.join(written(tmp_path).text.split())
+    assert said in text
+    assert text.count('CI 50.0 to 75.0') == 2
+
+
 def test_the_terminal_table_stays_within_100_columns():
     names = ['a very long class name ' * 9, 'one\nwith a line break', 'c', 'd', 'e', 'f']
     parts = {f'part_number_{i}': ['x'] * 6 for i in range(4)}

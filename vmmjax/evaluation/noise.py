@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from vmmjax.data.store import Store
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.evaluation import curves, statistics
+from vmmjax.evaluation import curves, intervals, statistics
 from vmmjax.evaluation.evaluate import Predictions, write_text
 
 SUFFIX = '_noise'  # Behind the split in the names of files.
@@ -102,8 +102,9 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
     Returns:
       Plain JSON values: `split`, `step`, `metric` (the task's first), `streams` (those that hear the noise), `trained`
       (with which noise), `ratios` (as they stand in the rows, the first None: no noise), `chance`, and `rows`, one a
-      kind and subset: `kind`, `subset`, `examples`, `values` by ratio; of classes `intervals` (95 %, by bootstrap over
-      clips or groups) and `gains`, all streams less this subset on the same clips with its interval, None for all.
+      kind and subset: `kind`, `subset`, `examples`, `values` by ratio; of classes `intervals` (each mean, low and
+      high, None where there is no interval), `methods` (or why there is none) and `gains`, all streams less this subset
+      on the same clips with its interval, None for all.
 
     Raises:
       UserError: where no stream is a waveform, or a kind or ratio does not fit.
@@ -169,8 +170,9 @@ def sections(workdir: Path) -> list[dict[str, Any]]:
     """What the report's page shows of the sweeps in a workdir, see `noise.html`.
 
     Returns:
-      Of each `split`, `streams`, `metric`, `trained` as one text, `header`, and `kinds`: of each its `name`, `rows` of
-      a name and cells (the figure, and its interval as text), and `panel`, the picture, see `curves.Panel`.
+      Of each `split`, `streams`, `metric`, `trained` as one text, `method` of the intervals, `header`, and `kinds`: of
+      each its `name`, `rows` of a name and cells (the figure, and its interval as text), and `panel`, the picture, see
+      `curves.Panel`.
 
     Raises:
       UserError: for a file that is none of `write`.
@@ -199,7 +201,9 @@ def _section(found: Mapping[str, Any]) -> dict[str, Any]:
             {'name': row['subset'], 'examples': row['examples'], 'cells': [
                 {'figure': _figure(found, value), 'interval': _interval(found, row, i)}
                 for i, value in enumerate(row['values'])]} for row in rows]})
+    methods = '; '.join(dict.fromkeys(name for row in found['rows'] for name in row.get('methods', ()) if name))
     return {'split': found['split'], 'streams': found['streams'], 'metric': found['metric'], 'trained': trained,
+            'method': methods,
             'header': ticks, 'kinds': kinds}
 
 
@@ -210,12 +214,16 @@ def _sure(scores: statistics.Scores, subsets: Sequence[str]) -> dict[str, dict[s
     for subset in subsets:
         right = scores.right(subset)
         has = np.logical_and.reduce([scores.present[name] for name in subset.split('+')])
-        intervals = list(statistics.interval(right[has], scores.group[has])) if has.any() else None
-        gains = None
-        if subset != subsets[0] and everything.any():
-            gains = list(statistics.interval((whole - right)[everything], scores.group[everything]))
-        found[subset] = {'intervals': intervals, 'gains': gains}
+        own = intervals.proportion(right[has], scores.group[has]) if has.any() else None
+        gain = intervals.difference((whole - right)[everything], scores.group[everything]) if (
+            subset != subsets[0] and everything.any()) else None
+        found[subset] = {'intervals': own and _ends(own), 'gains': gain and _ends(gain),
+                         'methods': own.label if own else ''}
     return found
+
+
+def _ends(found: intervals.Interval) -> list[float | None]:
+    return [found.mean, None if found.missing else found.low, None if found.missing else found.high]
 
 
 def _points(values: Sequence[float | None], plain: bool) -> tuple[list[float], list[float]]:
@@ -225,7 +233,9 @@ def _points(values: Sequence[float | None], plain: bool) -> tuple[list[float], l
 
 def _interval(found: Mapping[str, Any], row: Mapping[str, Any], place: int) -> str:
     interval = row['intervals'][place] if 'intervals' in row else None
-    return f'{_figure(found, interval[1])} to {_figure(found, interval[2])}' if interval else ''
+    if not interval or interval[1] is None:
+        return ''
+    return f'{_figure(found, interval[1])} to {_figure(found, interval[2])}'
 
 
 def _figure(found: Mapping[str, Any], value: float | None) -> str:

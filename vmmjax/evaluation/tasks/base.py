@@ -12,7 +12,7 @@ from vmmjax.data.labels import Labels, Windows
 from vmmjax.data.store import Store
 from vmmjax.data.views import ViewsConfig
 from vmmjax.errors import UserError
-from vmmjax.evaluation import averages, evaluate
+from vmmjax.evaluation import averages, evaluate, intervals
 from vmmjax.evaluation.evaluate import Predictions
 from vmmjax.training.step import logits_of
 from vmmjax.training.workdir import num_classes
@@ -62,6 +62,7 @@ class Task:
                             f"set it to 'logits', which takes their mean as they are.")
         self.average = self.averaging[name]
         self.streams = list(config.data.streams)
+        self._groups = store.values('group') if store.has_values('group') else None
         self.labels = self.read_labels(config, store)
         self.classes: Any = self.labels.classes
         self.objective: Any = objectives.create(config.task, config.data.target, self._training(store))
@@ -113,6 +114,33 @@ class Task:
         """The loss of each clip, float64 (N,), NaN where it has no target; None where a clip has none of its own."""
         return None
 
+    def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """The metrics that are means over clips, which have confidence intervals.
+
+        Returns:
+          By name the value of each clip, float (N,), NaN where it has none, and its weight in the mean, float (N,),
+          None if all have the same; values are from 0 to 1 but of `plain` metrics and the loss.
+        """
+        return {}
+
+    def intervals(self, rows: Predictions) -> dict[str, dict[str, Any]]:
+        """The confidence intervals of the metrics of `per_clip`.
+
+        Returns:
+          By name `low` and `high`, None where there is no interval, and `label`, which names the method or the reason.
+        """
+        found = {}
+        for name, (values, weights) in self.per_clip(rows).items():
+            there = np.isfinite(values)
+            if not there.any():
+                continue
+            groups = None if self._groups is None else self._groups[rows.id[there]]
+            interval = intervals.mean(values[there], groups) if name == 'loss' or self._is_plain(name) else (
+                intervals.proportion(values[there], groups, None if weights is None else weights[there]))
+            ends = (None, None) if interval.missing else (interval.low, interval.high)
+            found[name] = {'low': ends[0], 'high': ends[1], 'label': interval.label}
+        return found
+
     def told(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
         """What is said of one clip, for a task of `losses`.
 
@@ -137,7 +165,8 @@ class Task:
         Returns:
           Plain JSON values: `split`, `step`, `examples`, `classes`, `metrics` (over all clips, each with the streams it
           has), `subsets` (the same without the loss, over the `examples` clips that have every stream of the subset;
-          None where there are none), `chance` and `chance_of`, `task`, `plain`, `tables`, and `details`.
+          None where there are none), `chance` and `chance_of`, `task`, `plain`, `tables`, and `details`; `intervals` of
+          the metrics, and in each subset its own.
 
         Raises:
           UserError: for scores that are not finite.
@@ -149,7 +178,7 @@ class Task:
                 'metrics': figures,
                 'subsets': {name: self._subset(name, rows, shown) for name, rows in predictions.items()},
                 'chance': self.chance(whole), 'chance_of': self.chance_of, 'classes': self.classes,
-                'plain': [key for key in figures if key in self.plain or key.startswith(self.plain)],
+                'plain': [key for key in figures if self._is_plain(key)], 'intervals': self.intervals(whole),
                 'tables': self.tables(whole), **self.details(whole)}
 
     def _subset(self, name: str, rows: Predictions, shown: Sequence[str]) -> dict[str, Any]:
@@ -158,7 +187,11 @@ class Task:
             return {'examples': 0, **dict.fromkeys(shown)}
         some = jax.tree.map(lambda values: values[has_all], rows)
         figures = self.summary(some)
-        return {'examples': self.examples(some), **{key: figures[key] for key in shown}}
+        return {'examples': self.examples(some), **{key: figures[key] for key in shown},
+                'intervals': self.intervals(some)}
+
+    def _is_plain(self, key: str) -> bool:
+        return key in self.plain or key.startswith(self.plain)
 
     def _training(self, store: Store) -> dict[str, np.ndarray]:
         rows = np.asarray(store.rows('train'))

@@ -53,8 +53,19 @@ class Classification(Task):
         return [_told(self._target, self.classes, rows.scores[place], int(rows.target[place]))]
 
     def result(self, predictions: Mapping[str, Predictions], *, split: str, step: int) -> dict[str, Any]:
-        """See `evaluate.result`."""
-        return evaluate.result(predictions, split=split, step=step, classes=self.classes, parts=self._parts)
+        """See `evaluate.result`, and for `intervals` `Task.result`."""
+        found = evaluate.result(predictions, split=split, step=step, classes=self.classes, parts=self._parts)
+        for name, rows in predictions.items():
+            has_all = np.logical_and.reduce([rows.present[stream] for stream in name.split('+')])
+            found['subsets'][name]['intervals'] = self.intervals(Predictions(
+                rows.id[has_all], rows.target[has_all], rows.scores[has_all], {}))
+        return found | {'intervals': self.intervals(next(iter(predictions.values())))}
+
+    def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """See `Task`."""
+        return {name: (values, None) for name, values in {
+            **metrics.correct(rows.scores, rows.target, self._parts),
+            'loss': metrics.cross_entropies(rows.scores, rows.target)}.items()} if len(rows.id) else {}
 
 
 class Several(Task):
@@ -100,6 +111,17 @@ class Several(Task):
                       {'target': TEXT, 'classes': COUNT, 'accuracy': PERCENT, 'chance': PERCENT, 'clips': COUNT},
                       [[name, len(self.classes[name]), figures[f'accuracy_{name}'], chance.get(f'accuracy_{name}'),
                         int(told[:, i].sum())] for i, name in enumerate(self.classes)])]
+
+    def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """See `Task`; of `accuracy` the fraction of a clip's targets, weighted by their number."""
+        right, told = self._right(rows)
+        count = told.sum(axis=1)
+        accuracy = np.where(count > 0, (right & told).sum(axis=1) / np.maximum(count, 1), np.nan)
+        weights = None if told.all() else count.astype(np.float64)
+        return {'accuracy': (accuracy, weights), 'word_error_rate': (1 - accuracy, weights),
+                'all_right': (np.where(told.all(axis=1), right.all(axis=1), np.nan), None),
+                **{f'accuracy_{name}': (np.where(told[:, i], right[:, i], np.nan), None)
+                   for i, name in enumerate(self.classes)}}
 
     def losses(self, rows: Predictions) -> np.ndarray | None:
         """The sum over the targets that a clip has."""
