@@ -29,7 +29,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation import results
+from vmmjax.reports import results_page
 from vmmjax.training import Checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -262,7 +262,8 @@ def page(figures: dict[str, object], seconds: float) -> str:
     arguments = shlex.join(argument for argument in sys.argv[1:] if not argument.startswith('--folder'))
     return '\n'.join([
         '# Chaos: killed runs end as undisturbed ones do', '',
-        f'`scripts/chaos {arguments}`: {seconds / 60:.0f} minutes. {results.machine(("jax", "orbax-checkpoint"))}.',
+        f'`scripts/chaos {arguments}`: {seconds / 60:.0f} minutes. '
+        f'{results_page.machine(("jax", "orbax-checkpoint"))}.',
         '', 'Every kill is a SIGKILL of `vmmjax train`, counted as what it turned out to be; every final checkpoint '
         'and logged loss was compared bit for bit.', '', '| | |', '|---|---|', *rows, ''])
 

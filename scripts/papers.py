@@ -24,15 +24,16 @@ from typing import Any
 
 import jax
 
-from vmmjax import atomic, models
+from vmmjax import atomic, models, tasks
 from vmmjax import config as configs
 from vmmjax.cli import rows
-from vmmjax.cli.setup import Run
-from vmmjax.data.imagined import ImaginedStore
-from vmmjax.data.pipeline import Pipeline
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.evaluation import results, tasks
+from vmmjax.experiment import Experiment
+from vmmjax.pipeline.pipeline import Pipeline
+from vmmjax.pipeline.spec_store import SpecStore
 from vmmjax.planning import Compiled, Topology, compile_step, macs
+from vmmjax.reports import results_page
+from vmmjax.text_table import markdown
 from vmmjax.training.build import build
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,7 +103,7 @@ def read() -> dict[str, Row]:
     """All rows by name."""
     found = {}
     for path in sorted(PAPERS.glob('*.py')):
-        paper = rows.load(path)
+        paper = configs.load(path)
         own = [Row(paper, argument, **given) for argument, given in paper.ROWS.items()]
         found |= {row.name: row for row in own}
     return found
@@ -110,7 +111,7 @@ def read() -> dict[str, Row]:
 
 def pipeline(row: Row, config: configs.ConfigDict, *, train: bool) -> Pipeline:
     """The clip batches of a store that would hold the row's data set."""
-    store = ImaginedStore(config, classes=row.classes, fps=FPS, bands=row.bands)
+    store = SpecStore(config, classes=row.classes, fps=FPS, bands=row.bands)
     return Pipeline(store, config.data, split='train', batch_size=config.batch_size, train=train, seed=0,
                     labels=tasks.create(config, store).labels)
 
@@ -170,7 +171,7 @@ def page(found: Mapping[str, Row], plans: Mapping[str, Any]) -> str:
 
 
 def _table(own: Sequence[Row], plans: Mapping[str, Any]) -> str:
-    lines = [_line(_HEADER), '|---|---|---:|---|---:|---:|---|---|']
+    rows = []
     for row in own:
         parameters, gmacs = count(row)
         shown = [_figure(parameters, row.parameters), _figure(gmacs, row.gmacs)]
@@ -178,8 +179,8 @@ def _table(own: Sequence[Row], plans: Mapping[str, Any]) -> str:
         for i, (protocol, (_, figures)) in enumerate(row.tests.items() or [('–', ({}, {}))]):
             published = ', '.join(f'{name} {value}' for name, value in figures.items()) or '–'
             cells = [f'`{row.argument}`', protocol, published, _ours(row, plans), *shown, source, row.differs]
-            lines.append(_line(cells if i == 0 else ['', protocol, published, *['"'] * 5]))
-    return '\n'.join(lines)
+            rows.append(cells if i == 0 else ['', protocol, published, *['"'] * 5])
+    return markdown(_HEADER, rows, '<<><>><')
 
 
 def _ours(row: Row, plans: Mapping[str, Any]) -> str:
@@ -199,10 +200,6 @@ def _rounded(hours: float) -> str:
 
 def _figure(ours: float, published: float | None) -> str:
     return f'{ours:.2f}' + ('' if published is None else f' ({published:.4g})')
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f'| {" | ".join(cells)} |'
 
 
 def _once(paper: Any, own: Sequence[Row]) -> list[str]:
@@ -240,7 +237,7 @@ def plan(row: Row, topology: Topology) -> dict[str, Any]:
                         f'larger topology.')
     hours, level = config.steps * step.seconds / 3600, jax.config.jax_optimization_level
     effort = '' if level == 'UNKNOWN' else f'JAX_OPTIMIZATION_LEVEL={level} '
-    machine = results.machine(('jax', 'libtpu'))
+    machine = results_page.machine(('jax', 'libtpu'))
     return dict(topology=topology.name, clips_a_chip=clips, microbatches=parts, hours=float(f'{hours:.3g}'),
                 chip_hours=float(f'{hours * chips:.3g}'), needs_gb=round(step.needs / 1e9, 2),
                 command=f"{effort}scripts/papers --plan={topology.name} '{row.name}'",
@@ -265,8 +262,9 @@ def _compiled(config: str, classes: int, bands: int, topology: Topology) -> tupl
             continue  # What did not fit said by how much; compiling takes minutes.
         with changed.unlocked():
             changed.microbatches = parts
-        run = Run(changed, ImaginedStore(changed, classes=classes, fps=FPS, bands=bands), topology.devices())
-        built = build(changed, run.mesh, run.apply, run.init, run.task.objective)
+        run = Experiment(changed, SpecStore(changed, classes=classes, fps=FPS, bands=bands),
+                         devices=topology.devices())
+        built = build(changed, run.mesh, run.apply, run.init, run.task)
         step = compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, parts)
         if step.fits:
             break
@@ -296,7 +294,7 @@ def main() -> None:
     if given.check and not is_in(text):
         raise UserError(f'{PAGE.relative_to(ROOT)} is not what the configs say; run scripts/papers --write.')
     if given.write or given.plan:
-        results.insert(PAGE, text)
+        results_page.insert(PAGE, text)
     elif not given.check:
         print(text)
 
@@ -316,7 +314,7 @@ def read_plans() -> dict[str, Any]:
 
 def is_in(text: str) -> bool:
     """Whether the page has it."""
-    return PAGE.read_text().partition(results.BEGIN)[2].partition(results.END)[0].strip() == text.strip()
+    return PAGE.read_text().partition(results_page.BEGIN)[2].partition(results_page.END)[0].strip() == text.strip()
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from vmmjax import atomic
-from vmmjax.evaluation import results
+from vmmjax.reports import results_page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'experiments' / 'results' / 'pods.md'
@@ -115,7 +115,7 @@ def main() -> None:
     parts = [part for name in MODELS for part in tables(name, flags.work)]
     print(*parts, sep='\n\n')
     if flags.write:
-        results.insert(PAGE, results.machine(('jax', 'libtpu')), *parts)
+        results_page.insert(PAGE, results_page.machine(('jax', 'libtpu')), *parts)
 
 
 if __name__ == '__main__':

@@ -43,6 +43,29 @@ def shared_golden() -> Path:
     return _folder('golden')
 
 
+@pytest.fixture(scope='session')
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """70 training clips (more than 64, which are shuffled in another way), 9 and 5."""
+    from tests import fakes
+
+    return fakes.write_source(tmp_path_factory.mktemp('source'), {'test': 5, 'train': 70, 'validation': 9})
+
+
+@pytest.fixture(scope='session')
+def store_path(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of all kinds of columns; not to be changed."""
+    from tests import fakes
+    from vmmjax.prepare import sources
+    from vmmjax.prepare.build import prepare
+    from vmmjax.prepare.columns import Audio, Flow, Rgb
+
+    columns = (Rgb(fps=10, short_side=24), Flow(fps=10, short_side=24),
+               Audio(audio_rate=8000, fmax=3800.0, bands=16), fakes.Ramp(), fakes.Gradient(), fakes.Drift())
+    path = tmp_path_factory.mktemp('stores') / 'tiny'
+    prepare(sources.read(str(manifest)), path, columns, origin='tiny', processes=2, progress=False)
+    return path
+
+
 @pytest.fixture(autouse=True, scope='module')
 def _forget_compiled() -> Iterator[None]:
     """Drops compiled programs, and the weights in them, with their module: a worker would grow to many gigabytes."""

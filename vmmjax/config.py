@@ -1,12 +1,15 @@
 """Every key a command reads, with its default; loading and comparing configs."""
 
+import importlib.util
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
+from vmmjax import renamed
 from vmmjax.errors import UserError, did_you_mean
 
 
@@ -47,6 +50,8 @@ def defaults() -> ConfigDict:
             multipliers=(),  # ((path pattern, of the learning rate, of the weight decay), ...); the first that matches.
         ),
         ema_decay=0.0,  # 0 keeps no moving average of the parameters.
+        # Of a task with several losses: name -> who minimises each, see `training.optimizer.players`.
+        players=dict(),
         task=dict(name='classification', label_smoothing=0.0),
         data=dict(
             store='',  # Folder written by `vmmjax prepare`.
@@ -93,6 +98,20 @@ def choices(argument: str, known: Iterable[str], file: str) -> set[str]:
     return parts
 
 
+def load(path: Path) -> Any:
+    """A Python file, such as one of experiments/, as a module; a config reads what it shares with others so.
+
+    Raises:
+      UserError: where it is not there.
+    """
+    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        raise UserError(f'{path} is not there, or no Python file; those that are shipped stand in experiments/.')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def lock(config: ConfigDict) -> ConfigDict:
     """Checks that the config has the keys of `defaults()` and no other, and locks it.
 
@@ -109,7 +128,7 @@ def lock(config: ConfigDict) -> ConfigDict:
 
 # Here a config names its own streams and the arguments of what it builds; their readers check the keys.
 _OPEN = ('data.streams', 'data.dropout', 'model.preprocess', 'model.encoders', 'model.fusion',
-         'model.head', 'model.stream_head', 'optimizer.options', 'task')
+         'model.head', 'model.stream_head', 'optimizer.options', 'players', 'task')
 
 
 def _check_keys(given: dict[str, Any], known: dict[str, Any], prefix: str) -> None:
@@ -130,9 +149,10 @@ def to_json(config: ConfigDict) -> str:
 def from_json(text: str) -> ConfigDict:
     """The config from `to_json`; sequences are lists, which every reader takes like tuples.
 
-    A key that was not there yet when the text was written has its default, which leaves an older run as it was.
+    A key that was not there yet when the text was written has its default, which leaves an older run as it was; modules
+    have today's names.
     """
-    return lock(ConfigDict(_filled(json.loads(text), defaults().to_dict(), '')))
+    return lock(ConfigDict(_filled(json.loads(renamed.current(text)), defaults().to_dict(), '')))
 
 
 def _filled(given: dict[str, Any], known: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -30,11 +30,13 @@ import numpy as np
 from sides import Side, Turn
 from tqdm import tqdm
 
-from vmmjax.data import records, sources
-from vmmjax.data.columns import Audio, Rgb
-from vmmjax.data.prepare import prepare
-from vmmjax.data.store import Store
-from vmmjax.evaluation import results
+from vmmjax.prepare import sources
+from vmmjax.prepare.build import prepare
+from vmmjax.prepare.columns import Audio, Rgb
+from vmmjax.reports import results_page
+from vmmjax.store import records
+from vmmjax.store.store import Store
+from vmmjax.text_table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_data.md'
@@ -89,17 +91,18 @@ def load(work: Path, chosen: list[str], batch: int, workers: int, turns: int, ba
 
 def loading_table(taken: dict[str, list[Turn]]) -> str:
     """Markdown; the turns are per clip."""
-    lines = _head('side', 'clips/s', 'ours, times as many (quartiles)', 'to reach', 'CPU, ms a clip', 'read, kB a clip')
+    header = ['side', 'clips/s', 'ours, times as many (quartiles)', 'to reach', 'CPU, ms a clip', 'read, kB a clip']
+    rows = []
     for side, turns in taken.items():
         name, _, goal = SIDES[side]
         ratios = [its.seconds / mine.seconds for its, mine in zip(turns, taken['ours'], strict=True)]
-        lines.append(_row(name, f'{1 / statistics.median(turn.seconds for turn in turns):.0f}',
-                          '' if goal is None else _spread(ratios), '' if goal is None else f'{goal:g}',
-                          f'{1e3 * statistics.median(turn.cpu for turn in turns):.2f}',
-                          f'{statistics.median(turn.read for turn in turns) / 1e3:.0f}'))
+        rows.append([name, f'{1 / statistics.median(turn.seconds for turn in turns):.0f}',
+                     '' if goal is None else _spread(ratios), '' if goal is None else f'{goal:g}',
+                     f'{1e3 * statistics.median(turn.cpu for turn in turns):.2f}',
+                     f'{statistics.median(turn.read for turn in turns) / 1e3:.0f}'])
     cpu = statistics.median(turn.cpu for turn in taken['ours'])
-    return '\n'.join([*lines, '', f'A core of the pipeline gives {1 / cpu:.0f} clips/s; {NEEDED} clips/s, what one '
-                      f"H200 takes in TSM-R50's training step, need {NEEDED * cpu:.1f} such cores."])
+    return (f'{markdown(header, rows)}\n\nA core of the pipeline gives {1 / cpu:.0f} clips/s; {NEEDED} clips/s, what '
+            f"one H200 takes in TSM-R50's training step, need {NEEDED * cpu:.1f} such cores.")
 
 
 def memory_line(work: Path, batch: int, workers: int, batches: int) -> str:
@@ -152,18 +155,18 @@ def prepare_table(source: str, short_side: int, processes: int, turns: int) -> s
                 begin = time.perf_counter()
                 call(Path(folder))
                 taken[side].append(time.perf_counter() - begin)
-    lines = _head('side', 'clips/s', 'ours, times its time (quartiles)', 'to reach')
+    rows = []
     mine = next(iter(taken.values()))
     for side, times in taken.items():
         ratios = [own / its for own, its in zip(mine, times, strict=True)]
-        lines.append(_row(side, f'{len(clips) / statistics.median(times):.1f}',
-                          *(('', '') if times is mine else (_spread(ratios), '1.3'))))
-    return '\n'.join(lines)
+        rows.append([side, f'{len(clips) / statistics.median(times):.1f}',
+                     *(('', '') if times is mine else (_spread(ratios), '1.3'))])
+    return markdown(['side', 'clips/s', 'ours, times its time (quartiles)', 'to reach'], rows)
 
 
 def machine(source: str, workers: int, batch: int, short_side: int) -> str:
     """Where, with what and on what this ran."""
-    where = results.machine(('av', 'opencv-contrib-python-headless', 'simplejpeg', 'tensorflow-cpu', 'torch',
+    where = results_page.machine(('av', 'opencv-contrib-python-headless', 'simplejpeg', 'tensorflow-cpu', 'torch',
                              'torchcodec'))
     return (f'{where}; {Path(source).parent.name}/{Path(source).name}, short side {short_side}, batches of {batch}, '
             f'{workers} workers a side.')
@@ -201,19 +204,11 @@ def main() -> None:
         parts.append(prepare_table(flags.videos, flags.short_side, flags.workers, flags.prepare))
     print(*parts, sep='\n\n')
     if flags.write:
-        results.insert(PAGE, *parts)
+        results_page.insert(PAGE, *parts)
 
 
 def _start(side: str, work: Path, batch: int, workers: int) -> Side:
     return Side(side, [str(Path(__file__).with_name('loaders.py')), side, str(work), str(batch), str(workers)])
-
-
-def _head(*names: str) -> list[str]:
-    return [_row(*names), '|' + '---|' * len(names)]
-
-
-def _row(*cells: str) -> str:
-    return f'| {" | ".join(cells)} |'
 
 
 def _spread(ratios: list[float]) -> str:

@@ -15,10 +15,10 @@ import operator
 import jax
 import numpy as np
 
-from vmmjax.cli.cache import keep_compiled
-from vmmjax.evaluation.frechet import Moments, distance
-from vmmjax.evaluation.fvd import Network
-from vmmjax.evaluation.fvd_compare import compare
+from vmmjax.evaluation.fvd.compare import compare
+from vmmjax.evaluation.fvd.frechet import Moments, distance
+from vmmjax.evaluation.fvd.network import Network
+from vmmjax.training.runtime import keep_compiled
 
 PUBLISHED = dict(enumerate((
     569.2296, 486.3584, 551.9611, 146.3664, 172.8545, 133.7031, 152.9175, 357.7403, 382.4669, 306.7384, 338.4152,

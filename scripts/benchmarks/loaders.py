@@ -25,8 +25,8 @@ PLACES = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (0, 2), (2, 4), (4, 2), (2, 0)
 def ours(folder: Path, batch: int, workers: int) -> Iterator[Any]:
     """From the store, with as many threads as the peers have workers."""
     from vmmjax import config
-    from vmmjax.data.pipeline import Pipeline
-    from vmmjax.data.store import Store
+    from vmmjax.pipeline.pipeline import Pipeline
+    from vmmjax.store.store import Store
 
     options = config.defaults().data.to_dict()
     options |= {'target': 'split', 'window': {'seconds': 0, 'start': None}, 'streams': {

@@ -26,7 +26,8 @@ import torch_networks as peers
 from tqdm import tqdm
 
 from vmmjax import create_model
-from vmmjax.evaluation import results
+from vmmjax.reports import results_page
+from vmmjax.text_table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_models.md'
@@ -120,19 +121,19 @@ def measure(network: str, work: str, repeats: int, bar: Any) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
     head = ('network', 'work', 'ours, ms', 'PyTorch, ms', 'ratio (quartiles)', 'of the best', 'to reach', 'compile, s')
-    lines = [f'| {" | ".join(head)} |', '|' + '---|' * len(head)]
+    lines = []
     for row in rows:
         shape = ' x '.join(map(str, NETWORKS[row['network']][2]))
         cells = (f"{NETWORKS[row['network']][0]}, {shape}", row['work'], f"{1e3 * row['ours']:.0f}",
                  f"{1e3 * row['theirs']:.0f}", '{:.2f} ({:.2f} to {:.2f})'.format(row['ratio'], *row['spread']),
                  f"{row['best']:.2f}", f"{ROWS[row['network'], row['work']]:.2f}", f"{row['compile']:.0f}")
-        lines.append(f'| {" | ".join(cells)} |')
-    return '\n'.join(lines)
+        lines.append(cells)
+    return markdown(head, lines)
 
 
 def machine() -> str:
     """Where and with what this ran."""
-    return f'{results.machine(("jax", "torch"))}, {torch.get_num_threads()} threads.'
+    return f'{results_page.machine(("jax", "torch"))}, {torch.get_num_threads()} threads.'
 
 
 def main() -> None:
@@ -155,7 +156,7 @@ def main() -> None:
             rows.append(measure(network, kind, flags.repeats, bar))
     print(machine(), table(rows), sep='\n\n')
     if flags.write:
-        results.insert(PAGE, machine(), table(rows))
+        results_page.insert(PAGE, machine(), table(rows))
 
 
 if __name__ == '__main__':

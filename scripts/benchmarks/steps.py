@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vmmjax.cli.setup import Run
+from vmmjax.experiment import Experiment
 from vmmjax.training import sharding, train, workdir
 from vmmjax.training.build import build
 from vmmjax.training.state import TrainState
@@ -50,7 +50,7 @@ class Watch:
       bare: the same of half as many bare steps, before the first repeat and after each.
     """
 
-    def __init__(self, run: Run, steps: int, first: bool) -> None:
+    def __init__(self, run: Experiment, steps: int, first: bool) -> None:
         """Has seen nothing yet; `first`: no more than the first step is wanted."""
         self.marks: dict[str, float] = {}
         self.loop: list[list[float]] = []
@@ -92,7 +92,7 @@ class Watch:
         if self._compiled is None:
             found = itertools.islice(run.pipeline('train', train=True).batches(0, run.rows), _BATCHES)
             self._batches = [sharding.put(batch, run.batch_sharding) for batch in found]
-            step: Any = build(run.config, run.mesh, run.apply, run.init, run.task.objective).step
+            step: Any = build(run.config, run.mesh, run.apply, run.init, run.task).step
             self._compiled = step.lower(state, self._batches[0]).compile()
         state = jax.tree.map(jnp.copy, state)  # The step takes its arrays over.
         for count in (2, self._steps // 2):  # The first are not counted.
@@ -136,7 +136,7 @@ def main() -> None:
         parser.error(f'--steps must be even, and a multiple of {config.log_every}')
 
     with workdir.hold(flags.workdir):
-        run = Run(config)
+        run = Experiment(config)
         watch, pipeline = Watch(run, flags.steps, flags.first), run.pipeline('train', train=True)
         watch.mark('store')
 
@@ -145,7 +145,7 @@ def main() -> None:
             return watch.batches(pipeline.batches(step, run.rows))
 
         with contextlib.suppress(_Enough):
-            train(config, flags.workdir, mesh=run.mesh, apply=run.apply, init=run.init, objective=run.task.objective,
+            train(config, flags.workdir, mesh=run.mesh, apply=run.apply, init=run.init, objective=run.task,
                   batches=batches, evaluate=watch.after_step, identity=run.identity)
     found: dict[str, Any] = {'marks': {'started': flags.began, 'imports': imported, **watch.marks}}
     if not flags.first:

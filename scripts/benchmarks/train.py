@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from vmmjax.evaluation import results
+from vmmjax.reports import results_page
+from vmmjax.text_table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_train.md'
@@ -66,9 +67,8 @@ def measure(store: Path, work: Path, name: str, *options: str) -> dict[str, Any]
 def loop_table(runs: dict[float, dict[str, Any]], steps: int) -> str:
     """Markdown, a column a width."""
     columns = [loop_column(found, steps) for found in runs.values()]
-    return '\n'.join([f'| | {" | ".join(f"I3D of {width:g} of its width" for width in runs)} | to reach |',
-                      f'|---|{"---|" * len(runs)}---|',
-                      *(f'| {" | ".join(row)} |' for row in zip(ROWS, *columns, ROWS.values(), strict=True))])
+    return markdown(['', *(f'I3D of {width:g} of its width' for width in runs), 'to reach'],
+                    list(zip(ROWS, *columns, ROWS.values(), strict=True)))
 
 
 def loop_column(found: dict[str, Any], steps: int) -> list[str]:
@@ -86,13 +86,10 @@ def loop_column(found: dict[str, Any], steps: int) -> list[str]:
 
 def start_table(runs: dict[str, dict[str, Any]]) -> str:
     """Markdown; the marks in the order in which a run comes by them."""
-    lines = [f'| seconds until the first step is done | {" | ".join(runs)} |', '|---|' + '---|' * len(runs)]
-    for (before, mark), what in zip(itertools.pairwise(['started', *STAGES]), STAGES.values(), strict=True):
-        lines.append(f'| {what} | ' + ' | '.join(
-            f'{run["marks"][mark] - run["marks"][before]:.1f}' for run in runs.values()) + ' |')
-    lines.append('| all | ' + ' | '.join(
-        f'{run["marks"]["step"] - run["marks"]["started"]:.1f}' for run in runs.values()) + ' |')
-    return '\n'.join(lines)
+    spans = [*zip(STAGES.values(), itertools.pairwise(['started', *STAGES]), strict=True), ('all', ('started', 'step'))]
+    return markdown(['seconds until the first step is done', *runs], [
+        [what, *(f'{run["marks"][mark] - run["marks"][before]:.1f}' for run in runs.values())]
+        for what, (before, mark) in spans])
 
 
 def main() -> None:
@@ -110,11 +107,12 @@ def main() -> None:
         options = f'--steps={flags.steps}', f'--repeats={flags.repeats}'
         cold = measure(store, Path(work), 'cold', *options, f'--width={WIDTHS[0]}', '--first')
         warm = {width: measure(store, Path(work), f'warm{width}', *options, f'--width={width}') for width in WIDTHS}
-    parts = [f'{results.machine(("jax", "tensorflow-cpu"))}; {flags.repeats} repeats.', loop_table(warm, flags.steps),
+    parts = [f'{results_page.machine(("jax", "tensorflow-cpu"))}; {flags.repeats} repeats.',
+             loop_table(warm, flags.steps),
              start_table({'nothing compiled before': cold, 'compiled before': warm[WIDTHS[0]]})]
     print(*parts, sep='\n\n')
     if flags.write:
-        results.insert(PAGE, *parts)
+        results_page.insert(PAGE, *parts)
 
 
 def _spread(values: Any, factor: float, form: str = '.1f') -> str:

@@ -6,12 +6,14 @@ import time
 
 import numpy as np
 import pytest
+from simplejpeg import decode_jpeg
 
 from tests.cli.conftest import ROOT, command, environment, refused, vmmjax
 from tests.media.files import counting_frames, write_media
 from tests.serving import tiny
-from vmmjax.data import features
 from vmmjax.media.video import read_frames
+from vmmjax.prepare.encoding import encode
+from vmmjax.store import feature_files
 
 
 @pytest.fixture(scope='module')
@@ -38,7 +40,7 @@ def test_videos_become_files_of_windows_and_a_second_call_does_nothing_again(run
     assert 'vmmjax: 1 of 3 files could not be read.' in found.stderr
     assert sorted(path.name for path in (tmp_path / 'f').iterdir()) == [
         f'a.mp4.{format}', f'b.mp4.{format}', 'features.json']
-    a = features.read(tmp_path / 'f' / f'a.mp4.{format}')
+    a = feature_files.read(tmp_path / 'f' / f'a.mp4.{format}')
     np.testing.assert_allclose(a['t_start'], [0, .4, .8, 1.2], atol=1e-6)
     np.testing.assert_allclose(a['t_end'], [.8, 1.2, 1.6, 1.8], atol=1e-6)
     assert a['rgb/tokens'].shape == (4, 1, 3)
@@ -46,7 +48,10 @@ def test_videos_become_files_of_windows_and_a_second_call_does_nothing_again(run
     assert (settings['window'], settings['stride'], settings['tail'], settings['fps']) == (.8, .4, 'pad', {'rgb': 5.0})
 
     model, variables = tiny.network()
-    window = read_frames(videos / 'a.mp4', start=.8, end=1.6, fps=5, short_side=32)[None, :, 4:28, 4:28]
+    # As evaluation reads a store: frames of the column at the centres of four parts of the window, by way of JPEG.
+    column = read_frames(videos / 'a.mp4', end=1.8, fps=6.25, short_side=32)
+    chosen = np.floor((.8 + np.array([.1, .3, .5, .7])) * 6.25).astype(int)
+    window = np.stack([decode_jpeg(encoded, 'RGB')[4:28, 4:28] for encoded in encode('picture', column[chosen])])[None]
     alone = model.apply(variables, model.preprocess({'rgb': window}), train=False)
     np.testing.assert_allclose(a['features'][2], alone.features[0], rtol=1e-4)
 
@@ -64,7 +69,7 @@ def test_a_store_becomes_features_with_its_labels_which_can_be_probed(trained, s
     assert found.returncode == 0, found.stderr
     assert sorted(path.name for path in folder.iterdir()) == [
         'features.json', *(f'{split}-00000-of-00001.npz' for split in ('test', 'train', 'validation'))]
-    read = features.read(folder)
+    read = feature_files.read(folder)
     assert read['row'].tolist() == list(range(73))
     assert read['catalog/motion'].shape == (73,)
     # What a run makes of the only window of a clip is what its evaluation says.

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import fakes
 from tests.cli.conftest import ROOT, command, environment
-from tests.data import fakes
 from vmmjax.cli import flow
-from vmmjax.data.store import Store
 from vmmjax.ops.tv_l1 import tv_l1
+from vmmjax.pipeline import inputs
+from vmmjax.prepare import sources
+from vmmjax.prepare.file_store import FileStore
+from vmmjax.store.store import Store
 
 
 @pytest.fixture(scope='module')
@@ -27,7 +30,7 @@ def _vmmjax(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_files_to_a_store_and_again(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
     (manifest.parent / '001.mp4').write_bytes(b'')
-    arguments = (f'--source={manifest}', f'--store={store}', '--columns=rgb,tests.data.fakes:Ramp', '--fps=10',
+    arguments = (f'--source={manifest}', f'--store={store}', '--columns=rgb,tests.fakes:Ramp', '--fps=10',
                  '--short_side=24', '--processes=1')
     first = _vmmjax(*arguments)
     assert first.returncode == 0, first.stderr
@@ -62,7 +65,13 @@ def test_motion_by_a_chosen_algorithm_and_no_other(manifest: Path, tmp_path: Pat
     assert made.returncode == 0, made.stderr
     options = json.loads((store / 'flow' / 'column.json').read_text())['options']
     assert options == {'fps': 10, 'short_side': 18, 'flow': 'tv_l1_jax', 'flow_on': 'resized'}
-    assert Store(store).columns['flow'].sizes[0].tolist() == [18, 24]
+    column = Store(store).columns['flow']
+    assert column.sizes[0].tolist() == [18, 24]
+    assert column.builder == 'vmmjax.cli.flow:Flow'
+    files = FileStore(inputs.describe(Store(store), {'streams': {'flow': {'modality': 'flow'}}}),
+                      sources.read(str(manifest)))
+    everything = np.arange(column.offsets[-1])
+    assert files.columns['flow'].records(everything) == column.records(everything)
     other = _vmmjax(*arguments, '--flow=dis')
     assert other.returncode == 2
     assert 'was prepared with flow=tv_l1_jax, not dis' in other.stderr
@@ -101,7 +110,7 @@ def test_bad_input_is_one_sentence(arguments: list[str], said: str, tmp_path: Pa
 
 def test_workers_share_a_store_and_a_damaged_shard_is_named_and_made_again(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
-    arguments = (f'--source={manifest}', f'--store={store}', '--columns=tests.data.fakes:Ramp', '--processes=1')
+    arguments = (f'--source={manifest}', f'--store={store}', '--columns=tests.fakes:Ramp', '--processes=1')
     first = _vmmjax(*arguments, '--worker=1', '--workers=2')
     assert first.returncode == 0, first.stderr
     assert 'ramp is completed by the last of the others' in first.stdout

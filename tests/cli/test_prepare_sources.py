@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import fakes
 from tests.cli.conftest import ROOT, environment
-from tests.data import fakes
-from vmmjax.data.store import Store
+from vmmjax.store.store import Store
 
 
 def _prepare(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from vmmjax.cli import rows
-from vmmjax.cli.rows import Row
+from vmmjax.cli.rows import Variant
 from vmmjax.errors import UserError
 
 TOY = 'tests/cli/toy_config.py'
@@ -22,7 +22,7 @@ def plan(given, seeds=1, folds=(), overrides=None):
 def test_a_grid_is_all_combinations_of_literals_and_texts():
     found = rows.of_grid("config.model.fusion.name=concat, sum;batch_size=8,16;data.window.start=(0.0,0.5),None", TOY)
     assert len(found) == 8
-    assert found[0] == Row('fusion.name=concat, batch_size=8, window.start=(0.0, 0.5)', TOY,
+    assert found[0] == Variant('fusion.name=concat, batch_size=8, window.start=(0.0, 0.5)', TOY,
                            {'model.fusion.name': 'concat', 'batch_size': 8, 'data.window.start': (0.0, 0.5)})
     assert [row.changes['batch_size'] for row in found[:4]] == [8, 8, 16, 16]
     assert found[-1].changes == {'model.fusion.name': 'sum', 'batch_size': 16, 'data.window.start': None}
@@ -58,12 +58,13 @@ def test_runs_have_folders_and_configs_of_their_own():
     assert first.data.dropout.to_dict() == {}
     assert first.model.fusion.to_dict() == {'name': 'concat'}
     assert set(last.data.streams) == set(last.data.dropout) == {'audio', 'rgb'}
-    assert [run.name for run in plan([Row('a', TOY)])] == ['seed0']
-    assert [run.name for run in plan([Row('a', TOY)], folds=[1])] == ['fold1']
+    assert [run.name for run in plan([Variant('a', TOY)])] == ['seed0']
+    assert [run.name for run in plan([Variant('a', TOY)], folds=[1])] == ['fold1']
 
 
 def test_a_row_has_its_own_folds_and_argument():
-    one, other = Row('a', 'experiments/configs/motion_sound.py', {'arg': 'shuffled'}, folds=(1, 2, 3)), Row('b', TOY)
+    one = Variant('a', 'experiments/configs/motion_sound.py', {'arg': 'shuffled'}, folds=(1, 2, 3))
+    other = Variant('b', TOY)
     runs = plan([one, other])
     assert [(run.row.name, run.name) for run in runs] == [
         ('a', 'fold1'), ('b', 'seed0'), ('a', 'fold2'), ('a', 'fold3')]
@@ -81,16 +82,16 @@ def test_a_row_has_its_own_folds_and_argument():
 ])
 def test_what_does_not_fit_the_config_is_refused_before_anything_runs(changes, message):
     with pytest.raises(UserError, match=message):
-        plan([Row('a', TOY, changes)])
+        plan([Variant('a', TOY, changes)])
 
 
 def test_rows_that_cannot_be_told_apart_are_refused():
     with pytest.raises(UserError, match='Two rows would have the folder'):
-        plan([Row('a b', TOY), Row('a/b', TOY)])
+        plan([Variant('a b', TOY), Variant('a/b', TOY)])
     with pytest.raises(UserError, match='names no config'):
-        plan([Row('a', '')])
+        plan([Variant('a', '')])
     with pytest.raises(UserError, match=r'nowhere\.py is not there'):
-        plan([Row('a', 'nowhere.py')])
+        plan([Variant('a', 'nowhere.py')])
 
 
 def write(path, text):
@@ -105,12 +106,12 @@ ROWS = {'one': dict(changes={'steps': 3}), 'two': dict(config='x.py', against='o
 """)
     question, (one, two) = rows.of_file(path, TOY)
     assert question == 'Which?'
-    assert one == Row('one', TOY, {'steps': 3})
-    assert two == Row('two', 'x.py', {}, (0, 1), 'one')
+    assert one == Variant('one', TOY, {'steps': 3})
+    assert two == Variant('two', 'x.py', {}, (0, 1), 'one')
 
 
 def test_a_row_is_compared_with_the_first_another_or_none():
-    found = [Row('a', ''), Row('b', ''), Row('c', '', against='c'), Row('d', '', against='c')]
+    found = [Variant('a', ''), Variant('b', ''), Variant('c', '', against='c'), Variant('d', '', against='c')]
     assert [rows.compared_with(row, found) for row in found] == ['', 'a', '', 'c']
 
 
@@ -126,8 +127,8 @@ def test_a_file_of_another_form_is_refused(tmp_path, text, message):
 
 
 def test_a_row_begins_with_those_above_it(tmp_path):
-    sound, pictures = (Row(name, TOY, folds=(0, 1)) for name in ('sound', 'pictures'))
-    both = Row('both', TOY, {'init_from.skip': ('head',)}, folds=(1,), begin=('sound', 'pictures'))
+    sound, pictures = (Variant(name, TOY, folds=(0, 1)) for name in ('sound', 'pictures'))
+    both = Variant('both', TOY, {'init_from.skip': ('head',)}, folds=(1,), begin=('sound', 'pictures'))
     runs = {(run.row.name, run.name): run for run in rows.plan([sound, pictures, both], tmp_path, seeds=1, folds=[],
                                                                overrides={})}
     found = runs['both', 'fold1']
@@ -135,5 +136,5 @@ def test_a_row_begins_with_those_above_it(tmp_path):
     assert found.config.init_from.workdir == f'{tmp_path / "sound" / "fold1"},{tmp_path / "pictures" / "fold1"}'
     assert runs['sound', 'fold1'].config.init_from.workdir == ''
     with pytest.raises(UserError, match='has the run fold1, and the rows that it begins with have not'):
-        rows.plan([Row('sound', TOY, folds=(0,)), Row('both', TOY, folds=(1,), begin=('sound',))], tmp_path, seeds=1,
-                  folds=[], overrides={})
+        rows.plan([Variant('sound', TOY, folds=(0,)), Variant('both', TOY, folds=(1,), begin=('sound',))], tmp_path,
+                  seeds=1, folds=[], overrides={})

@@ -1,22 +1,22 @@
 """A store whose clips tell every kind of target in two columns of sensors, and a run of any task on it."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 
 from tests.evaluation.sensors import COLUMNS, SECONDS, SIZES, Sensor, facts
 from vmmjax import config as configs
-from vmmjax.cli.setup import Run
-from vmmjax.data import sources
-from vmmjax.data.prepare import prepare
-from vmmjax.evaluation.evaluate import predict
+from vmmjax.experiment import Experiment
 from vmmjax.media.writer import write_clip
-from vmmjax.training import train
+from vmmjax.prepare import sources
+from vmmjax.prepare.build import prepare
 
 
 def make_store(folder: Path) -> Path:
     """Prepares it."""
+    folder.mkdir(exist_ok=True)
     write_clip(folder / 'clip.mp4', np.zeros((20, 24, 32, 3), np.uint8), fps=10)
     lines = []
     for split, count in SIZES.items():
@@ -48,21 +48,8 @@ def config_of(store, task, target, *, streams=('one', 'two'), steps=120, **model
 
 
 def trained(config, folder):
-    """A run, its last state, and what was logged at its end."""
-    folder.mkdir()
-    run, found = Run(config), {}
-    pipeline = run.pipeline('train', train=True)
-
-    def evaluate(state):
-        found.update(run.task.summary(run.measure(predict, state, 'validation')))
-        return {f'validation/{name}': value for name, value in found.items()}
-
-    state = train(config, folder, mesh=run.mesh, apply=run.apply, init=run.init, objective=run.task.objective,
-                  batches=lambda step: pipeline.batches(step, run.rows), evaluate=evaluate,
-                  identity={'config': configs.to_json(config), 'fingerprint': run.store.fingerprint,
-                            'classes': run.classes})
-    return run, state, found
-
-
-def result_of(run, state, split='test'):
-    return run.task.result(run.measure(run.task.predictions, state, split), split=split, step=int(state.step))
+    """A trained experiment, and what was logged at its end."""
+    experiment = Experiment(config).train(folder)
+    lines = map(json.loads, (folder / 'log.jsonl').read_text().splitlines())
+    measured = [line for line in lines if 'validation/loss' in line][-1]
+    return experiment, {name: value for name, value in measured.items() if name.startswith('validation/')}

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests.evaluation.pages import opened
-from vmmjax.evaluation import ablation, curves, tables
+from vmmjax.evaluation import ablation
 from vmmjax.evaluation.ablation import Line, Measured
-from vmmjax.evaluation.differing import Difference
+from vmmjax.evaluation.config_diff import Difference
 from vmmjax.evaluation.statistics import Scores
+from vmmjax.reports import ablation_page, curves
 
 RNG = np.random.default_rng(0)
 CLASSES = 4
@@ -119,7 +120,7 @@ def test_seeds_are_crossed_with_groups_and_paired_by_seed() -> None:
 
 def test_a_row_of_few_groups_says_that_it_has_no_interval(tmp_path: Path) -> None:
     line = ablation.line('few', folds(0.8, groups=3), '', {})
-    tables.write(tmp_path, [line], question='', command='vmmjax ablate', metric='accuracy')
+    ablation_page.write(tmp_path, [line], question='', command='vmmjax ablate', metric='accuracy')
     text = (tmp_path / 'table.md').read_text()
     assert '95 % CI' not in text.splitlines()[0]
     assert 'Confidence intervals (CI) of the metric: no CI: 3 groups, fewer than 5.' in text
@@ -193,7 +194,8 @@ LINES = [
 
 
 def test_the_tables_say_what_was_found(tmp_path: Path) -> None:
-    paths = tables.write(tmp_path, LINES, question='Does sound help?', command='vmmjax ablate', metric='accuracy')
+    paths = ablation_page.write(tmp_path, LINES, question='Does sound help?', command='vmmjax ablate',
+                                metric='accuracy')
     assert [path.name for path in paths] == [
         'table.md', 'table.csv', 'table.tex', 'report.html', 'plot.svg']
     text = (tmp_path / 'table.md').read_text()
@@ -223,7 +225,7 @@ def test_the_tables_say_what_was_found(tmp_path: Path) -> None:
         assert text in page
     assert 'http' not in page.replace('http-equiv', '').replace('http://www.w3.org', '')
     assert '#0a000' not in page + picture
-    tables.write(tmp_path, LINES, question='Does sound help?', command='vmmjax ablate', metric='accuracy')
+    ablation_page.write(tmp_path, LINES, question='Does sound help?', command='vmmjax ablate', metric='accuracy')
     assert (tmp_path / 'plot.svg').read_text() == picture
 
 
@@ -234,7 +236,7 @@ def test_noise_has_tables_of_its_own(tmp_path: Path) -> None:
                 ablation.line('both', folds(0.8), 'sound', {'sound': base}), Line('not yet', missing=5)]
 
     levels = {None: at(0.9), 0.0: at(0.6), -10.0: at(0.1)}
-    paths = tables.write(tmp_path, at(0.9), question='', command='vmmjax ablate', metric='accuracy_digit',
+    paths = ablation_page.write(tmp_path, at(0.9), question='', command='vmmjax ablate', metric='accuracy_digit',
                          noisy={'white': levels, 'babble': levels})
     assert paths[-2].name == 'noise.csv'
     text = (tmp_path / 'table.md').read_text()
@@ -269,7 +271,7 @@ def test_the_page_shows_how_rows_learned_and_where_their_configs_differ(tmp_path
     many = curves.compared({f'row {i}': [logged(i)] for i in range(17)}, ('train/loss',), [])
     assert len(set(re.findall(r'stroke: var\(--curve\d\)', many[0].svg))) == 8
     assert 'stroke-dasharray' in many[0].svg
-    tables.write(tmp_path, LINES, question='', command='vmmjax ablate', metric='accuracy', panels=panels,
+    ablation_page.write(tmp_path, LINES, question='', command='vmmjax ablate', metric='accuracy', panels=panels,
                  differences={'finance | rgb': [Difference('model.fusion.name', "'concat'", "'sum'")]})
     page = (tmp_path / 'report.html').read_text()
     assert page.count('<svg') == 3
@@ -278,7 +280,7 @@ def test_the_page_shows_how_rows_learned_and_where_their_configs_differ(tmp_path
 
 
 def test_nothing_measured_is_a_table_without_a_picture(tmp_path: Path) -> None:
-    tables.write(tmp_path, LINES[2:], question='', command='vmmjax ablate', metric='accuracy')
+    ablation_page.write(tmp_path, LINES[2:], question='', command='vmmjax ablate', metric='accuracy')
     assert not (tmp_path / 'plot.svg').exists()
     assert '5 to come' in (tmp_path / 'table.md').read_text()
 
@@ -286,7 +288,7 @@ def test_nothing_measured_is_a_table_without_a_picture(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize('width', [1200, 390])
 def test_the_page_opens_in_a_browser(tmp_path, tmp_path_factory, width):
-    tables.write(tmp_path, LINES, question='Does sound help?', command='vmmjax ablate', metric='accuracy')
+    ablation_page.write(tmp_path, LINES, question='Does sound help?', command='vmmjax ablate', metric='accuracy')
     document, log = opened(tmp_path / 'report.html', width, tmp_path_factory.mktemp('browser'))
     assert 'Does sound help?' in document
     assert document.count('<svg') == 1

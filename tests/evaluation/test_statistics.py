@@ -7,7 +7,7 @@ import pytest
 
 from vmmjax.errors import UserError
 from vmmjax.evaluation import statistics
-from vmmjax.evaluation.evaluate import Predictions
+from vmmjax.evaluation.predictions import Predictions
 
 ROWS = np.array([3, 5, 8], np.int32)
 

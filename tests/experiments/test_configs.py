@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vmmjax import config as configs
-from vmmjax import models, objectives
-from vmmjax.training import make_train_step, optimizer, paths
+from vmmjax import models, tasks
+from vmmjax.training import make_train_step, optimizer, path_patterns
 from vmmjax.training.state import initializer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,11 +71,11 @@ def test_it_is_built_and_stepped_twice(name, argument):
     def apply(variables, batch, **options):
         return model.apply(variables, model.preprocess(batch), **options)
 
-    transformation = optimizer.create(config)
-    create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), transformation, False)
+    players = optimizer.players(config)
+    create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), players)
     state = jax.jit(create, compiler_options=QUICK)(jax.random.key(config.seed))
     before = jax.device_get(state.params)
-    step = jax.jit(make_train_step(apply, objectives.create(config.task, config.data.target), transformation,
+    step = jax.jit(make_train_step(apply, tasks.create(config), players,
                                    seed=config.seed), compiler_options=QUICK)
     for _ in range(2):
         state, metrics = step(state, batch)
@@ -83,6 +83,7 @@ def test_it_is_built_and_stepped_twice(name, argument):
     assert all(np.isfinite(value) for value in metrics.values())
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, jax.device_get(state.params))
     frozen = optimizer.frozen(config)
-    free = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(moved) if not paths.matches(frozen, path)]
+    free = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(moved)
+            if not path_patterns.matches(frozen, path)]
     assert np.mean(free) > 0.9
     assert sum(jax.tree.leaves(moved)) == sum(free)

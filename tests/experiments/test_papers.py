@@ -11,14 +11,13 @@ import pytest
 
 from tests.experiments.test_configs import ROOT
 from vmmjax import config as configs
-from vmmjax import models, objectives
-from vmmjax.cli import rows
+from vmmjax import models, tasks
 from vmmjax.errors import UserError
-from vmmjax.training import make_train_step, optimizer, paths
-from vmmjax.training.fitting import fitted
+from vmmjax.training import make_train_step, optimizer, path_patterns
 from vmmjax.training.state import initializer
+from vmmjax.training.warmstart import fitted
 
-papers = rows.load(ROOT / 'scripts' / 'papers.py')
+papers = configs.load(ROOT / 'scripts' / 'papers.py')
 FOUND = papers.read()
 TRAINED = {name: row for name, row in FOUND.items() if not row.fuse}
 FILES = {row.paper.__name__: row.paper for row in FOUND.values()}
@@ -101,7 +100,7 @@ def test_mbt_begins_with_a_vit(row):
 
 
 def named(tree):
-    return {paths.name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {path_patterns.name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 @pytest.mark.slow
@@ -129,13 +128,13 @@ def test_a_row_is_stepped_in_shapes(name):
     model = models.create(config.model, row.classes)
     spec = papers.pipeline(row, config, train=True).spec
     batch = {key: jax.ShapeDtypeStruct((2, *shape[1:]), dtype) for key, (shape, dtype) in spec.items()}
-    transformation = optimizer.create(config)
+    players = optimizer.players(config)
     step = make_train_step(
         lambda variables, batch, **options: model.apply(variables, model.preprocess(batch), **options),
-        objectives.create(config.task, config.data.target), transformation, seed=0, freeze=tuple(config.freeze))
+        tasks.create(config), players, seed=0, freeze=tuple(config.freeze))
 
     def begun(batch):
-        create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), transformation, False)
+        create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), players)
         return create(jax.random.key(0))
 
     state = jax.eval_shape(begun, batch)

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.experiments.test_configs import ROOT
-from vmmjax.cli import rows
+from vmmjax import config as configs
 
-pods = rows.load(ROOT / 'scripts' / 'pods.py')
+pods = configs.load(ROOT / 'scripts' / 'pods.py')
 
 
 @pytest.fixture

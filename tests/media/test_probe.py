@@ -67,6 +67,23 @@ def test_the_first_of_several_sound_tracks_is_read(tmp_path, suffix):
     assert read_waveform(path, start=0, end=1, rate=16000)[4000:12000].mean() == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.parametrize('suffix', ['mp4', 'mkv', 'avi'])
+def test_titles_that_are_not_utf8_stop_nothing(tmp_path, suffix):
+    path, latin = tmp_path / f'a.{suffix}', 'Caf\xe9 \xfcber 1'.encode('latin-1')
+    with av.open(str(path), 'w') as container:
+        container.metadata['title'] = 'a' * len(latin)
+        video = container.add_stream('mpeg4', rate=25)
+        video.width = video.height = 64
+        for picture in counting_frames(10):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
+        container.mux(video.encode())
+    content = path.read_bytes()
+    assert content.count(b'a' * len(latin)) == 1
+    path.write_bytes(content.replace(b'a' * len(latin), latin))
+    assert probe(path).duration == pytest.approx(0.4, abs=0.05)
+    assert read_frames(path, start=0, end=0.4, fps=25, short_side=64).shape == (10, 64, 64, 3)
+
+
 @pytest.mark.parametrize('change', [{'width': 16000, 'height': 16}, {'width': 16, 'height': 16000}])
 def test_pictures_of_absurd_shape(tmp_path, monkeypatch, change):
     from vmmjax.media import probe as module

@@ -14,8 +14,8 @@ from tests.models.frames import FAST
 from vmmjax import config as configs
 from vmmjax.errors import UserError
 from vmmjax.models import MultimodalModel, create
+from vmmjax.models.encoder_steps import Stage, Stages
 from vmmjax.models.fusion import Concat, Hierarchical
-from vmmjax.models.stages import Stage, Stages
 from vmmjax.models.tokens import Tokens
 
 # Pictures and flow with places, of other rates and sizes; sound with another kind of places; a vector a moment.

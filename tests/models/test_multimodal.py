@@ -12,9 +12,9 @@ from flax import linen as nn
 from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import MultimodalModel, Tokens, create
+from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
 from vmmjax.models.fusion import FUSIONS
 from vmmjax.models.layers import BatchNorm
-from vmmjax.models.stages import Stage, Stages
 
 
 class Small(nn.Module):
@@ -47,6 +47,9 @@ class Staged(nn.Module):
             tokens, _ = layer(x, valid, train)
             x = endpoints[layer.name] = yield Stage(layer.name, tokens.x, valid)
         return Tokens(x, valid), endpoints
+
+    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoded:
+        return run(self.stages(x, valid, train))
 
 
 SMALL = dict(name=f'{__name__}:Small')

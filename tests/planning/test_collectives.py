@@ -8,7 +8,8 @@ from jax.sharding import PartitionSpec as P
 from vmmjax.planning import Collective, collectives, operations
 from vmmjax.training.sharding import make_mesh
 
-# Lines as the compilers write them: of the CPU, and of the TPU, whose groups are axes of a mesh.
+# Lines as the compilers write them: of the CPU, and of the TPU, whose groups are axes of a mesh, or
+# parts of axes.
 LINES = {
     '  %a = f32[16,8]{1,0} all-reduce(%x), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%add':
         ('all-reduce', 4, 512, 768),
@@ -18,6 +19,12 @@ LINES = {
         ('all-gather', 4, 4096, 3072),
     "  %d = (bf16[2,4]{1,0}, bf16[8,4]{1,0}) all-gather-start(%x), replica_groups=mesh['i'=2,'j'=4] {'j'}":
         ('all-gather', 4, 64, 48),
+    "  %g = f32[8]{0} all-reduce(%x), replica_groups=mesh['data'=8,'tensor'=2] {'data':(2)4}, to_apply=%add":
+        ('all-reduce', 4, 32, 48),
+    "  %h = f32[8]{0} all-reduce(%x), replica_groups=mesh['data'=8,'tensor'=2] {'data':(1)2,'data':(4)2,'tensor'}":
+        ('all-reduce', 8, 32, 56),
+    "  %i = f32[4,6]{1,0} all-gather(%x), replica_groups=mesh['a'=2,'b'=1,'c'=4], device_ids=([2,2,2]T(1,0,2)) {'a'}":
+        ('all-gather', 2, 96, 48),
     '  %e = f32[4,8]{1,0} reduce-scatter(%x), replica_groups={{0,1},{2,3}}, to_apply=%add':
         ('reduce-scatter', 2, 128, 128),
     '  %f = (u8[64]{0}, u8[64]{0}, u32[], u32[]) collective-permute-start(%x), source_target_pairs={{0,1},{1,0}}':
@@ -53,3 +60,13 @@ def test_a_real_program_sums_its_gradient_once() -> None:
     assert found == [('all-reduce', 4, 1, 120, 180)]
     alone = jax.jit(jax.grad(lambda w, x: jnp.sum(jnp.tanh(x @ w)))).lower(w, x).compile()
     assert not read(alone.as_text(), 1)
+
+
+def test_a_real_program_sums_over_a_part_of_an_axis() -> None:
+    """A sum over one of the two factors of an axis: jax 0.11 names a part of it, 0.10 a mesh with more axes."""
+    mesh = make_mesh({'data': 4, 'tensor': 2}, jax.devices()[:8])
+    rows, whole = NamedSharding(mesh, P('data')), NamedSharding(mesh, P())
+    for axis, sums, gathers in ((1, 1, 2), (0, 2, 4)):
+        program = jax.jit(lambda x, axis=axis: x.reshape(2, 4, 6).sum(axis), in_shardings=rows, out_shardings=whole)
+        found = read(program.lower(np.ones((8, 6), np.float32)).compile().as_text(), 8)
+        assert found == [('all-gather', 2, 1, 24 * gathers, 12 * gathers), ('all-reduce', 2, 1, 24 * sums, 24 * sums)]

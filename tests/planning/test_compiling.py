@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.training import tiny
-from vmmjax.objectives import Classification
 from vmmjax.planning import Compiled, Topology, compile_step, largest_batch, table
 from vmmjax.planning.compiling import refused
+from vmmjax.tasks import Classification
 from vmmjax.training import sharding
 from vmmjax.training.build import build
 
@@ -23,7 +23,7 @@ def init(key: jax.Array) -> Any:
 def planned(name: str, rows: int, microbatches: int = 1, **mesh: int) -> Compiled:
     topology, config = Topology.parse(name), tiny.config(microbatches=microbatches)
     over = sharding.make_mesh({'data': -1, **mesh}, topology.devices())
-    built = build(config, over, tiny.Tiny().apply, init, Classification('label'))
+    built = build(config, over, tiny.Tiny().apply, init, Classification(target='label'))
     spec = {key: (value.shape, value.dtype) for key, value in next(tiny.batches(0, rows)).items()}
     return compile_step(built, over, topology, spec, microbatches)
 

@@ -7,7 +7,7 @@ from tests.serving import tiny
 from vmmjax import create_model, models
 from vmmjax.errors import UserError
 from vmmjax.serving import extract
-from vmmjax.serving.files import Pictures, Sounds
+from vmmjax.serving.readers import Pictures, Sounds
 
 
 @pytest.fixture(scope='module')

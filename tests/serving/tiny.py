@@ -8,6 +8,8 @@ import numpy as np
 from vmmjax import config as configs
 from vmmjax import models
 from vmmjax.models import Tokens
+from vmmjax.pipeline import inputs
+from vmmjax.store.store import Store
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.state import TrainState
 
@@ -47,7 +49,11 @@ def save_run(folder, store='', task='classification', **stream):
     config.data.streams = dict(rgb=dict(modality='rgb', **stream)) if stream else {}
     checkpoints = Checkpoints(folder)
     state = TrainState(step=jnp.asarray(7), params=variables['params'], model_state={}, opt_state=())
-    checkpoints.save(state, {'config': configs.to_json(configs.lock(config)), 'fingerprint': '', 'classes': CLASSES})
+    meta = {'config': configs.to_json(configs.lock(config)), 'fingerprint': '', 'classes': CLASSES}
+    if stream:
+        meta['inputs'] = {'data': inputs.describe(Store(store), config.data), 'task': {'classes': CLASSES}, 'spec': {
+            'rgb': [[stream['frames'], stream['size'], stream['size'], 3], 'uint8']}}
+    checkpoints.save(state, meta)
     checkpoints.close()
     return folder
 

@@ -10,8 +10,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from tests.training import tiny
-from vmmjax import models, objectives
-from vmmjax.training import make_mesh, make_train_step, optimizer, sharding
+from vmmjax import models
+from vmmjax.tasks import Classification
+from vmmjax.training import Player, Players, make_mesh, make_train_step, optimizer, sharding
 from vmmjax.training.distributed import joined
 from vmmjax.training.state import initializer
 from vmmjax.training.step import compile_train_step
@@ -56,13 +57,13 @@ class Setup:
         def apply(variables, batch, **options):
             return model.apply(variables, model.preprocess(batch), **options)
 
-        create = initializer(lambda key: model.init(key, model.preprocess(batch(0)), train=False), transformation,
-                             False)
+        players = Players(Player(transformation))
+        create = initializer(lambda key: model.init(key, model.preprocess(batch(0)), train=False), players)
         state = jax.jit(create)(jax.random.key(0))
         # Fusion and head know no other parameters than float32.
         self.start = jax.device_get(jax.tree.map(
             lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state))
-        self.step = lambda rows: make_train_step(apply, objectives.Classification('label'), transformation, seed=0,
+        self.step = lambda rows: make_train_step(apply, Classification(target='label'), players, seed=0,
                                                  rows=rows, **options)
 
     def run(self, axes, steps, devices=None):

@@ -6,8 +6,8 @@ import optax
 import pytest
 
 from tests.experiments.test_configs import CLASSES, QUICK, clips, load
-from vmmjax import models, objectives
-from vmmjax.training import make_mesh, make_train_step, sharding
+from vmmjax import models, tasks
+from vmmjax.training import Player, Players, make_mesh, make_train_step, sharding
 from vmmjax.training.state import initializer
 
 
@@ -24,10 +24,10 @@ def test_the_first_gradients_agree(mesh):
         return model.apply(variables, model.preprocess(batch), **options)
 
     # A step of SGD with rate 1 moves the parameters by their gradients.
-    transformation = optax.sgd(1.0)
-    create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), transformation, False)
+    players = Players(Player(optax.sgd(1.0)))
+    create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), players)
     start = jax.device_get(jax.jit(create, compiler_options=QUICK)(jax.random.key(0)))
-    step = make_train_step(apply, objectives.create(config.task, config.data.target), transformation, seed=0)
+    step = make_train_step(apply, tasks.create(config), players, seed=0)
 
     def first(axes, devices):
         where = make_mesh(axes, devices)

@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from tests.training.exact import CLASSES, MODEL, batch
-from vmmjax import models, objectives
-from vmmjax.training import make_train_step
+from vmmjax import models, tasks
+from vmmjax.training import Player, Players, make_train_step
 from vmmjax.training.state import initializer
 
 QUICK = {'xla_backend_optimization_level': 0}
@@ -21,10 +21,11 @@ def stepped(dtype):
     def apply(variables, batch, **options):
         return model.apply(variables, model.preprocess(batch), **options)
 
-    create = initializer(lambda key: model.init(key, model.preprocess(batch(0)), train=False), optax.sgd(1.0), False,
+    players = Players(Player(optax.sgd(1.0)))
+    create = initializer(lambda key: model.init(key, model.preprocess(batch(0)), train=False), players,
                          dtype == 'float16')
     start = jax.jit(create, compiler_options=QUICK)(jax.random.key(0))
-    step = jax.jit(make_train_step(apply, objectives.Classification('label'), optax.sgd(1.0), seed=0),
+    step = jax.jit(make_train_step(apply, tasks.Classification(target='label'), players, seed=0),
                    compiler_options=QUICK)
     lowered = step.lower(start, batch(0))
     compiled = lowered.compile()

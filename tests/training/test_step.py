@@ -10,11 +10,17 @@ import pytest
 
 from tests.training import tiny
 from vmmjax.errors import UserError
-from vmmjax.objectives import Classification, Loss, Retrieval
-from vmmjax.training import TrainState, make_mesh, make_train_step, optimizer, sharding
+from vmmjax.tasks import Classification, Retrieval, Several
+from vmmjax.training import Loss, Player, Players, TrainState, make_mesh, optimizer, sharding
+from vmmjax.training import make_train_step as make_step
 from vmmjax.training.loss_scale import FIRST, PATIENCE, LossScale
 from vmmjax.training.state import initializer
 from vmmjax.training.step import compile_train_step
+
+
+def make_train_step(apply, objective, transformation, ema_decay=0.0, **options):
+    return make_step(apply, objective, Players(Player(transformation, ema_decay=ema_decay)), **options)
+
 
 CONFIG = tiny.config(**{'optimizer.lr.warmup_steps': 0})
 
@@ -32,7 +38,8 @@ class Plain(nn.Module):
 
 def begin(model, transformation, **options):
     example = {'x': jnp.zeros((1, 8))}
-    return initializer(lambda key: model.init(key, example, train=False), transformation, True, **options)(
+    players = Players(Player(transformation, ema_decay=0.9))
+    return initializer(lambda key: model.init(key, example, train=False), players, **options)(
         jax.random.key(0))
 
 
@@ -49,8 +56,8 @@ def poisoned(value, size=16):
 @pytest.mark.parametrize(('value', 'microbatches'), [(np.nan, 1), (np.inf, 2)])
 def test_a_step_that_is_not_finite_changes_nothing_but_the_count(value, microbatches):
     transformation = optimizer.create(CONFIG)
-    step = jax.jit(make_train_step(tiny.Tiny().apply, Classification('label'), transformation, seed=0, ema_decay=0.9,
-                                   microbatches=microbatches))
+    step = jax.jit(make_train_step(tiny.Tiny().apply, Classification(target='label'), transformation, seed=0,
+                                   ema_decay=0.9, microbatches=microbatches))
     state, metrics = step(begin(tiny.Tiny(), transformation), batch())
     assert metrics['skipped'] == 0
     after, metrics = step(state, poisoned(value))
@@ -70,7 +77,7 @@ def test_the_learning_rate_is_that_of_the_step_whatever_was_skipped():
     config = tiny.config(**{'optimizer.name': 'sgd', 'optimizer.options': {}, 'optimizer.clip': 0.0, 'steps': 4,
                             'optimizer.lr.warmup_steps': 0})
     transformation = optimizer.create(config)
-    step = jax.jit(make_train_step(Plain().apply, Classification('label'), transformation, seed=0))
+    step = jax.jit(make_train_step(Plain().apply, Classification(target='label'), transformation, seed=0))
     state = begin(Plain(), transformation)
     for seed in range(3):
         state, _ = step(state, poisoned(np.nan) if seed == 1 else batch(seed))
@@ -104,7 +111,7 @@ def test_microbatches_with_uneven_masks_add_up_to_the_batch(count):
     transformation = optax.sgd(1.0)
 
     def stepped(microbatches):
-        objective = Classification(('label', 'other'), label_smoothing=0.1)
+        objective = Several(target=('label', 'other'), label_smoothing=0.1)
         step = make_train_step(Two(Plain()).apply, objective, transformation, seed=0, microbatches=microbatches)
         return jax.jit(step)(begin(Plain(), transformation), uneven())
 
@@ -119,7 +126,7 @@ def test_a_batch_in_which_nothing_counts_is_no_step_in_any_part():
     transformation = optax.sgd(1.0)
     empty = batch() | {'mask': np.zeros(16, np.float32)}
     start = begin(Plain(), transformation)
-    step = make_train_step(Plain().apply, Classification('label'), transformation, seed=0, microbatches=4)
+    step = make_train_step(Plain().apply, Classification(target='label'), transformation, seed=0, microbatches=4)
     state, metrics = jax.jit(step)(start, empty)
     tiny.assert_equal(state.params, start.params)
     assert metrics['loss'] == metrics['skipped'] == 0
@@ -130,7 +137,7 @@ def test_batch_norm_sees_each_microbatch_alone():
     start, whole = begin(tiny.Tiny(), transformation), batch()
 
     def statistics(microbatches, start, batch):
-        step = make_train_step(tiny.Tiny().apply, Classification('label'), transformation, seed=0,
+        step = make_train_step(tiny.Tiny().apply, Classification(target='label'), transformation, seed=0,
                                microbatches=microbatches)
         return jax.jit(step)(start, batch)[0]
 
@@ -153,7 +160,8 @@ def test_microbatches_need_a_fraction_of_the_memory():
     transformation = optax.sgd(0.1)
 
     def temporary(microbatches):
-        step = make_train_step(Wide().apply, Classification('label'), transformation, seed=0, microbatches=microbatches)
+        step = make_train_step(Wide().apply, Classification(target='label'), transformation, seed=0,
+                               microbatches=microbatches)
         compiled = jax.jit(step).lower(begin(Wide(), transformation), batch(size=8192)).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
@@ -166,8 +174,8 @@ def test_no_row_moves_between_devices(microbatches):
     mesh = make_mesh(dict(data=8))
     rows, transformation = sharding.batch_sharding(mesh), optax.sgd(0.1)
     start = begin(Plain(), transformation)
-    step = make_train_step(Plain().apply, Classification('label'), transformation, seed=0, microbatches=microbatches,
-                           rows=rows)
+    step = make_train_step(Plain().apply, Classification(target='label'), transformation, seed=0,
+                           microbatches=microbatches, rows=rows)
     compiled = compile_train_step(step, mesh, sharding.state_shardings(start, mesh))
     text = compiled.lower(start, batch(size=64)).compile().as_text()
     assert 'all-reduce' in text  # The gradients' sums.
@@ -177,31 +185,38 @@ def test_no_row_moves_between_devices(microbatches):
 
 def test_what_does_not_split_is_refused():
     transformation = optax.sgd(0.1)
-    step = make_train_step(Plain().apply, Classification('label'), transformation, seed=0, microbatches=3)
+    step = make_train_step(Plain().apply, Classification(target='label'), transformation, seed=0,
+                           microbatches=3)
     with pytest.raises(UserError, match=r'16 clips does not split into 3 microbatches .* multiple of 3'):
         step(begin(Plain(), transformation), batch())
-    spread = make_train_step(Plain().apply, Classification('label'), transformation, seed=0, microbatches=4,
-                             rows=sharding.batch_sharding(make_mesh(dict(data=8))))
+    spread = make_train_step(Plain().apply, Classification(target='label'), transformation, seed=0,
+                             microbatches=4, rows=sharding.batch_sharding(make_mesh(dict(data=8))))
     with pytest.raises(UserError, match=r'16 clips does not split into 4 .* over 8 device.* multiple of 32'):
         spread(begin(Plain(), transformation), batch())
     with pytest.raises(UserError, match=r'compares the clips .* config.microbatches = 1 \(it is 2\)'):
-        make_train_step(Plain().apply, Retrieval('label', ('a', 'b')), transformation, seed=0, microbatches=2)
+        make_train_step(Plain().apply, Retrieval(target='label', streams=('a', 'b')), transformation, seed=0,
+                        microbatches=2)
 
 
-def linear(apply, params, model_state, batch, rng):
-    """A loss whose gradient is `batch['slope']`, computed in float16."""
-    x = (params['x'].astype(jnp.float16) * batch['slope'].astype(jnp.float16)).sum().astype(jnp.float32)
-    return Loss({'loss': (x, jnp.ones(()))}, model_state, {})
+class Linear:
+    """A loss whose gradient is `weight` times `batch['slope']`, computed in float16."""
+
+    def __init__(self, weight=1.0):
+        self.weight = weight
+
+    def loss(self, ctx):
+        x = (ctx.params['x'].astype(jnp.float16) * ctx.batch['slope'].astype(jnp.float16)).sum().astype(jnp.float32)
+        return Loss({'loss': (x * self.weight, jnp.ones(()))}, ctx.model_state, {})
 
 
 def scaled_run(slopes, scale):
     transformation = optax.sgd(1.0)
     params = {'x': jnp.zeros(1)}
     state = TrainState(jnp.zeros((), jnp.int32), params, {}, transformation.init(params), None, scale)
-    step = jax.jit(make_train_step(None, linear, transformation, seed=0))
+    step = jax.jit(make_train_step(None, Linear(), transformation, seed=0))
     skipped = []
     for slope in slopes:
-        state, metrics = step(state, {'slope': jnp.asarray([slope])})
+        state, metrics = step(state, {'slope': jnp.asarray([slope]), 'mask': jnp.ones(1)})
         skipped.append(float(metrics['skipped']))
     return state, skipped
 
@@ -209,14 +224,12 @@ def scaled_run(slopes, scale):
 def test_a_gradient_that_float16_cannot_hold_arrives_by_the_loss_scale():
     slope = 2.0 ** -10
 
-    def weak(apply, params, model_state, batch, rng):
-        loss = linear(apply, params, model_state, batch, rng)
-        return loss._replace(terms={'loss': (loss.terms['loss'][0] * 2.0 ** -20, jnp.ones(()))})
-
+    weak = Linear(2.0 ** -20)
     transformation = optax.sgd(1.0)
     for scale, expected in ((None, 0.0), (LossScale.create(), -(2.0 ** -30))):
         state = TrainState(jnp.zeros((), jnp.int32), {'x': jnp.zeros(1)}, {}, transformation.init({}), None, scale)
-        state, _ = jax.jit(make_train_step(None, weak, transformation, seed=0))(state, {'slope': jnp.asarray([slope])})
+        state, _ = jax.jit(make_train_step(None, weak, transformation, seed=0))(
+            state, {'slope': jnp.asarray([slope]), 'mask': jnp.ones(1)})
         assert state.params['x'][0] == expected
 
 
@@ -236,7 +249,7 @@ def test_the_loss_scale_halves_where_gradients_overflow_and_doubles_after_a_whil
 def test_nothing_is_computed_for_the_gradients_of_what_is_frozen():
     def flops(**options):
         transformation = optax.sgd(0.1)
-        step = make_train_step(Plain().apply, Classification('label'), transformation, seed=0, **options)
+        step = make_train_step(Plain().apply, Classification(target='label'), transformation, seed=0, **options)
         compiled = jax.jit(step).lower(begin(Plain(), transformation), batch(size=512)).compile()
         return compiled.cost_analysis()['flops']
 

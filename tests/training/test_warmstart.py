@@ -1,3 +1,5 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,3 +85,25 @@ def test_what_does_not_fit_is_named(pictures, rename, fit, message):
     folder, _ = pictures
     with pytest.raises(UserError, match=message):
         warmstart.load(state(both()), [folder], (), rename, fit)
+
+
+def of_a_task(value, name):
+    """A state with a task's own modules, and what its checkpoint says of the task."""
+    params = {'head': {'kernel': jnp.full(2, value)}, 'task': {'decoder': jnp.full(3, value)},
+              'task_training': {'projector': jnp.full(4, value)}}
+    return state(params), {'config': json.dumps({'task': {'name': name}})}
+
+
+@pytest.mark.parametrize(('task', 'expected'), [('captions', (1, 1, 0)), ('answers', (1, 0, 0))])
+def test_a_tasks_own_modules_are_loaded_for_the_same_task_and_what_only_training_needs_never(
+        tmp_path, capsys, task, expected):
+    saved, meta = of_a_task(1.0, 'captions')
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(saved, meta)
+    checkpoints.close()
+    fresh, _ = of_a_task(0.0, task)
+    params = warmstart.load(fresh, [tmp_path], (), task=task).params
+    assert tuple(float(jax.tree.leaves(params[part])[0][0]) for part in ('head', 'task', 'task_training')) == expected
+    said = capsys.readouterr().out
+    assert '1 of them of what only training needs' in said
+    assert ('has the task captions' in said) == (task == 'answers')

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vmmjax import config as configs
-from vmmjax.objectives import Classification
+from vmmjax.tasks import Classification
 from vmmjax.training import make_mesh, train
 from vmmjax.training.workdir import hold
 
@@ -60,7 +60,7 @@ def run(folder, settings, *, model=None, devices=None, feed=batches, evaluate=la
     with hold(folder):
         return train(settings, folder, mesh=make_mesh(settings.mesh, devices or jax.devices()[:1]),
                      apply=model.apply, init=lambda key: model.init(key, example, train=False),
-                     objective=Classification('label'), batches=feed, evaluate=evaluate,
+                     objective=Classification(target='label'), batches=feed, evaluate=evaluate,
                      identity={'config': configs.to_json(settings), 'fingerprint': 'f', 'classes': list('abcd')},
                      allow_changed=allow_changed)
 

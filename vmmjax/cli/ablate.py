@@ -38,12 +38,13 @@ from tqdm import tqdm
 from vmmjax import atomic
 from vmmjax import config as configs
 from vmmjax.cli import rows as ablations
-from vmmjax.cli.rows import Row, Run
-from vmmjax.data.store import Store
+from vmmjax.cli.rows import Run, Variant
 from vmmjax.errors import UserError
-from vmmjax.evaluation import ablation, curves, noise, results, tables
+from vmmjax.evaluation import ablation, noise_sweep
 from vmmjax.evaluation.ablation import Line, Measured
-from vmmjax.evaluation.differing import Difference, differing, without_paths
+from vmmjax.evaluation.config_diff import Difference, differing, without_paths
+from vmmjax.reports import ablation_page, curves, results_page
+from vmmjax.store.store import Store
 from vmmjax.training.workdir import changes
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -59,11 +60,12 @@ METRIC = flags.DEFINE_string(
     'metric', ablation.PER_CLIP, f'Of the figures of `vmmjax evaluate`; {ablation.PER_CLIP} is compared clip by clip.')
 SNR = flags.DEFINE_list('snr', [], 'Measure in noise, too, what hears waveforms, at these ratios of sound to noise in '
                         'decibels, such as 10,5,0,-5,-10; see vmmjax evaluate.')
-NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
+NOISE = flags.DEFINE_list('noise', list(noise_sweep.KINDS), 'Kinds of that noise.')
 WORKER = flags.DEFINE_integer('worker', 0, 'Number of this worker, 0 to workers - 1.', lower_bound=0)
 WORKERS = flags.DEFINE_integer('workers', 1, 'Equal commands that share the runs.', lower_bound=1)
-PAGE = flags.DEFINE_string('page', '', f'A Markdown page that gets the tables, too, between its lines {results.BEGIN} '
-                           f'and {results.END}, with date, commit and machine.')
+PAGE = flags.DEFINE_string('page', '',
+                           f'A Markdown page that gets the tables, too, between its lines {results_page.BEGIN} '
+                           f'and {results_page.END}, with date, commit and machine.')
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the runs and their commands, and do nothing.')
 
 _FAILED = 'failed.txt'
@@ -83,8 +85,8 @@ def get_config():
 
 def main() -> None:
     """The command."""
-    noise.ratios(SNR.value)  # Before anything is trained.
-    noise.check(NOISE.value)
+    noise_sweep.ratios(SNR.value)  # Before anything is trained.
+    noise_sweep.check(NOISE.value)
     folder, question, rows = Path(WORKDIR.value), *_rows()
     if WORKER.value >= WORKERS.value:
         raise UserError(f'--worker={WORKER.value} is to be less than --workers={WORKERS.value}.')
@@ -105,14 +107,14 @@ def main() -> None:
     table = (folder / 'table.md').read_text()
     print(table)
     if PAGE.value:
-        results.insert(Path(PAGE.value), results.machine(), table.strip())
+        results_page.insert(Path(PAGE.value), results_page.machine(), table.strip())
     print(f'Wrote {", ".join(map(str, paths))}.')
     failed = [f'{run.row.name}, {run.name}: {_reason(run)}' for run in own if _reason(run)]
     if failed:
         raise UserError(f'{len(failed)} of {len(own)} runs failed; the same command tries them again. {failed[0]}')
 
 
-def _rows() -> tuple[str, list[Row]]:
+def _rows() -> tuple[str, list[Variant]]:
     """The question and the rows."""
     given = flags.FLAGS['config']
     config = config_flags.get_config_filename(given) if CONFIG.value is not None else ''
@@ -142,11 +144,11 @@ def _commands(run: Run) -> list[list[str]]:
 
 def _hears(data: Any) -> bool:
     """Whether a run is to be measured in noise: it was asked for, and there is a stream to add it to."""
-    return bool(SNR.value) and bool(noise.waveforms(data.streams, _store(data.store)))
+    return bool(SNR.value) and bool(noise_sweep.waveforms(data.streams, _store(data.store)))
 
 
 def _is_finished(run: Run) -> bool:
-    names = [SPLIT.value, *([SPLIT.value + noise.SUFFIX] if _hears(run.config.data) else [])]
+    names = [SPLIT.value, *([SPLIT.value + noise_sweep.SUFFIX] if _hears(run.config.data) else [])]
     return all(ablation.is_finished(run.folder, name) for name in names)
 
 
@@ -243,7 +245,7 @@ def _reason(run: Run) -> str:
     return path.read_text() if path.is_file() and not _is_finished(run) else ''
 
 
-def _write(folder: Path, question: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Path]:
+def _write(folder: Path, question: str, rows: Sequence[Variant], runs: Sequence[Run]) -> list[Path]:
     """The table of what is finished, by whichever worker."""
     own = {row.name: [run for run in runs if run.row is row] for row in rows}
     finished = {name: [run for run in found if _is_finished(run)] for name, found in own.items()}
@@ -252,25 +254,25 @@ def _write(folder: Path, question: str, rows: Sequence[Row], runs: Sequence[Run]
         failed = {run.name: reason for run in own[line.name] if (reason := _reason(run))}
         missing = len(own[line.name]) - len(line.runs) - len(failed)
         lines.append(dataclasses.replace(line, failed=failed, missing=missing))
-    levels = [None, *sorted(set(noise.ratios(SNR.value)), reverse=True)] if SNR.value else []
-    noisy = {kind: {level: _lines(rows, finished, noise.condition(kind, level)) for level in levels}
+    levels = [None, *sorted(set(noise_sweep.ratios(SNR.value)), reverse=True)] if SNR.value else []
+    noisy = {kind: {level: _lines(rows, finished, noise_sweep.condition(kind, level)) for level in levels}
              for kind in (NOISE.value if levels else [])}
     folder.mkdir(parents=True, exist_ok=True)
     series = {name: [_measured(run.name, run.folder, '').series for run in found] for name, found in finished.items()}
     keys = [f'{split}/{name}' for name in dict.fromkeys(('loss', METRIC.value)) for split in ('train', 'validation')]
     panels = curves.compared(series, keys, [METRIC.value] if ablation.is_per_clip(METRIC.value) else [])
-    return tables.write(folder, lines, question=question, command=without_paths(_command()), metric=METRIC.value,
+    return ablation_page.write(folder, lines, question=question, command=without_paths(_command()), metric=METRIC.value,
                         noisy=noisy, panels=panels, differences=_differences(rows, own))
 
 
-def _differences(rows: Sequence[Row], own: Mapping[str, Sequence[Run]]) -> dict[str, list[Difference]]:
+def _differences(rows: Sequence[Variant], own: Mapping[str, Sequence[Run]]) -> dict[str, list[Difference]]:
     """Where the config of each row differs from that of the first, in what is the same in all of a row's runs."""
     first, *others = ({row.name: configs.to_json(own[row.name][0].config) for row in rows}).items()
     found = {name: differing(first[1], text, left_out=('seed', 'data.fold')) for name, text in others}
     return {name: keys for name, keys in found.items() if keys}
 
 
-def _lines(rows: Sequence[Row], finished: Mapping[str, Sequence[Run]], condition: str) -> list[Line]:
+def _lines(rows: Sequence[Variant], finished: Mapping[str, Sequence[Run]], condition: str) -> list[Line]:
     """The rows, of what is finished, in a condition of noise or, where it is empty, as it is."""
     measured = {name: tuple(_measured(run.name, run.folder, condition) for run in found)
                 for name, found in finished.items()}

@@ -14,7 +14,8 @@ The runs should be alike in all but their streams, and without label smoothing, 
 from pathlib import Path
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation import blending
+from vmmjax.evaluation import gradient_blending
+from vmmjax.text_table import aligned
 
 POSITIONAL = 'STREAM=WORKDIR ...'
 
@@ -26,12 +27,11 @@ def main(arguments: list[str]) -> None:
         name, equals, folder = argument.partition('=')
         if not (name and equals and folder):
             raise UserError(f'{argument!r} is no stream and its run, such as rgb=runs/rgb.')
-        found[name] = blending.estimate(Path(folder))
-    weights = blending.weights(found)
-    width = max(6, *map(len, found))
-    print(f'{"":{width}}  {"steps":>13}  {"G":>8}  {"O":>8}  {"weight":>7}')
-    for name, one in found.items():
-        steps = f'{one.steps[0]} to {one.steps[1]}'
-        print(f'{name:{width}}  {steps:>13}  {one.generalisation:8.4f}  {one.overfitting:8.4f}  {weights[name]:7.4f}')
+        found[name] = gradient_blending.estimate(Path(folder))
+    weights = gradient_blending.weights(found)
+    rows = [['', 'steps', 'G', 'O', 'weight'], *(
+        [name, f'{one.steps[0]} to {one.steps[1]}', f'{one.generalisation:.4f}', f'{one.overfitting:.4f}',
+         f'{weights[name]:.4f}'] for name, one in found.items())]
+    print('\n'.join(aligned(rows, '<>', minimum=(6, 13, 8, 8, 7))))
     inside = ', '.join(f'{name!r}: {weight:.4f}' for name, weight in weights.items())
     print(f'\nconfig.task.stream_weights = {{{inside}}}')

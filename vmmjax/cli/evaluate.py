@@ -24,29 +24,32 @@ two-stream networks are made, and the table says what it is worth. --weights=sea
 tenths, on the files of --tune, which are the same runs' scores of another split.
 """
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from absl import flags
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
 from vmmjax.cli import rows
-from vmmjax.cli.setup import Run, several_processes
-from vmmjax.data import settings
-from vmmjax.data.folds import folded
-from vmmjax.data.store import Store
-from vmmjax.data.views import AVERAGES, ViewsConfig
+from vmmjax.cli.processes import several_processes
 from vmmjax.errors import UserError
-from vmmjax.evaluation import board, evaluate, fusing, noise, report, results, statistics, worst
-from vmmjax.evaluation.differing import Difference, differing, without_paths
+from vmmjax.evaluation import noise_sweep, score_fusion, statistics
+from vmmjax.evaluation.config_diff import Difference, differing, without_paths
+from vmmjax.evaluation.result import read_split, write
+from vmmjax.experiment import Experiment
+from vmmjax.pipeline import options
+from vmmjax.pipeline.folds import folded
+from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
+from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
+from vmmjax.store.store import Store
+from vmmjax.training import workdir
 from vmmjax.training.checkpoint import Checkpoints
-from vmmjax.training.sharding import replicated
-from vmmjax.training.state import TrainState
+from vmmjax.training.objective import Context
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
@@ -58,7 +61,7 @@ CHANGE = flags.DEFINE_string('change', '', "Test protocol: keys of config.data t
                              "'key=value;key=value'.")
 STREAMING = flags.DEFINE_bool('streaming', False, 'Give the network one frame after the other, as a live stream does.')
 SNR = flags.DEFINE_list('snr', [], 'Ratios of sound to noise in decibels, such as 10,5,0,-5,-10, to measure at, too.')
-NOISE = flags.DEFINE_list('noise', list(noise.KINDS), 'Kinds of that noise.')
+NOISE = flags.DEFINE_list('noise', list(noise_sweep.KINDS), 'Kinds of that noise.')
 FUSE = flags.DEFINE_list('fuse', [], 'Score files of several runs, to be added up.')
 WEIGHTS = flags.DEFINE_list('weights', [], 'One a file of --fuse, all the same unless given, or `search`.')
 TUNE = flags.DEFINE_list('tune', [], 'Score files, one a file of --fuse, on which --weights=search looks for them.')
@@ -89,37 +92,35 @@ def main() -> None:
         config.data.store = STORE.value
     others = [Path(name) for name in BESIDE.value]
     for other in others:
-        report.measured(other, SPLIT.value)  # Before the time is spent on measuring.
+        read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    run = Run(config, streaming=STREAMING.value)
-    if run.classes != meta['classes']:
+    run = Experiment(config, streaming=STREAMING.value, run_inputs=workdir.run_inputs(folder, meta))
+    if run.classes_of_store != meta['classes']:
         raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
                         f'{folder} was trained on; name its own store with --store.')
     if run.store.fingerprint != meta['fingerprint']:
         _check_apart(run.store, SPLIT.value, trained_on, config.data.fold)
     ratios = _ratios(run)
-    state = restore(run, checkpoints, newest)
-    predictions = run.measure(run.task.predictions, state, SPLIT.value)
-    measured = run.task.result(predictions, split=SPLIT.value, step=newest)
-    if changes:
-        measured['changes'] = changes
-    if STREAMING.value:
-        measured['streaming'] = True
-    swept = _with_noise(run, state, newest, folder, ratios) if ratios else None
+    run.restore(checkpoints, newest)
+    predictions = run.predictions(SPLIT.value)
+    measured = run.result(predictions, SPLIT.value)
+    swept = _with_noise(run, folder, ratios) if ratios else None
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
-        measured |= {'worst': worst.listed(run.task, whole, run.store), 'cost': _cost(run, state)}
+        measured = dataclasses.replace(
+            measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
+            worst=worst_clips.listed(run.task, whole, run.store))
         statistics.write_scores(folder / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
-        path = evaluate.write(folder, measured)
-        board.write(folder, measured)
+        path = write(folder, measured)
+        tensorboard.write(folder, measured)
         if swept is not None:
-            noise.write(folder, swept)
-        page = report.write(folder, config=meta['config'], others=others, base=base,
-                            show=functools.partial(worst.shown, store=run.store, data=config.data.to_dict()),
+            noise_sweep.write(folder, swept)
+        page = run_page.write(folder, config=meta['config'], others=others, base=base,
+                            show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
                             command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')
-        print(report.terminal_table(report.beside(measured, others)))
+        print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
-            print(noise.terminal_table(swept))
+            print(noise_table.terminal_table(swept))
         print(f'Wrote {path} and {page}.')
 
 
@@ -148,15 +149,16 @@ def _base(folder: Path, config: str) -> tuple[str, list[Difference]]:
     return without_paths(str(folder)), differing(meta['config'], config)
 
 
-def _cost(run: Run, state: TrainState) -> dict[str, Any]:
+def _cost(run: Experiment) -> dict[str, Any]:
     """What `cost.facts` reads; nothing is compiled for it."""
     shapes = run.pipeline(SPLIT.value, train=False).spec
     view = {name: jax.ShapeDtypeStruct((1, *shape[1:]), dtype) for name, (shape, dtype) in shapes.items()}
     variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
-                             {'params': state.eval_params, **state.model_state})
+                             run.variables)
 
     def forward(variables: Any, view: Any) -> Any:
-        return run.task.read(run.apply(variables, view, train=False))
+        rest = {name: values for name, values in variables.items() if name != 'params'}
+        return run.task.compute(Context(run.apply, variables['params'], rest, view))
 
     operations: int | None
     try:
@@ -164,26 +166,26 @@ def _cost(run: Run, state: TrainState) -> dict[str, Any]:
     except ValueError:  # A loop of a user's own, of any number of turns.
         operations = None
     devices = jax.devices()
-    return {'parameters': sum(leaf.size for leaf in jax.tree.leaves(state.eval_params)), 'macs': operations,
-            'views': len(settings.read(ViewsConfig, run.config.data.views, 'data.views')),
+    return {'parameters': sum(leaf.size for leaf in jax.tree.leaves(run.variables['params'])), 'macs': operations,
+            'views': len(options.read(ViewsConfig, run.config.data.views, 'data.views')),
             'batch_size': run.config.batch_size,
-            'machine': f'{len(devices)} x {devices[0].device_kind}: {results.hardware()}'}
+            'machine': f'{len(devices)} x {devices[0].device_kind}: {results_page.hardware()}'}
 
 
 def _fuse(paths: list[Path]) -> None:
-    runs = fusing.read(paths)
+    runs = score_fusion.read(paths)
     if WEIGHTS.value == ['search']:
         if len(TUNE.value) != len(paths):
             raise UserError('--weights=search needs --tune: a score file of another split for each of --fuse.')
         tuned = [Path(name) for name in TUNE.value]
-        weights: tuple[float, ...] = fusing.search(fusing.read(tuned, measured=runs[0]), AVERAGE.value)
+        weights: tuple[float, ...] = score_fusion.search(score_fusion.read(tuned, measured=runs[0]), AVERAGE.value)
     else:
         try:
             weights = tuple(float(text) for text in WEIGHTS.value) or (1.0,) * len(paths)
         except ValueError as error:
             raise UserError(f'--weights is {",".join(WEIGHTS.value)} ({error}); give numbers, or `search`.') from error
-    fused = fusing.fuse(runs, weights, AVERAGE.value)
-    print(fusing.table(FUSE.value, runs, fused))
+    fused = score_fusion.fuse(runs, weights, AVERAGE.value)
+    print(score_fusion.table(FUSE.value, runs, fused))
     print(f'{len(fused.clip)} clips; weights {", ".join(f"{weight:g}" for weight in weights)} of {AVERAGE.value}.')
 
 
@@ -200,34 +202,23 @@ def _check_apart(store: Store, split: str, trained_on: str, fold: int | None) ->
                         f'those that the run was trained on in {trained_on}; measure it on that store.')
 
 
-def _ratios(run: Run) -> list[float]:
+def _ratios(run: Experiment) -> list[float]:
     """Those of --snr, checked before time is spent on measuring."""
-    ratios = noise.ratios(SNR.value)
+    ratios = noise_sweep.ratios(SNR.value)
     if ratios:
-        noise.heard(run.config, run.store, NOISE.value)
+        noise_sweep.heard(run.config, run.store, NOISE.value)
     return ratios
 
 
-def _with_noise(run: Run, state: TrainState, step: int, folder: Path, ratios: list[float]) -> dict[str, Any]:
+def _with_noise(run: Experiment, folder: Path, ratios: list[float]) -> dict[str, Any]:
     config = run.config
 
     def measure(changed: ConfigDict) -> tuple[Any, Any]:
         run.config = changed
-        predictions = run.measure(run.task.predictions, state, SPLIT.value)
-        return predictions, run.task.result(predictions, split=SPLIT.value, step=step)
+        predictions = run.predictions(SPLIT.value)
+        return predictions, run.result(predictions, SPLIT.value)
 
-    scores = folder / 'eval' / f'{SPLIT.value}{noise.SUFFIX}' if jax.process_index() == 0 else None
-    found = noise.sweep(config, run.store, measure, kinds=NOISE.value, ratios=ratios, folder=scores)
+    scores = folder / 'eval' / f'{SPLIT.value}{noise_sweep.SUFFIX}' if jax.process_index() == 0 else None
+    found = noise_sweep.sweep(config, run.store, measure, kinds=NOISE.value, ratios=ratios, folder=scores)
     run.config = config
     return found
-
-
-def restore(run: Run, checkpoints: Checkpoints, step: int) -> TrainState:
-    """What evaluation reads of a checkpoint, on every device: parameters (or their average) and model state."""
-    where = replicated(run.mesh)
-    variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-                             dict(jax.eval_shape(run.init, jax.random.key(0))))
-    params = variables.pop('params')
-    name = 'ema' if run.config.ema_decay > 0 else 'params'
-    saved = checkpoints.restore(step, {name: params, 'model_state': variables})
-    return TrainState(step=jnp.asarray(step), params=saved[name], model_state=saved['model_state'], opt_state=())

@@ -24,14 +24,14 @@ from absl import flags
 from tqdm import tqdm
 
 from vmmjax import convert
-from vmmjax.cli.cache import keep_compiled
-from vmmjax.data import catalog, features, remote
-from vmmjax.data.cuts import TAILS, Cut
-from vmmjax.data.store import Store
 from vmmjax.errors import UserError
 from vmmjax.front_ends import FRONT_ENDS
-from vmmjax.media import probe
-from vmmjax.serving import extract, files
+from vmmjax.media.probe import MediaError
+from vmmjax.pipeline.windows import TAILS, WindowSpec
+from vmmjax.serving import extract
+from vmmjax.store import catalog, feature_files
+from vmmjax.store.store import Store, is_remote
+from vmmjax.training.runtime import keep_compiled
 
 POSITIONAL = 'VIDEO...|STORE'
 WEIGHTS = flags.DEFINE_string(
@@ -45,7 +45,7 @@ STRIDE = flags.DEFINE_float(
     'stride', None, 'Seconds from window to window; those of a window unless given.', lower_bound=0.001)
 TAIL = flags.DEFINE_enum(
     'tail', 'pad', TAILS, 'Of a last window that is not full: left out, masked, or filled with what came before.')
-FORMAT = flags.DEFINE_enum('format', 'npz', features.FORMATS, 'Of the files.')
+FORMAT = flags.DEFINE_enum('format', 'npz', feature_files.FORMATS, 'Of the files.')
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 8, 'Windows that the network sees at a time.', lower_bound=1)
 FRONT_END = flags.DEFINE_enum(
     'front_end', None, list(FRONT_ENDS), "Log-mels of a published network of sound; a run's are known.")
@@ -66,13 +66,13 @@ def main(paths: list[str]) -> None:
         if WINDOW.value or FRONT_END.value:
             raise UserError(f'--{"window" if WINDOW.value else "front_end"} is for published networks; {folder} reads '
                             f'clips as it was trained.')
-        reading = extract.of_run(folder)
+        reading: extract.Reading = extract.of_run(folder)
     else:
         reading = extract.published(loaded.model, WINDOW.value, FRONT_END.value)
     if STRIDE.value and not reading.window:
         raise UserError(f'{WEIGHTS.value} sees a whole clip at once, so there is no --stride; name a --window.')
     store = None if store is None else reading.of_store(store)
-    cut = Cut(reading.window, STRIDE.value or 0.0, TAIL.value)
+    cut = WindowSpec(reading.window, STRIDE.value or 0.0, TAIL.value)
     extractor = extract.Extractor(loaded.model, loaded.variables, ENDPOINTS.value)
     if LIST.value:
         print(_listing(extractor, _any_batch(paths, store, reading, cut)))
@@ -86,12 +86,11 @@ def main(paths: list[str]) -> None:
         _of_store(store, reading, cut, extractor, settings)
 
 
-def _of_files(paths: list[str], reading: extract.Reading, cut: Cut, extractor: extract.Extractor,
+def _of_files(paths: list[str], reading: extract.Reading, cut: WindowSpec, extractor: extract.Extractor,
               settings: dict[str, Any]) -> None:
     _check_names(paths)
-    readers = reading.of_files
     out = Path(str(OUTPUT.value))
-    features.begin(out, settings)
+    feature_files.begin(out, settings)
     failed = 0
     for path in map(Path, paths):
         target = out / f'{path.name}.{FORMAT.value}'
@@ -99,13 +98,12 @@ def _of_files(paths: list[str], reading: extract.Reading, cut: Cut, extractor: e
             print(f'{path}: extracted before.')
             continue
         try:
-            found = probe.probe(path)
-            starts = cut.starts(found.duration)
-            ends = cut.ends(starts, found.duration)
-            made = extractor(files.batches(path, readers, found, starts, cut, BATCH_SIZE.value))
-            with _progress(len(starts), path.name) as bar:
-                count = features.write(target, _counted(_with(made, {'t_start': starts, 't_end': ends}), bar), settings)
-        except probe.MediaError as error:
+            windows = reading.of_file(path, cut, BATCH_SIZE.value)
+            made = extractor(windows.batches)
+            with _progress(len(windows.starts), path.name) as bar:
+                times = {'t_start': windows.starts, 't_end': windows.ends}
+                count = feature_files.write(target, _counted(_with(made, times), bar), settings)
+        except MediaError as error:
             failed += 1
             if len(paths) == 1:
                 raise
@@ -117,11 +115,11 @@ def _of_files(paths: list[str], reading: extract.Reading, cut: Cut, extractor: e
         raise UserError(f'{failed} of {len(paths)} files could not be read.')
 
 
-def _of_store(store: Store, reading: extract.Reading, cut: Cut, extractor: extract.Extractor,
+def _of_store(store: Store, reading: extract.Reading, cut: WindowSpec, extractor: extract.Extractor,
               settings: dict[str, Any]) -> None:
     out = Path(str(OUTPUT.value))
-    features.begin(out, settings)
-    from vmmjax.data.windows import Windows  # Brings TensorFlow along.
+    feature_files.begin(out, settings)
+    from vmmjax.pipeline.windows import SlidingWindows  # Brings TensorFlow along.
 
     labels = catalog.read(store.path).columns
     names = [name for name in labels if name not in catalog.FIXED]
@@ -131,14 +129,15 @@ def _of_store(store: Store, reading: extract.Reading, cut: Cut, extractor: extra
             parts = [np.asarray(rows)[first:first + _CLIPS_A_FILE] for first in range(0, len(rows), _CLIPS_A_FILE)]
             for i, part in enumerate(parts):
                 target = out / f'{split}-{i:05d}-of-{len(parts):05d}.{FORMAT.value}'
-                windows = Windows(store, reading.data, part, cut=cut, batch_size=BATCH_SIZE.value)
+                windows = SlidingWindows(store, reading.data, part, cut=cut, batch_size=BATCH_SIZE.value)
                 if target.exists():
                     bar.update(len(windows.clips))
                     continue
                 told = {'t_start': windows.starts, 't_end': windows.ends, 'row': windows.clips.astype(np.int32),
                         'id': store.values('id')[windows.clips], 'split': np.full(len(windows.clips), split)}
-                told |= {f'{features.CATALOG}{name}': np.array(labels[name], np.str_)[windows.clips] for name in names}
-                features.write(target, _counted(_with(extractor(windows.batches()), told), bar), settings)
+                told |= {f'{feature_files.CATALOG}{name}': np.array(labels[name], np.str_)[windows.clips]
+                         for name in names}
+                feature_files.write(target, _counted(_with(extractor(windows.batches()), told), bar), settings)
     print(f'{out}: {total} windows of {len(store)} clips.')
 
 
@@ -163,7 +162,7 @@ def _progress(total: int, name: str) -> contextlib.AbstractContextManager[Any]:
 
 def _store(paths: list[str]) -> Store | None:
     """The store that is named; None for files."""
-    if len(paths) > 1 or not (remote.is_remote(paths[0]) or Path(paths[0]).is_dir()):
+    if len(paths) > 1 or not (is_remote(paths[0]) or Path(paths[0]).is_dir()):
         return None
     return Store(paths[0])
 
@@ -174,15 +173,13 @@ def _listing(extractor: extract.Extractor, batch: _Arrays) -> str:
     return '\n'.join(f'{name:{width}}  {" x ".join(map(str, shape)) or "1"}' for name, shape in shapes.items())
 
 
-def _any_batch(paths: list[str], store: Store | None, reading: extract.Reading, cut: Cut) -> _Arrays:
+def _any_batch(paths: list[str], store: Store | None, reading: extract.Reading, cut: WindowSpec) -> _Arrays:
     if store is not None:
-        from vmmjax.data.windows import Windows
+        from vmmjax.pipeline.windows import SlidingWindows
 
         split = next(rows for rows in store.splits.values() if len(rows))
-        return next(Windows(store, reading.data, np.asarray(split)[:1], cut=cut, batch_size=1).batches())
-    path = Path(paths[0])
-    found = probe.probe(path)
-    return next(files.batches(path, reading.of_files, found, np.zeros(1), cut, 1))
+        return next(SlidingWindows(store, reading.data, np.asarray(split)[:1], cut=cut, batch_size=1).batches())
+    return dict(next(reading.of_file(Path(paths[0]), cut, 1).batches))
 
 
 def _check_names(paths: list[str]) -> None:

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from vmmjax.data import columns
 from vmmjax.media import flow
+from vmmjax.prepare import columns
 
 _TOGETHER = 64  # Pairs that an accelerator is given at a time; a CPU takes them one by one.
 
@@ -35,7 +35,7 @@ def tv_l1_jax(grey: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _prepare_jax() -> None:
-    from vmmjax.cli.cache import keep_compiled
+    from vmmjax.training.runtime import keep_compiled
 
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # Several processes share an accelerator.
     keep_compiled()

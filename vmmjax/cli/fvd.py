@@ -25,12 +25,12 @@ import json
 
 from absl import flags
 
-from vmmjax.cli.cache import keep_compiled
 from vmmjax.errors import UserError
-from vmmjax.evaluation import fvd_compare
-from vmmjax.evaluation.fvd import DEFAULT_WEIGHTS
-from vmmjax.evaluation.fvd_protocols import PROTOCOLS
-from vmmjax.evaluation.fvd_videos import ROLES
+from vmmjax.evaluation.fvd import compare
+from vmmjax.evaluation.fvd.clips import ROLES
+from vmmjax.evaluation.fvd.network import DEFAULT_WEIGHTS
+from vmmjax.evaluation.fvd.protocols import PROTOCOLS
+from vmmjax.training.runtime import keep_compiled
 
 POSITIONAL = 'REAL FAKE'
 PROTOCOL = flags.DEFINE_enum('protocol', 'official', list(PROTOCOLS), 'How the distance is made.')
@@ -51,7 +51,7 @@ def main(paths: list[str]) -> None:
     if len(paths) != len(ROLES):
         raise UserError(f'`vmmjax fvd` compares two sets of videos, REAL and FAKE, not {len(paths)}.')
     keep_compiled()
-    found = fvd_compare.compare(
+    found = compare.compare(
         *paths, protocol=PROTOCOL.value, frames=FRAMES.value, every=EVERY.value, weights=WEIGHTS.value,
         nonstandard=NONSTANDARD.value, resamples=RESAMPLES.value, seed=SEED.value, batch_size=BATCH_SIZE.value,
         save=[flag.value for flag in SAVE], progress=True)

@@ -36,6 +36,9 @@ def run(argv: Sequence[str] | None = None) -> None:
     # TensorFlow only reads data here; its notes about CPU features help nobody.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+    # The console script has its own folder on the path; a user's modules are in the current one. It comes last, so that
+    # it hides no package, and processes that commands start inherit it.
+    sys.path.append('')
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         sys.exit(_dispatch(arguments))
@@ -111,8 +114,8 @@ def _overview() -> str:
 
 def _flag_help(module: str) -> str:
     lines = ['Flags:']
-    # Some commands share those of `setup`.
-    known = [flag for name in (module, 'vmmjax.cli.setup') for flag in flags.FLAGS.get_flags_for_module(name)]
+    # Some commands share those of `processes`.
+    known = [flag for name in (module, 'vmmjax.cli.processes') for flag in flags.FLAGS.get_flags_for_module(name)]
     for flag in sorted(known, key=lambda flag: flag.name):
         default = str(flag.default_as_str).strip("'") if flag.default not in (None, '', []) else ''
         lines.append(f'  --{flag.name}: {flag.help}' + (f' (default: {default})' if default else ''))

@@ -24,11 +24,11 @@ from ml_collections import config_flags
 from tqdm import tqdm
 
 from vmmjax import config as configs
-from vmmjax.cli.setup import Run
-from vmmjax.data.imagined import ImaginedStore
 from vmmjax.errors import UserError
-from vmmjax.evaluation import results
+from vmmjax.experiment import Experiment
+from vmmjax.pipeline.spec_store import SpecStore
 from vmmjax.planning import Compiled, Topology, compile_step, largest_batch, simulate, table
+from vmmjax.reports import results_page
 from vmmjax.training.build import build
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -43,8 +43,9 @@ BANDS = flags.DEFINE_integer('bands', 64, 'Mel bands of sound, where the store i
 CORE_MS = flags.DEFINE_float('core_ms', 4.5, 'Milliseconds of a core that reading a clip takes; the default was '
                              'measured of 8 pictures of 224 x 224, see experiments/results/benchmark_data.md.',
                              lower_bound=0.0)
-PAGE = flags.DEFINE_string('page', '', f'A Markdown page that gets the table, too, between its lines {results.BEGIN} '
-                           f'and {results.END}, with date, commit and machine.')
+PAGE = flags.DEFINE_string('page', '',
+                           f'A Markdown page that gets the table, too, between its lines {results_page.BEGIN} '
+                           f'and {results_page.END}, with date, commit and machine.')
 flags.mark_flag_as_required('config')
 
 
@@ -63,7 +64,7 @@ def main() -> None:
     text = table(found, steps=config.steps, core_seconds=CORE_MS.value / 1000)
     print(text)
     if PAGE.value:
-        results.insert(Path(PAGE.value), results.machine(('jax', 'libtpu')), text)
+        results_page.insert(Path(PAGE.value), results_page.machine(('jax', 'libtpu')), text)
 
 
 def _plan(config: configs.ConfigDict, topology: Topology, progress: tqdm) -> Compiled:
@@ -75,9 +76,9 @@ def _plan(config: configs.ConfigDict, topology: Topology, progress: tqdm) -> Com
         with changed.unlocked():
             changed.batch_size, changed.data.fold = clips * topology.chips, None
         there = (Path(config.data.store) / 'store.json').is_file()
-        store = None if there else ImaginedStore(changed, classes=CLASSES.value, fps=FPS.value, bands=BANDS.value)
-        run = Run(changed, store, devices)
-        built = build(changed, run.mesh, run.apply, run.init, run.task.objective)
+        store = None if there else SpecStore(changed, classes=CLASSES.value, fps=FPS.value, bands=BANDS.value)
+        run = Experiment(changed, store, devices=devices)
+        built = build(changed, run.mesh, run.apply, run.init, run.task)
         return compile_step(built, run.mesh, topology, run.pipeline('train', train=True).spec, config.microbatches)
 
     clips, rest = divmod(config.batch_size, topology.chips)

@@ -44,14 +44,14 @@ from absl import flags
 
 from vmmjax import registry
 from vmmjax.cli.flow import Flow
-from vmmjax.data import columns, sources, synthetic, verify
-from vmmjax.data.beam import Beam
-from vmmjax.data.making import WHOLE, Share
-from vmmjax.data.prepare import Summary, prepare, stages
-from vmmjax.data.runners import Local, Runner
 from vmmjax.errors import UserError
-from vmmjax.evaluation import preview
 from vmmjax.front_ends import FRONT_ENDS
+from vmmjax.prepare import columns, sources, verify
+from vmmjax.prepare.beam import Beam
+from vmmjax.prepare.build import WHOLE, Share, Summary, prepare, stages
+from vmmjax.prepare.runners import Local, Runner
+from vmmjax.prepare.sources import synthetic
+from vmmjax.reports import store_page
 
 SOURCE = flags.DEFINE_string(
     'source', None, 'Manifest (CSV), folder with a folder a class, NAME:ANNOTATION_FILES of a published data set '
@@ -126,7 +126,7 @@ def main() -> None:
         if VERIFY.value:
             print(verify.check(store, PROCESSES.value))
         if PREVIEW.value:
-            print(f'Wrote {preview.write(store)}.')
+            print(f'Wrote {store_page.write(store)}.')
         return
     share, runner = _share(), _runner()
     chosen = [_column(name) for name in COLUMNS.value]
@@ -137,7 +137,7 @@ def main() -> None:
     print(report(prepare(clips, store, chosen, origin=origin, processes=PROCESSES.value, runner=runner, share=share,
                          force=FORCE.value, check=VERIFY.value), store))
     if PREVIEW.value:
-        print(f'Wrote {preview.write(store)}.')
+        print(f'Wrote {store_page.write(store)}.')
 
 
 def report(summary: Summary, store: Path) -> str:

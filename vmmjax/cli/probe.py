@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from vmmjax.data import catalog, features
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import probe
-from vmmjax.evaluation.evaluate import write_text
+from vmmjax.evaluation.result import write_text
+from vmmjax.store import catalog, feature_files
+from vmmjax.text_table import aligned
 
 POSITIONAL = 'FEATURES|STORE'
 TARGET = flags.DEFINE_list('target', None, 'Catalog columns that are to be told.', required=True)
@@ -35,6 +36,7 @@ COLUMNS = flags.DEFINE_list(
     'columns', [], 'Columns of a store that the target is told from; all that say something of a clip unless given.')
 _LEAK = {True: 'LEAKS', False: 'no leak', None: 'not known'}
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the figures.')
+_SIDES = '<>>>>><'  # Numbers to the right.
 
 
 def main(paths: list[str]) -> None:
@@ -52,7 +54,7 @@ def _features(path: Path) -> None:
     for kind in KINDS.value:
         if kind not in probe.KINDS:
             raise UserError(f'--kinds names {kind!r}: {did_you_mean(kind, probe.KINDS)}.')
-    x, labels = features.of_clips(path, ENDPOINT.value)
+    x, labels = feature_files.of_clips(path, ENDPOINT.value)
     _check_targets(labels)
     rows = []
     for target in TARGET.value:
@@ -61,7 +63,8 @@ def _features(path: Path) -> None:
         told = {'target': target, 'endpoint': ENDPOINT.value or 'features', 'length': x.shape[1],
                 'folds': FOLDS.value, 'probes': found}
         _write(path if path.is_dir() else path.parent, f'probe_{target}.json', told)
-    print('\n'.join(_table(['target', 'clips', 'classes', 'majority', 'accuracy', 'interval', 'probe'], rows)))
+    print('\n'.join(aligned(
+        [['target', 'clips', 'classes', 'majority', 'accuracy', 'interval', 'probe'], *rows], _SIDES)))
 
 
 def _leaks(path: Path) -> None:
@@ -76,8 +79,8 @@ def _leaks(path: Path) -> None:
         shares = ', '.join(f'{name} {share:.0%}' for name, share in list(found['columns'].items())[:3])
         rows.append([target, *_figures(found), _LEAK[found['leaks']], shares])
         _write(path, f'leak_{target}.json', {'target': target, **found})
-    print('\n'.join(_table(
-        ['target', 'clips', 'classes', 'majority', 'forest', 'interval', '', 'looks most at'], rows)))
+    print('\n'.join(aligned(
+        [['target', 'clips', 'classes', 'majority', 'forest', 'interval', '', 'looks most at'], *rows], _SIDES)))
 
 
 def _check_targets(labels: Mapping[str, Any]) -> None:
@@ -94,10 +97,3 @@ def _figures(found: Mapping[str, Any]) -> list[str]:
     ends = '' if found['low'] is None else f'{100 * found["low"]:.1f} to {100 * found["high"]:.1f} '
     return [str(found['examples']), str(found['classes']), f'{100 * found["majority"]:.1f}',
             f'{100 * found["accuracy"]:.1f}', f'{ends}({found["interval"]})']
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return ['  '.join(cell.rjust(width) if 0 < i < 6 else cell.ljust(width)
-                      for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-            for row in (header, *rows)]

@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import importlib.util
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ ARGUMENT, STREAMS = 'arg', 'streams'
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class Variant:
     """One row of the table.
 
     Attributes:
@@ -54,14 +53,14 @@ class Run:
       begin: the runs that it begins with.
     """
 
-    row: Row
+    row: Variant
     name: str
     folder: Path
     config: ConfigDict
     begin: Sequence['Run'] = ()
 
 
-def of_grid(text: str, config: str) -> list[Row]:
+def of_grid(text: str, config: str) -> list[Variant]:
     """All combinations of the values of a grid, the last key changing fastest.
 
     Args:
@@ -82,7 +81,7 @@ def of_grid(text: str, config: str) -> list[Row]:
     # Names are as short as they tell the keys apart.
     short = ['.'.join(key.split('.')[-2:]) for key in axes]
     labels = short if len(set(short)) == len(short) else list(axes)
-    return [Row(', '.join(f'{label}={value}' for label, value in zip(labels, values, strict=True)), config,
+    return [Variant(', '.join(f'{label}={value}' for label, value in zip(labels, values, strict=True)), config,
                 dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
 
 
@@ -106,28 +105,28 @@ def literal(text: str) -> Any:
         return text
 
 
-def of_file(path: Path, config: str) -> tuple[str, list[Row]]:
+def of_file(path: Path, config: str) -> tuple[str, list[Variant]]:
     """The question and the rows that stand in a file under `experiments/ablations/`.
 
     Args:
-      path: a Python file with `QUESTION`, a sentence, and `ROWS`: name -> the fields of a `Row`.
+      path: a Python file with `QUESTION`, a sentence, and `ROWS`: name -> the fields of a `Variant`.
       config: of the rows that name none.
 
     Raises:
       UserError: for a file that is not there or not of this form.
     """
-    module = load(path)
+    module = configs.load(path)
     for name in ('QUESTION', 'ROWS'):
         if not hasattr(module, name):
             raise UserError(f'{path} has no {name}; an ablation file has a QUESTION and ROWS, as '
                             f'experiments/ablations/systems.py.')
     rows = []
-    known = [field.name for field in dataclasses.fields(Row)]
+    known = [field.name for field in dataclasses.fields(Variant)]
     for name, given in module.ROWS.items():
         for key in given:
             if key not in known:
                 raise UserError(f'The row {name!r} of {path} has {key!r}: {did_you_mean(key, known[1:])}.')
-        rows.append(Row(**{'name': name, 'config': config, **given}))
+        rows.append(Variant(**{'name': name, 'config': config, **given}))
     for i, row in enumerate(rows):
         if row.against and row.against not in module.ROWS:
             raise UserError(f'The row {row.name!r} of {path} is compared with {row.against!r}, which is no row: '
@@ -140,13 +139,13 @@ def of_file(path: Path, config: str) -> tuple[str, list[Row]]:
     return str(module.QUESTION), rows
 
 
-def compared_with(row: Row, rows: Sequence[Row]) -> str:
+def compared_with(row: Variant, rows: Sequence[Variant]) -> str:
     """The name of the row that one of these is compared with; empty for none."""
     name = row.against or rows[0].name
     return '' if name == row.name else name
 
 
-def plan(rows: Sequence[Row], workdir: Path, *, seeds: int, folds: Sequence[int],
+def plan(rows: Sequence[Variant], workdir: Path, *, seeds: int, folds: Sequence[int],
          overrides: Mapping[str, Any]) -> list[Run]:
     """The runs of all rows, each row once before any a second time, so that a table is soon complete.
 
@@ -197,13 +196,13 @@ def _folder(name: str) -> str:
     return re.sub(r'[^\w.=+-]+', '_', name).strip('_')
 
 
-def _changed(row: Row, overrides: Mapping[str, Any]) -> ConfigDict:
+def _changed(row: Variant, overrides: Mapping[str, Any]) -> ConfigDict:
     """The config of a row."""
     changes = {**overrides, **row.changes}
     path, _, argument = row.config.partition(':')
     argument = str(changes.pop(ARGUMENT, argument))
     streams = changes.pop(STREAMS, None)
-    module = load(Path(path))
+    module = configs.load(Path(path))
     found = configs.from_json(configs.to_json(module.get_config(argument) if argument else module.get_config()))
     values = found.to_dict()
     for key, value in changes.items():
@@ -241,17 +240,3 @@ def _keep(values: dict[str, Any], streams: list[str], row: str) -> None:
     # A stream that stands alone is neither dropped nor fused.
     if len(streams) == 1:
         values['data']['dropout'], values['model']['fusion'] = {}, {'name': 'concat'}
-
-
-def load(path: Path) -> Any:
-    """A Python file of experiments/ as a module.
-
-    Raises:
-      UserError: where it is not there.
-    """
-    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
-    if spec is None or spec.loader is None:
-        raise UserError(f'{path} is not there, or no Python file; those that are shipped stand in experiments/.')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

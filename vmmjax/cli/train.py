@@ -18,12 +18,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from vmmjax import config as configs
-from vmmjax.cli.setup import Run, several_processes
-from vmmjax.evaluation.evaluate import predict
-from vmmjax.training import train, workdir
-from vmmjax.training.deterministic import compute_deterministically
+from vmmjax.cli.processes import several_processes
+from vmmjax.experiment import Experiment
 from vmmjax.training.distributed import Preempted, say
-from vmmjax.training.state import TrainState
+from vmmjax.training.runtime import compute_deterministically
 
 CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Config file, as path.py or path.py:argument; set its keys with --config.key=value.')
@@ -47,27 +45,11 @@ def main() -> None:
 
 @several_processes
 def _train() -> None:
-    config, folder = configs.lock(CONFIG.value), Path(WORKDIR.value)
-    with workdir.hold(folder):
-        run = Run(config)
-        pipeline = run.pipeline('train', train=True)
-        say(pipeline.summary())
-        validates = 'validation' in run.store.splits
-        if not validates:
-            say('There is no validation split, so nothing is measured while the model trains.')
-
-        def evaluate(state: TrainState) -> dict[str, float]:
-            if not validates:
-                return {}
-            values = run.task.summary(run.measure(predict, state, 'validation'))
-            return {f'validation/{name}': value for name, value in values.items()}
-
-        try:
-            train(config, folder, mesh=run.mesh, apply=run.apply, init=run.init,
-                  objective=run.task.objective,
-                  batches=lambda step: pipeline.batches(step, run.rows), evaluate=evaluate,
-                  identity=run.identity, allow_changed=ALLOW_CHANGED.value)
-        except Preempted as stop:
-            say(f'{stop} The same command goes on from there.')
-        else:
-            say(f'Done. Now: vmmjax evaluate --workdir={folder}')
+    folder = Path(WORKDIR.value)
+    experiment = Experiment(configs.lock(CONFIG.value))
+    try:
+        experiment.train(folder, allow_changed=ALLOW_CHANGED.value)
+    except Preempted as stop:
+        say(f'{stop} The same command goes on from there.')
+    else:
+        say(f'Done. Now: vmmjax evaluate --workdir={folder}')

@@ -9,7 +9,7 @@ import numpy as np
 from vmmjax.convert.format import Format
 from vmmjax.convert.report import Entry, listing
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.training.fitting import INFLATIONS, inflated
+from vmmjax.training.warmstart import INFLATIONS, inflated
 
 # Path of a variable -> its shape and dtype.
 Wanted = Mapping[str, tuple[tuple[int, ...], np.dtype]]

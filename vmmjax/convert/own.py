@@ -23,6 +23,13 @@ def is_run(folder: Path) -> bool:
     return (folder / 'checkpoints').is_dir()
 
 
+def classes(folder: Path) -> list[str]:
+    """The names of the classes of a folder's network."""
+    _, meta = Checkpoints(folder).newest_meta()
+    found: list[str] = meta['classes']
+    return found
+
+
 def read(folder: Path) -> Loaded:
     """The newest whole checkpoint of a folder; where a moving average was kept, that.
 

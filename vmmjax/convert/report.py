@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from vmmjax.models import MultimodalModel
+from vmmjax.text_table import aligned
 
 # From what needs no look to what does.
 FATES = ('loaded', 'reshaped', 'inflated', 'left at initialisation', 'unused', 'ignored')
@@ -61,10 +62,7 @@ class Report:
         rows = [(entry.fate, entry.name or '-', _size(entry.file_shape) if entry.name else '-', entry.path or '-',
                  _size(entry.shape) if entry.path else '-', entry.note) for entry in self.entries]
         rows.insert(0, ('fate', 'in the file', 'shape', 'in the model', 'shape', ''))
-        widths = [max(len(row[column]) for row in rows) for column in range(6)]
-        lines = ('  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-                 for row in rows)
-        return '\n'.join([*lines, '', self.summary()])
+        return '\n'.join([*aligned(rows), '', self.summary()])
 
     def json(self) -> str:
         """The same as JSON text."""

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vmmjax.evaluation.fvd_compare import frechet_video_distance
+    from vmmjax.evaluation.fvd.compare import frechet_video_distance
 
 __all__ = ['frechet_video_distance']
 
@@ -12,5 +12,5 @@ def __getattr__(name: str) -> Any:
     # Found when first asked for: other parts of the package need no network.
     if name not in __all__:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from vmmjax.evaluation.fvd_compare import frechet_video_distance
+    from vmmjax.evaluation.fvd.compare import frechet_video_distance
     return frechet_video_distance

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.evaluation import cost, curves, intervals
+from vmmjax.evaluation import cost, intervals, training_log
 from vmmjax.evaluation.intervals import Interval
-from vmmjax.evaluation.noise import SUFFIX
+from vmmjax.evaluation.noise_sweep import SUFFIX
+from vmmjax.evaluation.result import read_split
 from vmmjax.evaluation.statistics import Scores, mcnemar, read_scores
 from vmmjax.training.checkpoint import Checkpoints
 
@@ -34,7 +35,7 @@ class Measured:
       seconds: of training, its compilation included, validation and loading left out.
       parameters: that are trained or frozen.
       macs: of a forward pass of a test view; NaN where it was not recorded.
-      series: of the log, see `curves.read_log`.
+      series: of the log, see `training_log.read_log`.
     """
 
     name: str
@@ -120,19 +121,19 @@ def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
     Raises:
       UserError: for a damaged file, or where it has no such metric.
     """
-    figures = json.loads((folder / 'eval' / f'{split}.json').read_text())
-    if metric not in figures['metrics']:
-        raise UserError(f'The run in {folder} has no metric {metric!r}: {did_you_mean(metric, figures["metrics"])}.')
-    series, _ = curves.read_log(folder / 'log.jsonl')
+    figures = read_split(folder, split)
+    if metric not in figures.metrics:
+        raise UserError(f'The run in {folder} has no metric {metric!r}: {did_you_mean(metric, figures.metrics)}.')
+    series, _ = training_log.read_log(folder / 'log.jsonl')
     seconds = cost.training_seconds(series, json.loads((folder / 'config.json').read_text())['batch_size'])
-    macs = figures.get('cost', {}).get('macs')  # Runs of an older version have none.
+    macs = figures.cost.get('macs')  # Runs of an older version have none.
     checkpoints = Checkpoints(folder)
-    shapes = checkpoints.shapes(figures['step'])
+    shapes = checkpoints.shapes(figures.step)
     parameters = sum(int(np.prod(shape)) for key, shape in shapes.items() if key.startswith('params/'))
     scores = read_scores(folder / 'eval' / f'{split}.npz') if is_per_clip(metric) else None
     scores = scores if scores and scores.are_of_classes else None
     target = (metric.removeprefix(PER_CLIP).removeprefix('_') or None) if scores else None
-    return Measured(name, figures['metrics'][metric], scores, target, seconds, parameters,
+    return Measured(name, figures.metrics[metric], scores, target, seconds, parameters,
                     float('nan') if macs is None else macs, series)
 
 

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vmmjax.evaluation.differing import without_paths
+from vmmjax.evaluation.config_diff import without_paths
 
 Series = Mapping[str, Mapping[float, float]]
-"""Value by step by key, as `curves.read_log` gives it."""
+"""Value by step by key, as `training_log.read_log` gives it."""
 
 
 class Fact(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from vmmjax import optional
 from vmmjax.errors import UserError
-from vmmjax.evaluation import extra
 
 FIGURES = ('accuracy', 'top5', 'class_accuracy', 'calibration_error')
 """The names of a classifier's figures, but for those of the label's parts."""
@@ -36,7 +36,7 @@ def classification(scores: np.ndarray, targets: np.ndarray, classes: Sequence[st
     _check(scores, targets)
     if len(classes) != scores.shape[1]:
         raise UserError(f'The scores have {scores.shape[1]} columns, but there are {len(classes)} classes.')
-    sklearn_metrics = extra.load('sklearn.metrics')
+    sklearn_metrics = optional.load('sklearn.metrics')
     labels = np.arange(len(classes))
     predicted = scores.argmax(axis=1)
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(

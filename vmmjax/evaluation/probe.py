@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vmmjax.data.words import hide
+from vmmjax import optional
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.evaluation import extra, intervals
+from vmmjax.evaluation import intervals
 from vmmjax.evaluation.metrics import chance
+from vmmjax.pipeline.tokenizers import hide
 
 KINDS = ('linear', 'svm')
 # Of the loss, against the penalty on the weights; of equally good ones the first is taken.
@@ -121,7 +122,7 @@ def leak(columns: Mapping[str, np.ndarray], target: np.ndarray, labels: Mapping[
     """
     if not columns:
         raise UserError('There are no columns that could tell the target; name some with --columns.')
-    ensemble = extra.load('sklearn.ensemble')
+    ensemble = optional.load('sklearn.ensemble')
     known = np.flatnonzero(target != '')
     _check_values(target[known])
     parts = {name: _encoded(values[known], target[known]) for name, values in columns.items()}
@@ -166,12 +167,12 @@ def columns_of(labels: Mapping[str, np.ndarray], target: str, chosen: Sequence[s
 
 
 def _classifier(kind: str, strength: float) -> Any:
-    pipeline, scaling = extra.load('sklearn.pipeline'), extra.load('sklearn.preprocessing')
+    pipeline, scaling = optional.load('sklearn.pipeline'), optional.load('sklearn.preprocessing')
     if kind == 'svm':
         # The dual is unique, and so the result the same each time, where features outnumber clips.
-        model = extra.load('sklearn.svm').LinearSVC(C=strength, max_iter=_ITERATIONS, random_state=0, dual='auto')
+        model = optional.load('sklearn.svm').LinearSVC(C=strength, max_iter=_ITERATIONS, random_state=0, dual='auto')
     elif kind == 'linear':
-        model = extra.load('sklearn.linear_model').LogisticRegression(C=strength, max_iter=_ITERATIONS)
+        model = optional.load('sklearn.linear_model').LogisticRegression(C=strength, max_iter=_ITERATIONS)
     else:
         raise UserError(f'There is no probe {kind!r}: {did_you_mean(kind, KINDS)}.')
     return pipeline.make_pipeline(scaling.StandardScaler(), model)
@@ -182,7 +183,7 @@ def _folds(labels: Mapping[str, np.ndarray], known: np.ndarray, target: np.ndarr
     if 'fold' in labels and len(set(labels['fold'][known].tolist())) > 1:
         values = labels['fold'][known]
         return [(np.flatnonzero(values != name), np.flatnonzero(values == name)) for name in np.unique(values)]
-    selection = extra.load('sklearn.model_selection')
+    selection = optional.load('sklearn.model_selection')
     counts = np.unique(target[known], return_counts=True)[1]
     if counts.max() < _FOLDS:
         raise UserError(f'No value of the target has {_FOLDS} clips, so that none can be learned and tested.')
@@ -201,10 +202,10 @@ def _encoded(values: np.ndarray, target: np.ndarray) -> np.ndarray:
     texts = values.tolist()
     if _is_text(values):
         texts = [hide(text, answer) for text, answer in zip(texts, target.tolist(), strict=True)]
-        counter = extra.load('sklearn.feature_extraction.text').CountVectorizer(
+        counter = optional.load('sklearn.feature_extraction.text').CountVectorizer(
             token_pattern=r'\S+', lowercase=False, binary=True)
         return counter.fit_transform(texts).toarray().astype(np.float32)
-    encoder = extra.load('sklearn.preprocessing').OneHotEncoder(handle_unknown='ignore', sparse_output=False)
+    encoder = optional.load('sklearn.preprocessing').OneHotEncoder(handle_unknown='ignore', sparse_output=False)
     return encoder.fit_transform(values[:, None]).astype(np.float32)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import special
 
 from vmmjax import atomic
-from vmmjax.data.store import Store
 from vmmjax.errors import UserError
+from vmmjax.store.store import Store
 
 
 @dataclasses.dataclass(frozen=True)

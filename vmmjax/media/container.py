@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -24,6 +24,8 @@ from vmmjax.media import budget
 
 # FFmpeg opens these as pictures of text, or as one picture.
 _NOT_MEDIA = {'tty', 'image2', 'png_pipe', 'jpeg_pipe', 'webp_pipe', 'bmp_pipe', 'tiff_pipe', 'svg_pipe'}
+# Titles and comments need not be UTF-8: PyAV keeps such bytes since version 19, and before it must be told to go on.
+_ANY_TEXT: dict[str, Any] = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
 # Of a picture (8192 x 8192): a damaged header asks for gigabytes.
 _MAX_PIXELS = 1 << 26
 
@@ -54,7 +56,7 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     try:
         # A playlist may not reach out: files only.
         with budget.spent():
-            container = av.open(str(path.absolute()), options={'protocol_whitelist': 'file'}, metadata_errors='replace')
+            container = av.open(str(path.absolute()), options={'protocol_whitelist': 'file'}, **_ANY_TEXT)
         with container:
             if container.format.name in _NOT_MEDIA:
                 raise MediaError(path, 'it is a text or a single picture, not a video or a sound')
@@ -171,5 +173,6 @@ def decode(packet: av.Packet) -> list:
             return packet.decode()
     except av.error.MemoryError:
         raise
-    except av.error.FFmpegError:  # Decoders call damage by many names.
+    except (av.error.FFmpegError, ValueError):
+        # Decoders call damage by many names; for PyAV 19 one that could not be opened is, from then on, unknown.
         return []

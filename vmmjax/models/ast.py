@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
+from vmmjax.models.dropout import Dropout
 from vmmjax.models.layers import Conv2D
 from vmmjax.models.tokens import Tokens
 from vmmjax.models.transformer import Encoder, Positions, heads, layer_norm, published_init
@@ -88,7 +89,7 @@ class AST(nn.Module):
         seen = jnp.tile(valid[:, starts[:, None] + jnp.arange(self.patch_size)].any(-1), (1, bands))
         x, mask = Positions(('cls_token', 'distillation_token'), name='embeddings', **dtypes)(
             x.reshape(batch, bands * times, -1), seen)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = Dropout(self.dropout, deterministic=not train)(x)
         encoder = Encoder(self.num_hidden_layers, self.remat, block, self.stochastic_depth, name='encoder')
         x, endpoints = encoder(x, mask, train)
         x = endpoints['hidden'] = layer_norm(self.layer_norm_eps, name='layernorm', **dtypes)(x)

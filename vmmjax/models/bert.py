@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
+from vmmjax.models.dropout import Dropout
+from vmmjax.models.embedding import WordEmbeddings
 from vmmjax.models.tokens import Tokens
 from vmmjax.models.transformer import Encoder, heads, layer_norm, published_init
-from vmmjax.models.words import WordEmbeddings
 
 
 class Embeddings(nn.Module):
@@ -33,7 +34,7 @@ class Embeddings(nn.Module):
             ids, valid)
         x += nn.Embed(self.max_position_embeddings, name='position_embeddings', **table)(jnp.arange(ids.shape[1]))
         x += nn.Embed(self.type_vocab_size, name='token_type_embeddings', **table)(jnp.zeros(1, int))
-        return nn.Dropout(self.dropout, deterministic=not train)(
+        return Dropout(self.dropout, deterministic=not train)(
             layer_norm(self.layer_norm_eps, name='LayerNorm', **dtypes)(x))
 
 

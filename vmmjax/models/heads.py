@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
+from vmmjax.models.dropout import Dropout
 from vmmjax.models.layers import unit_init
 from vmmjax.models.tokens import Fused, masked_mean
 
@@ -28,7 +29,7 @@ class Head(nn.Module):
 
     def scores(self, fused: Fused, train: bool) -> jax.Array:
         """Logits float32 (B, N, C) of every token; what one that stands for nothing holds has no influence."""
-        x = nn.Dropout(self.dropout, deterministic=not train)(fused.tokens.clean().x)
+        x = Dropout(self.dropout, deterministic=not train)(fused.tokens.clean().x)
         init = unit_init if self.deviation is None else nn.initializers.normal(self.deviation)
         logits = nn.Dense(self.num_classes, kernel_init=init, dtype=self.dtype, name='logits')(x)
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.models.convolution import Shape3, conv3d
-from vmmjax.models.frames import FROZEN, check_choice
+from vmmjax.models.convolutional import ConvolutionalNetwork
+from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
 from vmmjax.models.layers import BatchNorm, max_pool3d, unit_init
 from vmmjax.models.remat import rematerialised
-from vmmjax.models.stages import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens
 
 # Channels of Branch_0, Branch_1 (1x1, 3x3), Branch_2 (1x1, 3x3), Branch_3 (after the pool).
@@ -139,40 +139,25 @@ class Mixed(nn.Module):
         return jnp.concatenate([y0, y1, y2, self.branches[3].units[0](pooled, rows, train)], -1)
 
 
-class I3D(nn.Module):
+class I3D(ConvolutionalNetwork):
     """The I3D network up to its average pool; 12.3 M parameters, and 27.8 GMACs on 16 x 224 x 224.
 
     Any length and any size will do. A token is what the published average pool gives: the mean of two (of one,
     where there is but one) neighbouring time steps of Mixed_5c, each about 8 frames, over the whole picture.
+    For further options see `ConvolutionalNetwork`.
 
     Attributes:
       width_multiplier: scales every channel count, rounded to a multiple of 4, at least 4; 1 is the paper's.
       bn_momentum: decay of BatchNorm's running statistics.
       bn_scale: whether BatchNorm has a learned factor, as ports to PyTorch have and the paper's network has not.
-      bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
-      frozen_bn: 'all' for BatchNorms that training leaves as they are, 'all_but_first' for all but the stem's.
       remat: what of a block is computed again in the backward pass, see `remat.rematerialised`.
-      form: how convolutions are written, see `layers`; None is what is fast on the platform.
-      dtype: computations.
-      param_dtype: parameters.
     """
 
     width_multiplier: float = 1.0
     bn_momentum: float = 0.999
     bn_scale: bool = False
-    bn_groups: int = 1
-    frozen_bn: str | None = None
     remat: bool | str = False
-    form: str | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
     over_time: ClassVar[bool] = True  # Whether kernels, pools and strides reach over several frames.
-
-    def __post_init__(self) -> None:
-        """Checks the options."""
-        if self.frozen_bn is not None:
-            check_choice('frozen_bn', self.frozen_bn, FROZEN)
-        super().__post_init__()
 
     def _scaled(self, channels: int) -> int:
         return max(4, 4 * round(channels * self.width_multiplier / 4))
@@ -190,9 +175,8 @@ class I3D(nn.Module):
     def layers(self) -> dict[str, nn.Module]:
         """The layers by their published names, in order, pools left out."""
         options = dict(bn_momentum=self.bn_momentum, bn_scale=self.bn_scale, bn_groups=self.bn_groups,
-                       frozen=self.frozen_bn is not None, form=self.form, dtype=self.dtype,
-                       param_dtype=self.param_dtype)
-        first = options | dict(frozen=self.frozen_bn == 'all')
+                       frozen=self.frozen(), **self.convolution)
+        first = options | dict(frozen=self.frozen(first=True))
         mixed = rematerialised(Mixed, self.remat)
         layers: dict[str, nn.Module] = {
             'Conv3d_1a_7x7': Unit3D(self._scaled(64), self._window((7, 7, 7)), self._window((2, 2, 2)),
@@ -217,7 +201,7 @@ class I3D(nn.Module):
 
     @nn.nowrap
     def stages(self, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
-        """The same, stopping at every endpoint, see `vmmjax.models.stages`."""
+        """The same, stopping at every endpoint, see `vmmjax.models.encoder_steps`."""
         rows, x, endpoints, factor = valid.any(1), x.astype(self.dtype), {}, self._window((2, 2, 2))[0]
         for name, layer in self.layers().items():
             x = endpoints[name] = yield Stage(name, layer(x, rows, train), _coarser(valid, factor))

@@ -9,11 +9,11 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from vmmjax.models.frames import Encoding, ShiftNetwork
+from vmmjax.models.encoder_steps import Stage
+from vmmjax.models.frame_network import Encoding, ShiftNetwork
 from vmmjax.models.layers import BatchNorm, Conv2D
 from vmmjax.models.remat import rematerialised
-from vmmjax.models.stages import Stage
-from vmmjax.models.temporal import TemporalShift
+from vmmjax.models.temporal_shift import TemporalShift
 
 # Expansion, channels, blocks, stride of the first.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))

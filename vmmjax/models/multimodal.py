@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
-from vmmjax.models.stages import Encoded, Stages
+from vmmjax.models.contracts import check_encoded, check_fused
+from vmmjax.models.encoder_steps import Encoded, Stages
 from vmmjax.models.tokens import Fused, Outputs, Tokens
 from vmmjax.ops import FRONT_ENDS, LARGEST, preprocess, valid_frames
 
@@ -75,7 +76,7 @@ class MultimodalModel(nn.Module):
 
         Raises:
           UserError: where no stream is there, one has integers, or one does not fit its encoder; for a fusion of
-            scores beside heads of streams.
+            scores beside heads of streams; where an encoder or the fusion returns something else than it must.
         """
         there = [name for name in self.encoders if name in batch]
         if not there or (self.is_initializing() and len(there) < len(self.encoders)):
@@ -92,12 +93,12 @@ class MultimodalModel(nn.Module):
                 tokens[name] = Tokens(jnp.zeros((rows, 1, encoder.features)), jnp.zeros((rows, 1), bool))
                 present[name] = jnp.zeros(rows, bool)
                 continue
-            tokens[name], found = encoded[name]
+            tokens[name], found = check_encoded(name, encoder, encoded[name])
             # A sound shorter than one of its encoder's patches is as good as absent.
             present[name] = tokens[name].mask.any(1)
             endpoints |= {f'{name}/{key}': value for key, value in found.items()}
             endpoints[f'{name}/tokens'] = tokens[name].x
-        fused = self.fusion(tokens, present, train)
+        fused = check_fused(self.fusion, self.fusion(tokens, present, train))
         logits = fused.logits
         if logits is None and self.head is not None:
             logits = _scored(self.head, fused, train)
@@ -142,7 +143,7 @@ class MultimodalModel(nn.Module):
     def _stages(self, name: str, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
         encoder = self.encoders[name]
         with _fits(name, x):
-            if hasattr(encoder, 'stages'):
+            if callable(getattr(encoder, 'stages', None)):
                 return (yield from encoder.stages(x, valid, train))
             return encoder(x, valid, train)
 

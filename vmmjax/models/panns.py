@@ -13,10 +13,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
-from vmmjax.models.frames import FROZEN, check_choice
+from vmmjax.models.convolutional import ConvolutionalNetwork
+from vmmjax.models.dropout import Dropout
+from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
 from vmmjax.models.layers import BatchNorm, Conv2D
 from vmmjax.models.remat import rematerialised
-from vmmjax.models.stages import Encoded, Stage, Stages, run
 from vmmjax.models.tokens import Tokens, masked_mean
 
 init = nn.initializers.xavier_uniform()
@@ -69,39 +70,21 @@ class ConvBlock(nn.Module):
 Body = Generator[Stage, jax.Array, tuple[jax.Array, jax.Array, dict[str, jax.Array]]]
 
 
-class PANN(nn.Module):
+class PANN(ConvolutionalNetwork):
     """What all of them have in common: a BatchNorm a mel band, `body`, the mean over bands, the sum of mean and
-    maximum over time, a layer.
+    maximum over time, a layer. The network's first BatchNorm is `bn0`; for further options see `ConvolutionalNetwork`.
 
     Attributes:
       features: length of the embedding, which is the clip's only token.
       block_dropout: rate after every block.
       pool_dropout: rate before the embedding's layer.
-      frozen_bn: 'all' for BatchNorms that training leaves as they are, 'all_but_first' for all but `bn0`.
-      bn_momentum: decay of BatchNorm's running statistics.
-      bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
       remat: what of a block is computed again in the backward pass, see `remat.rematerialised`.
-      form: how convolutions are written, see `layers`; None is what is fast on the platform.
-      dtype: computations.
-      param_dtype: parameters.
     """
 
     features: int = 2048
     block_dropout: float = 0.2
     pool_dropout: float = 0.5
-    frozen_bn: str | None = None
-    bn_momentum: float = 0.9
-    bn_groups: int = 1
     remat: bool | str = False
-    form: str | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-
-    def __post_init__(self) -> None:
-        """Checks the options."""
-        if self.frozen_bn is not None:
-            check_choice('frozen_bn', self.frozen_bn, FROZEN)
-        super().__post_init__()
 
     @property
     def halvings(self) -> int:
@@ -123,13 +106,7 @@ class PANN(nn.Module):
     @property
     def convolution(self) -> dict[str, Any]:
         """Options of every convolution."""
-        return dict(kernel_init=init, form=self.form, dtype=self.dtype, param_dtype=self.param_dtype)
-
-    def norm(self, first: bool = False) -> dict[str, Any]:
-        """Options of a BatchNorm, the network's first or another."""
-        frozen = self.frozen_bn == 'all' or (self.frozen_bn == 'all_but_first' and not first)
-        return dict(momentum=self.bn_momentum, groups=self.bn_groups, epsilon=1e-5, use_scale=True, frozen=frozen,
-                    dtype=self.dtype, param_dtype=self.param_dtype)
+        return super().convolution | dict(kernel_init=init)
 
     def block(self, features: int, size: int, depth: int, name: str) -> nn.Module:
         """A `ConvBlock`."""
@@ -141,7 +118,7 @@ class PANN(nn.Module):
         """Every layer, by name."""
         dense = nn.Dense(self.features, kernel_init=init, dtype=self.dtype, param_dtype=self.param_dtype, name='fc1')
         return self.blocks() | {'bn0': BatchNorm(name='bn0', **self.norm(first=True)),
-                                'dropout': nn.Dropout(self.pool_dropout), 'fc1': dense}
+                                'dropout': Dropout(self.pool_dropout), 'fc1': dense}
 
     def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoded:
         """Encodes a log-mel spectrogram.
@@ -163,7 +140,7 @@ class PANN(nn.Module):
 
     @nn.nowrap
     def stages(self, x: jax.Array, valid: jax.Array, train: bool) -> Stages:
-        """The same, stopping at every endpoint but the embedding, see `vmmjax.models.stages`."""
+        """The same, stopping at every endpoint but the embedding, see `vmmjax.models.encoder_steps`."""
         least = 2 ** self.halvings
         if min(x.shape[1:]) < least:
             raise UserError(f'This network takes log-mels (B, F, M) of at least {least} frames and {least} bands, and '
@@ -208,7 +185,7 @@ class CNN(PANN):
         blocks: dict[str, nn.Module] = {}
         for i, width in enumerate(self.widths, 1):
             blocks[f'conv_block{i}'] = self.block(width, self.size, self.depth, f'conv_block{i}')
-            blocks[f'dropout{i}'] = nn.Dropout(self.block_dropout)
+            blocks[f'dropout{i}'] = Dropout(self.block_dropout)
         return blocks
 
     @nn.nowrap

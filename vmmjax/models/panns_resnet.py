@@ -5,11 +5,13 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from vmmjax.models.frames import check_choice, scaled
+from vmmjax.models.convolutional import check_choice
+from vmmjax.models.dropout import Dropout
+from vmmjax.models.encoder_steps import Stage
+from vmmjax.models.frame_network import scaled
 from vmmjax.models.layers import BatchNorm, Conv2D
 from vmmjax.models.panns import PANN, Body, halve, halve_mask, shown
 from vmmjax.models.remat import rematerialised
-from vmmjax.models.stages import Stage
 
 # Depth -> blocks of layer1 to layer4, and whether a block is a bottleneck of three convolutions.
 RESNETS: dict[int, tuple[tuple[int, int, int, int], bool]] = {
@@ -44,7 +46,7 @@ class AudioBlock(nn.Module):
         for i, size in enumerate(sizes, 1):
             last = i == len(sizes)
             if last:
-                y = nn.Dropout(self.dropout, deterministic=not train)(y)
+                y = Dropout(self.dropout, deterministic=not train)(y)
             features = 4 * self.features if i == 3 else self.features
             y = Conv2D(features, (size, size), name=f'conv{i}', **self.options)(shown(y, mask))
             begin = nn.initializers.zeros if last else nn.initializers.ones
@@ -128,7 +130,7 @@ class AudioResNet(PANN):
                 'resnet': AudioLayers(counts, tuple(widths), bottleneck, self.residual_dropout, self.remat, self.norm(),
                                       self.convolution, name='resnet'),
                 'conv_block_after1': self.block(last, 3, 2, 'conv_block_after1'),
-                **{f'dropout{i}': nn.Dropout(self.block_dropout) for i in (1, 2, 3)}}
+                **{f'dropout{i}': Dropout(self.block_dropout) for i in (1, 2, 3)}}
 
     @nn.nowrap
     def body(self, layers: dict[str, nn.Module], x: jax.Array, mask: jax.Array, train: bool) -> Body:

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.models.dropout import Dropout
+from vmmjax.models.embedding import WordEmbeddings
 from vmmjax.models.tokens import Tokens
-from vmmjax.models.words import WordEmbeddings
 
 State = tuple[jax.Array, jax.Array]
 
@@ -141,7 +142,7 @@ class Recurrent(nn.Module):
         endpoints = {'words': x}
         directions = {'forward': False, 'backward': True} if self.bidirectional else {'forward': False}
         for i in range(self.num_layers):
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = Dropout(self.dropout, deterministic=not train)(x)
             states = [Direction(self.cell, self.hidden_size, reverse, name=f'layer_{i}_{way}', **dtypes)(x, valid)
                       for way, reverse in directions.items()]
             x = endpoints[f'layer_{i}'] = jnp.concatenate(states, -1).astype(self.dtype)

@@ -6,7 +6,7 @@ import jax
 from flax import linen as nn
 from jax import lax
 
-from vmmjax.models.frames import check_choice
+from vmmjax.models.convolutional import check_choice
 
 
 def _convolutions(primitive: Any, *_: Any, **__: Any) -> bool:

@@ -10,11 +10,12 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from vmmjax.models.frames import Encoding, ShiftNetwork, check_choice, scaled
+from vmmjax.models.convolutional import check_choice
+from vmmjax.models.encoder_steps import Stage
+from vmmjax.models.frame_network import Encoding, ShiftNetwork, scaled
 from vmmjax.models.layers import BatchNorm, Conv2D, max_pool2d
 from vmmjax.models.remat import rematerialised
-from vmmjax.models.stages import Stage
-from vmmjax.models.temporal import NON_LOCAL_MODES, NonLocal, TemporalShift, temporal_pool
+from vmmjax.models.temporal_shift import NON_LOCAL_MODES, NonLocal, TemporalShift, temporal_pool
 
 # Depth -> blocks of layer1 to layer4, and whether a block is a bottleneck of three convolutions.
 LAYERS: dict[int, tuple[tuple[int, int, int, int], bool]] = {

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
+from vmmjax.models.dropout import Dropout
 from vmmjax.models.layers import BatchNorm
 from vmmjax.models.tokens import Tokens
 
@@ -76,7 +77,7 @@ class TDNN(nn.Module):
             x = nn.Conv(width, (5,), (stride,), use_bias=False, name=f'conv_{i}', **dtypes)(x)
             x = nn.relu(BatchNorm(name=f'norm_{i}', **norm)(x, rows, train))
             endpoints[f'conv_{i}'] = x
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = Dropout(self.dropout, deterministic=not train)(x)
         x = nn.Dense(self.features, name='clip', **dtypes)(x.reshape(len(x), -1))
         return Tokens(x[:, None], rows[:, None]), endpoints
 

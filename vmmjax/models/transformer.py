@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
+from vmmjax.models.dropout import Dropout
 from vmmjax.models.remat import rematerialised
 from vmmjax.registry import find
 
@@ -77,7 +78,7 @@ class Attention(nn.Module):
                                   param_dtype=self.param_dtype)
         query, key, value = (dense(name=name)(x).reshape(*x.shape[:2], self.num_attention_heads, -1)
                              for name in ('query', 'key', 'value'))
-        y = attend(query, key, value, mask, nn.Dropout(self.dropout, deterministic=not train))
+        y = attend(query, key, value, mask, Dropout(self.dropout, deterministic=not train))
         return dense(name='output')(y.reshape(x.shape))
 
 
@@ -114,8 +115,8 @@ class Block(nn.Module):
         """(B, N, D) and the mask of `attend` -> (B, N, D)."""
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
         dense = dict(kernel_init=published_init, **dtypes)
-        dropout = nn.Dropout(self.dropout, self.shared, deterministic=not train)
-        keep = nn.Dropout(self.stochastic_depth, (1, 2), deterministic=not train)
+        dropout = Dropout(self.dropout, self.shared, deterministic=not train)
+        keep = Dropout(self.stochastic_depth, (1, 2), deterministic=not train)
         activation = find(self.hidden_act, ACTIVATIONS, 'hidden_act')
         attention = Attention(self.num_attention_heads, 0.0 if self.shared else self.dropout, name='attention',
                               **dtypes)

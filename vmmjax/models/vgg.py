@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
-from vmmjax.models.frames import Encoding, FrameNetwork, scaled
+from vmmjax.models.dropout import Dropout
+from vmmjax.models.encoder_steps import Stage
+from vmmjax.models.frame_network import Encoding, FrameNetwork, scaled
 from vmmjax.models.layers import BatchNorm, Conv2D, max_pool2d
-from vmmjax.models.stages import Stage
 
 # Channels of the 3x3 convolutions; a pool closes each stage.
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -46,7 +47,7 @@ class VGG16(FrameNetwork):
         return scaled(4096, self.width_multiplier)
 
     @nn.compact
-    def layers(self) -> tuple[list[list[list[nn.Module]]], list[nn.Dense], nn.Dropout]:
+    def layers(self) -> tuple[list[list[list[nn.Module]]], list[nn.Dense], Dropout]:
         """Of every stage each convolution, with its BatchNorm where it has one; the hidden layers; the dropout."""
         stages, index = [], 0
         for widths in STAGES:
@@ -65,7 +66,7 @@ class VGG16(FrameNetwork):
         init = nn.initializers.normal(0.01 * self.width_multiplier ** -0.5)
         dense = dict(kernel_init=init, dtype=self.dtype, param_dtype=self.param_dtype)
         hidden = [nn.Dense(self.features, name=f'classifier_{i}', **dense) for i in (0, 3)]
-        return stages, hidden, nn.Dropout(self.dropout)
+        return stages, hidden, Dropout(self.dropout)
 
     @nn.nowrap
     def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoding:

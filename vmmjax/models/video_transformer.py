@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from vmmjax.errors import UserError
 from vmmjax.models.convolution import Shape3
+from vmmjax.models.dropout import Dropout
 from vmmjax.models.tokens import Tokens
 from vmmjax.models.transformer import Encoder, Positions, heads, layer_norm, published_init
 
@@ -119,7 +120,7 @@ class VideoTransformer(nn.Module):
         block = dict(num_attention_heads=heads(self.hidden_size, self.num_attention_heads, {1280: 16}),
                      intermediate_size=self.intermediate_size, pre_norm=True, layer_norm_eps=self.layer_norm_eps,
                      hidden_act=self.hidden_act, dropout=self.dropout, **dtypes)
-        dropout = nn.Dropout(self.dropout, deterministic=not train)
+        dropout = Dropout(self.dropout, deterministic=not train)
         x = Tubelets(self.hidden_size, self.tubelet, name='patch_embeddings', **dtypes)(x)
         endpoints = {'patches': x}
         batch, times, patches, _ = x.shape

@@ -4,23 +4,24 @@ Dai et al., "Very Deep Convolutional Neural Networks for Raw Waveforms", 2016.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vmmjax.models.convolutional import ConvolutionalNetwork
 from vmmjax.models.layers import BatchNorm, Conv2D, max_pool2d
 from vmmjax.models.tokens import Tokens
 
 
-class Conv1D(nn.Module):
+class Conv1D(ConvolutionalNetwork):
     """M5, M11 and M18: a wide convolution, groups of narrow ones, no fully connected layer.
 
     The first convolution reaches over 80 samples (10 ms at the paper's 8 kHz) in steps of 4, all others over 3;
     each is followed by BatchNorm and ReLU, the first and the first three groups by a maximum of 4. So a token stands
     for 1024 samples, and the consensus of a linear head is the paper's global average pool. Invalid samples, and
     those beyond the end, are silence, whose features are zero at every layer: a clip may be padded to any length.
+    For further options see `ConvolutionalNetwork`.
 
     | | `stem` | `groups` | parameters | GMACs, 4 s at 8 kHz |
     |---|---|---|---|---|
@@ -32,19 +33,11 @@ class Conv1D(nn.Module):
       stem: channels of the first convolution.
       groups: of the others: how many, and their channels.
       bn_momentum: decay of BatchNorm's running statistics.
-      bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
-      form: how convolutions and pooling are written, see `layers`; None is what is fast on the platform.
-      dtype: computations.
-      param_dtype: parameters.
     """
 
     stem: int = 64
     groups: Sequence[tuple[int, int]] = ((2, 64), (2, 128), (3, 256), (2, 512))
     bn_momentum: float = 0.99
-    bn_groups: int = 1
-    form: str | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
 
     @property
     def features(self) -> int:
@@ -64,10 +57,7 @@ class Conv1D(nn.Module):
           Tokens (B, ceil(S / 1024), features), valid where any of their samples is, and the endpoints `stem` and
           `group_1` and so on, (B, steps, channels), before pooling.
         """
-        options = dict(form=self.form, dtype=self.dtype, param_dtype=self.param_dtype,
-                       kernel_init=nn.initializers.xavier_normal())
-        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, epsilon=1e-5, use_scale=True, dtype=self.dtype,
-                    param_dtype=self.param_dtype)
+        options = self.convolution | dict(kernel_init=nn.initializers.xavier_normal())
         x, mask = _padded(x[..., None]), _coarser(valid)
         endpoints = {}
         for i, (count, width) in enumerate(((1, self.stem), *self.groups)):
@@ -76,7 +66,7 @@ class Conv1D(nn.Module):
                 # A row of pictures one sample high; as much padding as keeps, or quarters, the length.
                 x = Conv2D(width, (1, taps), (1, stride), (0, (taps - stride + 1) // 2), name=f'conv{i}_{j}',
                            **options)(x[:, None])[:, 0]
-                x = nn.relu(BatchNorm(name=f'bn{i}_{j}', **norm)(x, mask, train))
+                x = nn.relu(BatchNorm(name=f'bn{i}_{j}', **self.norm(first=i == 0))(x, mask, train))
                 x = jnp.where(mask[..., None], x, 0)
             endpoints[f'group_{i}' if i else 'stem'] = x
             if i < 4:

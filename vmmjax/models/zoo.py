@@ -12,8 +12,9 @@ from flax import linen as nn
 from vmmjax import registry
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.models.ast import AST
-from vmmjax.models.audio import Conv2DAudio
 from vmmjax.models.bert import Bert
+from vmmjax.models.contracts import check_module
+from vmmjax.models.conv2d_audio import Conv2DAudio
 from vmmjax.models.fusion import FUSIONS, Hierarchical
 from vmmjax.models.heads import Consensus, PerToken
 from vmmjax.models.i3d import I3D, InceptionV1
@@ -108,14 +109,17 @@ def create(config: Mapping[str, Any], num_classes: int | Mapping[str, int], dtyp
       config: `encoders`: stream -> name and options; `fusion` and `head`: name and options, an empty head for none;
         `stream_head`: of a head that every stream has of its own, empty or missing for none; `preprocess`: stream ->
         name; `dtype`: a key of `DTYPES`, float32 where it is missing; `debug` and `fixed`: see `MultimodalModel`.
-        Streams are taken in alphabetical order, so that parameters do not depend on how a config is written.
+        Streams are taken in alphabetical order, so that parameters do not depend on how a config is written. A name
+        may be a user's own, `package.module:Name`, see `contracts`; it is given `dtype`, `param_dtype`, `streams` and
+        `num_classes` where it declares them.
       num_classes: classes of the head, or of a fusion of scores in its place; 0 for none. For several targets at
         once the classes of each by its name: every one has a head of its own.
       dtype: in which everything is computed; None for the config's.
       param_dtype: of the encoders' parameters.
 
     Raises:
-      UserError: for an unknown name or key (it names the nearest right one), or a stream without preprocessing.
+      UserError: for an unknown name or key (it names the nearest right one), a stream without preprocessing, or a
+        user's own part that does not keep to its contract.
     """
     known = ('encoders', 'fusion', 'head', 'stream_head', 'preprocess', 'dtype', 'debug', 'fixed')
     for key in config:
@@ -135,12 +139,11 @@ def create(config: Mapping[str, Any], num_classes: int | Mapping[str, int], dtyp
         if named not in DTYPES:
             raise UserError(f'config.model.dtype is {named!r}: {did_you_mean(named, DTYPES)}.')
         dtype = DTYPES[named]
-    # A user's own encoder need not know `param_dtype` as long as nobody asks for another.
-    dtypes = dict(dtype=dtype) if param_dtype == jnp.float32 else dict(dtype=dtype, param_dtype=param_dtype)
-    encoders = {name: registry.build(config['encoders'][name], ENCODERS, 'encoder', **dtypes) for name in streams}
-    fusion = _fusion(config['fusion'], num_classes, streams=tuple(streams), dtype=dtype)
+    encoders = {name: _module(config['encoders'][name], ENCODERS, 'encoder', dtype=dtype, param_dtype=param_dtype)
+                for name in streams}
+    fusion = _fusion(config['fusion'], num_classes=num_classes, streams=tuple(streams), dtype=dtype)
     for name in (fusion.endpoints or ()) if isinstance(fusion, Hierarchical) else ():
-        if name in encoders and not hasattr(encoders[name], 'stages'):
+        if name in encoders and not callable(getattr(encoders[name], 'stages', None)):
             able = [each for each, entry in sorted(MODELS.items()) if hasattr(entry.encoder(), 'stages')]
             raise UserError(f'The encoder {config["encoders"][name]["name"]!r} of the stream {name!r} cannot be '
                             f'stopped at endpoints, and these can: {", ".join(able)}.')
@@ -160,25 +163,28 @@ def _head(config: Mapping[str, Any] | None, num_classes: int | Mapping[str, int]
         return None
     if isinstance(num_classes, Mapping):
         return {target: _head(config, count, dtype) for target, count in num_classes.items()}
-    return registry.build(config, HEADS, 'head', num_classes=num_classes, dtype=dtype)
+    return _module(config, HEADS, 'head', num_classes=num_classes, dtype=dtype)
 
 
-def _fusion(config: Mapping[str, Any], num_classes: int | Mapping[str, int], **given: Any) -> nn.Module:
+def _fusion(config: Mapping[str, Any], **given: Any) -> nn.Module:
     options = dict(config)
     factory = registry.find(config['name'], FUSIONS, 'fusion') if 'name' in config else None
-    accepted = inspect.signature(factory).parameters if factory is not None else {}
-    # Some fuse by another fusion, and one of scores has heads of its own; a user's may, too.
+    # Some fuse by another fusion; a user's may, too.
     inner: dict[str, Any] = {}
-    if 'join' in accepted:
+    if callable(factory) and 'join' in inspect.signature(factory).parameters:
         if 'join' not in config:
             raise UserError(f"The fusion {config['name']!r} needs another one at its end: join=dict(name='concat').")
-        inner['join'] = _fusion(options.pop('join'), num_classes, **given)
+        inner['join'] = _fusion(options.pop('join'), **given)
         if isinstance(inner['join'], Hierarchical):
             raise UserError(f"The fusion 'hierarchical' drives the encoders and cannot be the join of "
                             f'{config["name"]!r}; make it the outer one.')
-    if 'num_classes' in accepted:
-        inner['num_classes'] = num_classes
-    return registry.build(options, FUSIONS, 'fusion', **given, **inner)
+    return _module(options, FUSIONS, 'fusion', **given, **inner)
+
+
+def _module(config: Mapping[str, Any], known: Mapping[str, Any], what: str, **given: Any) -> Any:
+    module = registry.build(config, known, what, **given)
+    check_module(what, config['name'], module)
+    return module
 
 
 def create_model(name: str, *, num_classes: int | None = None, stream: str | None = None,

@@ -13,7 +13,7 @@ import jax
 from jax.experimental import topologies
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.training.meter import PEAK_FLOPS
+from vmmjax.training.throughput import PEAK_FLOPS
 
 
 class Chip(NamedTuple):

@@ -12,6 +12,10 @@ from vmmjax.planning.program import Operation
 _SHARE = {'all-reduce': lambda n: 2 * (n - 1) / n, 'all-gather': lambda n: (n - 1) / n,
           'reduce-scatter': lambda n: float(n - 1), 'all-to-all': lambda n: (n - 1) / n,
           'collective-permute': lambda n: 1.0}
+# Groups as axes of a mesh, an axis of it with its size, and an axis of the groups with the size of its part, if any.
+_MESH = re.compile(r'replica_groups=mesh\[(.*?)\](?:, device_ids=\(.*?\))? \{(.*?)\}')
+_AXIS = re.compile(r"'([^']+)'=(\d+)")
+_MEMBER = re.compile(r"'([^']+)'(?::\(\d+\)(\d+))?")
 
 
 class Collective(NamedTuple):
@@ -61,10 +65,14 @@ def collectives(program: Mapping[str, Operation], devices: int) -> list[Collecti
 
 
 def _group(line: str, devices: int) -> int:
-    """Devices of a group: listed one by one, as an array of groups by members, or as axes of a mesh."""
-    if found := re.search(r'replica_groups=mesh\[(.*?)\] \{(.*?)\}', line):
-        sizes = dict(axis.split('=') for axis in found[1].split(','))
-        return math.prod(int(sizes[axis]) for axis in found[2].split(','))
+    """Devices of a group: listed one by one, as an array of groups by members, or as axes of a mesh.
+
+    An axis stands by its name, or in part: `'data':(2)4` are 4 devices of it, of which each is 2 groups apart (the
+    sub-axes of Shardy). The order of the mesh's devices (`device_ids`) changes who is in a group, not how many are.
+    """
+    if found := _MESH.search(line):
+        sizes = dict(_AXIS.findall(found[1]))
+        return math.prod(int(size or sizes[axis]) for axis, size in _MEMBER.findall(found[2]))
     if found := re.search(r'replica_groups=\[(\d+),(\d+)\]', line):
         return int(found[2])
     if found := re.search(r'replica_groups=\{\{([\d,]+)\}', line):

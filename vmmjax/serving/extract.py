@@ -1,28 +1,30 @@
 """Features: any endpoint of a network for every window of videos or of a store's clips."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vmmjax import config as configs
-from vmmjax.data.columns import COLUMNS, Rgb
-from vmmjax.data.folds import folded
-from vmmjax.data.sound import Audio, Waveform
-from vmmjax.data.store import Store
-from vmmjax.data.text import PREFIX, WORDPIECE
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.media import probe
 from vmmjax.models import MultimodalModel
-from vmmjax.serving.files import Pictures, Reader, Sounds
+from vmmjax.pipeline import inputs
+from vmmjax.pipeline.folds import folded
+from vmmjax.pipeline.text_streams import PREFIX
+from vmmjax.pipeline.windows import WindowSpec
+from vmmjax.prepare.audio_columns import Audio, Waveform
+from vmmjax.prepare.sources.clip import of_file
+from vmmjax.serving import readers
 from vmmjax.serving.predict import published_view
+from vmmjax.serving.readers import Pictures, Reader, Sounds
+from vmmjax.store.store import Store
 
 _SOUND_WINDOW = 10.0  # Seconds: the clips of AudioSet, on which the published networks of sound were trained.
-_WHOLE = (0.0, 0.0, 1.0, 1.0)
 Batch = Mapping[str, np.ndarray]
 
 
@@ -99,7 +101,22 @@ def _logits(name: str, logits: Any) -> dict[str, jax.Array]:
 
 def _inputs(batch: Batch) -> dict[str, np.ndarray]:
     """What a model reads of a batch."""
-    return {key: value for key, value in batch.items() if not key.startswith('target/') and key not in ('id', 'view')}
+    unread = ('id', 'row', 'view')
+    return {key: value for key, value in batch.items() if not key.startswith('target/') and key not in unread}
+
+
+class FileWindows(NamedTuple):
+    """The windows of a file.
+
+    Attributes:
+      starts: float64 (W,), seconds from the beginning of the file.
+      ends: float64 (W,).
+      batches: clip batches of them in order, the last one padded.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    batches: Iterator[Batch]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,14 +126,52 @@ class Reading:
     Attributes:
       data: `config.data` for a store.
       window: seconds; 0 for the whole clip.
-      readers: of each stream in a media file; a text says why there is none.
-      fingerprint: of the store that a run was trained on; empty for a published network.
     """
 
     data: dict[str, Any]
     window: float
+
+    def of_file(self, path: Path, cut: WindowSpec, batch_size: int) -> FileWindows:
+        """Reads a file, windows by `cut`.
+
+        Raises:
+          UserError: where a stream cannot be read from a file.
+          MediaError: where the file cannot be read, or holds nothing that the network reads.
+        """
+        raise NotImplementedError
+
+    def of_store(self, store: Store) -> Store:
+        """A store as the network reads it."""
+        raise NotImplementedError
+
+    def rates(self, store: Store | None) -> dict[str, float | None]:
+        """Frames a second that the network is given of each stream; None where they depend on the clip's length."""
+        found: dict[str, float | None] = {}
+        for name, stream in self.data['streams'].items():
+            if stream.get('frames'):
+                found[name] = stream['frames'] / self.window if self.window else None
+            elif stream['modality'].startswith(PREFIX):
+                found[name] = None
+            elif store is not None:
+                found[name] = stream.get('rate') or store.column(stream['modality']).rate
+            else:
+                found[name] = stream.get('rate') or self.rate_of_files(name)
+        return found
+
+    def rate_of_files(self, stream: str) -> float | None:
+        """Frames a second of a stream that takes every frame, as files are read."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Published(Reading):
+    """As a network was published.
+
+    Attributes:
+      readers: of each stream in a media file; a text says why there is none.
+    """
+
     readers: Mapping[str, Reader | str]
-    fingerprint: str = ''
 
     @property
     def of_files(self) -> dict[str, Reader]:
@@ -132,39 +187,59 @@ class Reading:
             found[name] = reader
         return found
 
-    def of_store(self, store: Store) -> Store:
-        """A store with the splits that the network was trained with, where it is the same.
+    def of_file(self, path: Path, cut: WindowSpec, batch_size: int) -> FileWindows:
+        """See `Reading`."""
+        given, found = self.of_files, probe.probe(path)
+        starts = cut.starts(found.duration)
+        return FileWindows(starts, cut.ends(starts, found.duration),
+                           readers.batches(path, given, found, starts, cut, batch_size))
 
-        Raises:
-          UserError: for another store and a network that reads texts, whose vocabulary is that of the first.
-        """
-        if store.fingerprint == self.fingerprint:
-            return folded(store, self.data['fold'], self.data['fold_validates'])
-        for name, stream in self.data['streams'].items():
-            if stream['modality'].startswith(PREFIX) and stream.get('tokenizer') != WORDPIECE:
-                raise UserError(f'The stream {name!r} of the network has the vocabulary of the store it was trained '
-                                f'on, which {store.name} is not; extract from that one.')
+    def of_store(self, store: Store) -> Store:
+        """Any."""
         return store
 
-    def rates(self, store: Store | None) -> dict[str, float | None]:
-        """Frames a second that the network is given of each stream; None where they depend on the clip's length."""
-        found: dict[str, float | None] = {}
-        for name, stream in self.data['streams'].items():
-            reader = self.readers[name]
-            if stream.get('frames'):
-                found[name] = stream['frames'] / self.window if self.window else None
-            elif stream['modality'].startswith(PREFIX):
-                found[name] = None
-            elif store is not None:
-                found[name] = stream.get('rate') or store.column(stream['modality']).rate
-            elif isinstance(reader, Pictures):
-                found[name] = reader.frames / self.window if self.window else None
-            else:
-                found[name] = reader.column.rate if isinstance(reader, Sounds) else None
-        return found
+    def rate_of_files(self, stream: str) -> float | None:
+        """See `Reading`."""
+        reader = self.readers[stream]
+        return reader.column.rate if isinstance(reader, Sounds) else None
 
 
-def published(model: MultimodalModel, window: float | None, front_end: str | None) -> Reading:
+@dataclasses.dataclass(frozen=True)
+class OfRun(Reading):
+    """As a run read the clips of its evaluation.
+
+    Attributes:
+      inputs: what it has recorded, see `pipeline.inputs`.
+      fingerprint: of the store that it was trained on.
+    """
+
+    inputs: Mapping[str, Any]
+    fingerprint: str
+
+    def of_file(self, path: Path, cut: WindowSpec, batch_size: int) -> FileWindows:
+        """See `Reading`."""
+        from vmmjax.pipeline.windows import SlidingWindows  # Brings TensorFlow along.
+        from vmmjax.prepare.file_store import FileStore
+
+        store = FileStore(self.inputs, [of_file(path)])
+        for error in store.errors.values():
+            raise error
+        windows = SlidingWindows(store, self.data, np.arange(1), cut=cut, batch_size=batch_size)
+        return FileWindows(windows.starts, windows.ends, windows.batches())
+
+    def of_store(self, store: Store) -> Store:
+        """The store with the run's vocabularies, and its splits where it is the one that the run was trained on."""
+        if store.fingerprint == self.fingerprint:
+            store = folded(store, self.data['fold'], self.data['fold_validates'])
+        store.vocabularies = {name: text['vocabulary'] for name, text in self.inputs['texts'].items()}
+        return store
+
+    def rate_of_files(self, stream: str) -> float | None:
+        """See `Reading`."""
+        return float(self.inputs['columns'][self.data['streams'][stream]['modality']]['rate'])
+
+
+def published(model: MultimodalModel, window: float | None, front_end: str | None) -> Published:
     """How a published network of one stream reads clips: as it was published, but for the window.
 
     Args:
@@ -184,52 +259,32 @@ def published(model: MultimodalModel, window: float | None, front_end: str | Non
         data['streams'] = {name: dict(modality=name, frames=frames, size=view.size)}
         reader: Reader | str = Pictures(frames, view.short_side, view.size) if name == 'rgb' else (
             f'{name} is made by `vmmjax prepare`; prepare a store and extract from it')
-        return Reading(data, seconds, {name: reader})
+        return Published(data, seconds, {name: reader})
     if name not in ('audio', 'waveform'):
         raise UserError(f'How a {type(encoder).__name__} reads clips is not known; use model.apply on batches of your '
                         f'own.')
     data['streams'] = {name: dict(modality=name)}
     column = Waveform() if name == 'waveform' else Audio(front_end=front_end) if front_end else None
-    return Reading(data, _SOUND_WINDOW if window is None else window, {
+    return Published(data, _SOUND_WINDOW if window is None else window, {
         name: Sounds(column) if column else 'it is not known which log-mels it was trained on; name them, such as '
         '--front_end=panns_32k'})
 
 
-def of_run(folder: Path) -> Reading:
+def of_run(folder: Path) -> OfRun:
     """How the network of a run reads clips: as in its evaluation.
 
     Raises:
-      UserError: where no checkpoint is whole.
+      UserError: where no checkpoint is whole, and for a run that did not write down how its streams are read where its
+        store is not there.
     """
     # Brings orbax along, which takes longer to import than all the rest.
+    from vmmjax.experiment import Experiment
     from vmmjax.training.checkpoint import Checkpoints
 
     _, meta = Checkpoints(folder).newest_meta()
-    data = configs.from_json(meta['config']).data.to_dict()
-    if not data['streams']:
+    if not configs.from_json(meta['config']).data.streams:
         raise UserError(f'{folder} was never trained here, so how its network reads clips is not known; name the file '
                         f'that it was converted from as --weights.')
-    window = float(data['window']['seconds'])
-    readers = {name: _of_stream(data, stream, window) for name, stream in data['streams'].items()}
-    return Reading(data, window, readers, meta['fingerprint'])
-
-
-def _of_stream(data: Mapping[str, Any], stream: Mapping[str, Any], window: float) -> Reader | str:
-    """A run's stream in media files, made as the store's column was."""
-    modality, frames = stream['modality'], stream.get('frames')
-    kind = COLUMNS.get(modality)
-    if kind is not Rgb and kind not in (Audio, Waveform, COLUMNS['mfcc']):
-        return f'{modality} is made by `vmmjax prepare`; prepare a store and extract from it'
-    changed = [key for key in ('stack', 'sampling') if stream.get(key) not in (None, 1, 'dense', 'segments')]
-    if tuple(stream.get('region') or _WHOLE) != _WHOLE or changed or (kind is not Rgb and frames):
-        return 'its region, stack, sampling or frames are those of a store; prepare one and extract from it'
-    try:
-        path = Store(data['store']).path / modality / 'column.json'
-        options = json.loads(path.read_text())['options']
-    except (UserError, OSError) as error:
-        return f'how its column was made is told by the store {data["store"]}, which cannot be read ({error})'
-    column: Any = kind(**options)
-    if kind is not Rgb:
-        return Sounds(column)
-    rate = stream.get('rate') or column.rate
-    return Pictures(frames or max(1, round(window * rate)), column.short_side, stream['size'])
+    run = Experiment.load(folder)
+    return OfRun(run.config.data.to_dict(), float(run.config.data.window.seconds),
+                 inputs.checked(run.run_inputs['data'], str(folder)), meta['fingerprint'])

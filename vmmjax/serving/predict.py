@@ -10,11 +10,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from vmmjax.data.views import AVERAGES
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.models import MultimodalModel
-from vmmjax.models.frames import FrameNetwork
+from vmmjax.models.frame_network import FrameNetwork
 from vmmjax.models.i3d import I3D
+from vmmjax.pipeline.views import AVERAGES
 
 # Seconds that a video must take before a progress bar appears.
 _PATIENCE = 2.0

@@ -6,10 +6,9 @@ from typing import Any
 
 import jax
 
-from vmmjax.objectives import Objective
-from vmmjax.objectives.base import Apply
 from vmmjax.training import optimizer as optimizers
 from vmmjax.training import sharding
+from vmmjax.training.objective import Apply, Objective
 from vmmjax.training.state import TrainState, initializer
 from vmmjax.training.step import TrainStep, compile_train_step, make_train_step
 
@@ -53,11 +52,10 @@ def build(config: Any, mesh: jax.sharding.Mesh, apply: Apply, init: Callable[[ja
     Raises:
       UserError: for whatever of the config does not fit.
     """
-    optimizer = optimizers.create(config)
-    create = initializer(init, optimizer, use_ema=config.ema_decay > 0, scale_loss=config.model.dtype == 'float16')
+    players = optimizers.players(config)
+    create = initializer(init, players, scale_loss=config.model.dtype == 'float16')
     abstract = jax.eval_shape(create, jax.random.key(config.seed))
     shardings = sharding.state_shardings(abstract, mesh, config.sharding)
-    step = make_train_step(apply, objective, optimizer, seed=config.seed, freeze=optimizers.frozen(config),
-                           ema_decay=config.ema_decay, microbatches=config.microbatches,
-                           rows=sharding.batch_sharding(mesh))
+    step = make_train_step(apply, objective, players, seed=config.seed, freeze=optimizers.frozen(config),
+                           microbatches=config.microbatches, rows=sharding.batch_sharding(mesh))
     return Built(create, abstract, shardings, compile_train_step(step, mesh, shardings))

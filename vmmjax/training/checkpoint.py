@@ -5,7 +5,6 @@ Orbax takes a step whose files were cut short or changed for a good one. So each
 files differ from it is damaged, and the newest whole step is used.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -22,8 +21,9 @@ import jax
 import orbax.checkpoint as ocp
 
 from vmmjax import atomic
+from vmmjax.checksum import sha256
 from vmmjax.errors import UserError
-from vmmjax.training import distributed, paths
+from vmmjax.training import distributed, path_patterns
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
@@ -157,11 +157,11 @@ class Checkpoints:
             sizes = written['files']
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f'The manifest of step {step} cannot be read ({error}).'
-        for name, (size, sha256) in sizes.items():
+        for name, (size, digest) in sizes.items():
             path = folder / name
             if not path.is_file():
                 return f'{path} is missing.'
-            if path.stat().st_size != size or _sha256(path) != sha256:
+            if path.stat().st_size != size or sha256(path) != digest:
                 return f'{path} is damaged.'
         return None
 
@@ -288,14 +288,9 @@ def _remove(folder: Path) -> None:
 
 def _leaves(tree: Any) -> dict[str, Any]:
     """The leaves by path: a flat dict whose names stay readable in the checkpoint."""
-    return {paths.name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {path_patterns.name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _digest(folder: Path) -> dict[str, Any]:
-    return {'files': {path.relative_to(folder).as_posix(): [path.stat().st_size, _sha256(path)]
+    return {'files': {path.relative_to(folder).as_posix(): [path.stat().st_size, sha256(path)]
                       for path in sorted(folder.rglob('*')) if path.is_file()}}
-
-
-def _sha256(path: Path) -> str:
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -17,14 +17,12 @@ from jax.experimental import multihost_utils
 from vmmjax.errors import UserError
 
 
-@contextlib.contextmanager
-def joined(coordinator: str | None = None, num_processes: int | None = None,
-           process_id: int | None = None) -> Iterator[None]:
-    """Makes this process one of a run's, for the block; to be entered before JAX is asked for its devices.
+def initialize(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+               ) -> None:
+    """Makes this process one of a run's; to be called before JAX is asked for its devices.
 
     What is not given is looked for in the environment of a cluster: a TPU pod, SLURM (`srun`), Open MPI. Where
-    neither says anything, or there is one process only, the run stays alone. A process that fails leaves at once:
-    the others notice, and do not wait for it.
+    neither says anything, or there is one process only, the run stays alone.
 
     Args:
       coordinator: `host:port` of process 0, the same for all.
@@ -35,16 +33,24 @@ def joined(coordinator: str | None = None, num_processes: int | None = None,
       UserError: where only a part is given, or they do not find each other.
     """
     given = (coordinator, num_processes, process_id)
-    if num_processes != 1:
-        try:
-            jax.distributed.initialize(*given)
-        except (ValueError, RuntimeError) as error:
-            # No cluster says that there are others; or a config file has used JAX already, as one alone may.
-            alone = isinstance(error, ValueError) or 'must be called before' in str(error)
-            if given != (None, None, None) or not alone:
-                raise UserError(f'The processes do not find each other: {str(error).splitlines()[0]} Give each the '
-                                f'same --coordinator=HOST:PORT (of process 0) and --num_processes, and a '
-                                f'--process_id of its own, from 0 on; or --num_processes=1 to stay alone.') from error
+    if num_processes == 1:
+        return
+    try:
+        jax.distributed.initialize(*given)
+    except (ValueError, RuntimeError) as error:
+        # No cluster says that there are others; or a config file has used JAX already, as one alone may.
+        alone = isinstance(error, ValueError) or 'must be called before' in str(error)
+        if given != (None, None, None) or not alone:
+            raise UserError(f'The processes do not find each other: {str(error).splitlines()[0]} Give each the '
+                            f'same --coordinator=HOST:PORT (of process 0) and --num_processes, and a '
+                            f'--process_id of its own, from 0 on; or --num_processes=1 to stay alone.') from error
+
+
+@contextlib.contextmanager
+def joined(coordinator: str | None = None, num_processes: int | None = None,
+           process_id: int | None = None) -> Iterator[None]:
+    """`initialize`, for the block. A process that fails leaves at once: the others notice, and do not wait for it."""
+    initialize(coordinator, num_processes, process_id)
     try:
         yield
     except BaseException as error:

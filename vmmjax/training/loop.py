@@ -10,20 +10,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from vmmjax.objectives import Objective
-from vmmjax.objectives.base import Apply
 from vmmjax.training import optimizer as optimizers
-from vmmjax.training import sharding, sharding_table, warmstart, workdir
-from vmmjax.training.best import Best
+from vmmjax.training import sharding, workdir
 from vmmjax.training.build import build
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.distributed import Preempted, preemption, say
+from vmmjax.training.early_stopping import Best
 from vmmjax.training.log import Log
-from vmmjax.training.meter import Meter
-from vmmjax.training.prefetch import to_device
+from vmmjax.training.metric_buffer import Unfetched
+from vmmjax.training.objective import Apply, Objective
 from vmmjax.training.profile import Profile
+from vmmjax.training.sharding import to_device
 from vmmjax.training.state import TrainState
-from vmmjax.training.unfetched import Unfetched
+from vmmjax.training.throughput import Meter
 
 
 def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
@@ -64,8 +63,11 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
         state = jax.jit(built.create, out_shardings=built.shardings, compiler_options=quick)(
             jax.random.key(config.seed))
         if config.init_from.workdir:
+            from vmmjax.training import warmstart
+
             begin = [Path(name) for name in config.init_from.workdir.split(',')]
-            state = warmstart.load(state, begin, config.init_from.skip, config.init_from.rename, config.init_from.fit)
+            state = warmstart.load(state, begin, config.init_from.skip, config.init_from.rename, config.init_from.fit,
+                                   config.task.name)
     else:
         meta = checkpoints.meta(newest)
         workdir.check_same_run(folder, meta, identity, allow_changed)
@@ -82,6 +84,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     if steps:
         count = sum(leaf.size for leaf in jax.tree.leaves(built.abstract.params))
         if mesh.size > 1:
+            from vmmjax.training import sharding_table
+
             say(sharding_table.table(built.abstract, built.shardings))
         say(f'{count:,} parameters on {mesh.size} device(s); compiling the first step.')
         first = next(feed)

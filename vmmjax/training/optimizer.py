@@ -8,11 +8,15 @@ from typing import Any
 
 import jax
 import optax
+from ml_collections import ConfigDict
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.registry import find
-from vmmjax.training import paths
+from vmmjax.training import path_patterns
+from vmmjax.training.players import Player, Players
+from vmmjax.training.scalars import computed_once
 
+_OF_A_PLAYER = ('params', 'optimizer', 'ema_decay', 'every')
 # What optax's optimizers call the parameters that weight decay, and the trust ratio of LARS, act on.
 _MASKS = ('mask', 'weight_decay_mask', 'trust_ratio_mask')
 
@@ -65,6 +69,37 @@ def frozen(config: Any) -> list[str]:
     return [*config.freeze, *(rf'\bencoders_{re.escape(name)}/' for name in config.model.fixed)]
 
 
+def players(config: Any) -> Players:
+    """Who trains the parameters: one player by `config.optimizer`, or those of `config.players`.
+
+    An entry of `config.players` is a dict: `params`, patterns of the paths of its parameters; `optimizer`, keys of
+    `config.optimizer` that differ from those there; `ema_decay`, that of the config unless given; `every`, in how many
+    steps it moves once.
+
+    Raises:
+      UserError: see `create`; for a key that nothing reads, and a player without patterns.
+    """
+    if not config.players:
+        return Players(Player(create(config), ema_decay=config.ema_decay))
+    found = {}
+    for name, given in config.players.items():
+        options = dict(given)
+        for key in options:
+            if key not in _OF_A_PLAYER:
+                raise UserError(f'The config has a key players.{name}.{key} that nothing reads: '
+                                f'{did_you_mean(key, _OF_A_PLAYER)}.')
+        patterns = options.get('params', ())
+        patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        every = options.get('every', 1)
+        if not patterns or every < 1:
+            raise UserError(f'config.players.{name} has params {patterns} and every {every}; give patterns of the '
+                            f'paths of its parameters, and 1 or more steps.')
+        own = ConfigDict(config.to_dict())
+        own.optimizer.update(options.get('optimizer', {}))
+        found[name] = Player(create(own), patterns, options.get('ema_decay', config.ema_decay), every)
+    return Players(found)
+
+
 def create(config: Any) -> optax.GradientTransformation:
     """The optax transformation of `config.optimizer`, for what is not `frozen`.
 
@@ -90,12 +125,13 @@ def create(config: Any) -> optax.GradientTransformation:
 
     def descent(of_rate: float, of_decay: float) -> optax.GradientTransformation:
         own = dict(options)
+        rate = schedule if of_rate == 1 else lambda step: of_rate * schedule(step)
         if of_decay != 1:
             if 'weight_decay' not in accepted:
                 raise UserError(f'The optimizer {settings.name!r} has no weight decay that '
                                 f'config.optimizer.multipliers could multiply by {of_decay}; set 1 there.')
             own['weight_decay'] = of_decay * own.get('weight_decay', accepted['weight_decay'].default)
-        return factory(schedule if of_rate == 1 else lambda step: of_rate * schedule(step), **own, **masks)
+        return factory(lambda step: computed_once(rate(step)), **own, **masks)
 
     chain = [_by_path(settings.multipliers, descent) if settings.multipliers else descent(1, 1)]
     if settings.clip:
@@ -106,8 +142,10 @@ def create(config: Any) -> optax.GradientTransformation:
         return transformation
 
     def labels(params: Any) -> Any:
-        matches = paths.first_match(patterns, params, 'config.freeze')
-        return jax.tree.map(lambda match: 'freeze' if match >= 0 else 'train', matches)
+        if not config.players:  # Of several players each has only some of the paths.
+            path_patterns.first_match(patterns, params, 'config.freeze')
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: 'freeze' if path_patterns.matches(patterns, path) else 'train', params)
 
     return optax.multi_transform({'train': transformation, 'freeze': optax.set_to_zero()}, labels)
 
@@ -120,7 +158,8 @@ def _by_path(multipliers: Any, descent: Callable[[float, float], optax.GradientT
                         f'learning rate, of the weight decay).')
 
     def labels(params: Any) -> Any:
-        matches = paths.first_match([pattern for pattern, _, _ in groups], params, 'config.optimizer.multipliers')
+        matches = path_patterns.first_match([pattern for pattern, _, _ in groups], params,
+                                            'config.optimizer.multipliers')
         return jax.tree.map(str, matches)
 
     return optax.multi_transform({'-1': descent(1, 1)} | {

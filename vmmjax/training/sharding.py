@@ -1,17 +1,54 @@
 """The mesh, and one function that gives every array of the state its sharding."""
 
+import collections
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.training import paths
-from vmmjax.training.rules import READY, Rule
+from vmmjax.training import path_patterns
+
+
+class Rule(NamedTuple):
+    """Splits arrays where it fits, unlike a rule of the user's own, which is an error where it does not.
+
+    Attributes:
+      pattern: searched in the array's path.
+      axes: mesh axis or None for each axis of the array; arrays with another number of axes are not meant.
+      smallest: numbers that an array must have for the traffic to be worth it.
+    """
+
+    pattern: str
+    axes: tuple[str | None, ...]
+    smallest: int = 0
+
+    def fits(self, path: str, shape: Sequence[int], mesh: Mapping[str, int]) -> bool:
+        """Whether an array is split by it; `mesh` is axis -> devices."""
+        size = 1
+        for length, axis in zip(shape, self.axes, strict=False):
+            size *= length
+            if axis and (mesh.get(axis, 1) == 1 or length % mesh[axis]):
+                return False
+        return len(shape) == len(self.axes) and size >= self.smallest and re.search(self.pattern, path) is not None
+
+
+READY: dict[str, tuple[Rule, ...]] = {
+    # Shoeybi et al. 2019, section 3: the first product of attention and of the perceptron by its outputs (whole heads,
+    # where their number divides), the second by its inputs: one sum over the devices for each. Then words, and every
+    # other dense layer of a million weights.
+    'tensor_parallel': (
+        Rule(r'(^|/)(query|key|value|intermediate)/kernel$', (None, 'model')),
+        Rule(r'(^|/)(query|key|value|intermediate)/bias$', ('model',)),
+        Rule(r'(^|/)output/kernel$', ('model', None)),
+        Rule(r'(^|/)(kernel|embedding)$', (None, 'model'), 2 ** 20)),
+}
+
 
 BATCH_AXES = ('data', 'fsdp')
 
@@ -74,7 +111,7 @@ def state_shardings(state: Any, mesh: Mesh, rules: Sequence[Any] = ()) -> Any:
     """
     named = [rule for rule in rules if isinstance(rule, str)]
     own = [rule for rule in rules if not isinstance(rule, str)]
-    matches = paths.first_match([pattern for pattern, _ in own], state, 'config.sharding')
+    matches = path_patterns.first_match([pattern for pattern, _ in own], state, 'config.sharding')
     fsdp = mesh.shape.get('fsdp', 1)
 
     def one(path: tuple[Any, ...], leaf: Any, match: int) -> NamedSharding:
@@ -87,9 +124,9 @@ def state_shardings(state: Any, mesh: Mesh, rules: Sequence[Any] = ()) -> Any:
             if len(axes) != leaf.ndim or any(axis and leaf.shape[i] % mesh.shape[axis]
                                              for i, axis in enumerate(axes)):
                 raise UserError(f'The rule {own[match]} of config.sharding does not fit '
-                                f'{paths.name(path)} of shape {leaf.shape} on the mesh {dict(mesh.shape)}.')
+                                f'{path_patterns.name(path)} of shape {leaf.shape} on the mesh {dict(mesh.shape)}.')
             return NamedSharding(mesh, P(*axes))
-        split = list(next((rule.axes for rule in ready if rule.fits(paths.name(path), leaf.shape, mesh.shape)),
+        split = list(next((rule.axes for rule in ready if rule.fits(path_patterns.name(path), leaf.shape, mesh.shape)),
                           (None,) * leaf.ndim))
         divisible = [axis for axis, size in enumerate(leaf.shape)
                      if split[axis] is None and size % fsdp == 0 and size >= fsdp]
@@ -107,7 +144,7 @@ def _ready(name: str, state: Any, mesh: Mesh) -> tuple[Rule, ...]:
         raise UserError(f'config.sharding has no set of rules {name!r}: {did_you_mean(name, READY)}.')
     if all(mesh.shape.get(axis, 1) == 1 for rule in READY[name] for axis in rule.axes if axis):
         return ()
-    if not any(rule.fits(paths.name(path), leaf.shape, mesh.shape) for rule in READY[name]
+    if not any(rule.fits(path_patterns.name(path), leaf.shape, mesh.shape) for rule in READY[name]
                for path, leaf in jax.tree_util.tree_leaves_with_path(state)):
         raise UserError(f'The rules {name!r} of config.sharding split nothing of this model on the mesh '
                         f'{dict(mesh.shape)}; set config.mesh.model to what divides its layers, or leave them out.')
@@ -134,3 +171,18 @@ def local_rows(sharding: NamedSharding, batch_size: int) -> slice:
 def put(batch: Mapping[str, Any], sharding: NamedSharding) -> dict[str, jax.Array]:
     """Moves this process's rows of a host batch to the devices, as global arrays."""
     return {key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()}
+
+
+def to_device(batches: Iterator[Mapping[str, Any]], sharding: jax.sharding.NamedSharding,
+              depth: int = 2) -> Iterator[dict[str, jax.Array]]:
+    """Yields the batches as global arrays, `depth` of them transferred ahead (transfers are asynchronous).
+
+    Raises:
+      RuntimeError: where the batches end.
+    """
+    moved = (put(batch, sharding) for batch in batches)
+    queue = collections.deque(itertools.islice(moved, depth))
+    while queue:
+        yield queue.popleft()
+        queue.extend(itertools.islice(moved, 1))
+    raise RuntimeError('The input ended; training needs one without an end.')

@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 
-from vmmjax.training import paths
+from vmmjax.text_table import aligned
+from vmmjax.training import path_patterns
 from vmmjax.training.sharding import BATCH_AXES
 
 REPLICATED = 0.02
@@ -23,7 +24,7 @@ def table(state: Any, shardings: Any) -> str:
     groups: dict[tuple[str, str], list[tuple[int, int, str]]] = collections.defaultdict(list)
     for (path, leaf), where in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(shardings),
                                    strict=True):
-        name, item = paths.name(path), leaf.dtype.itemsize
+        name, item = path_patterns.name(path), leaf.dtype.itemsize
         split = [axis for axis in where.mesh.shape if where.mesh.shape[axis] > 1 and axis in _axes(where.spec)]
         groups[name.partition('/')[0], ' x '.join(split) or '-'].append(
             (leaf.size * item, math.prod(where.shard_shape(leaf.shape)) * item, f'{name} {leaf.shape}'))
@@ -34,11 +35,7 @@ def table(state: Any, shardings: Any) -> str:
     everything = [one for found in groups.values() for one in found]
     rows.append(('all', ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items()), str(len(everything)),
                  *_bytes(everything), ''))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = [f'{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  '
-             + '  '.join(f'{cell:>{width}}' for cell, width in zip(row[2:5], widths[2:], strict=True))
-             + f'  {row[5]}' for row in rows]
-    return '\n'.join(line.rstrip() for line in [*lines, *_warnings(mesh, groups)])
+    return '\n'.join([*aligned(rows, '<<>>><'), *_warnings(mesh, groups)])
 
 
 def _axes(spec: Any) -> list[str]:

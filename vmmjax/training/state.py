@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from vmmjax.training.loss_scale import LossScale
+from vmmjax.training.players import Players, averaged
 
 
 @flax.struct.dataclass
@@ -19,8 +20,8 @@ class TrainState:
       step: int32 scalar, steps done. Learning rate, data order and random keys derive from it.
       params: the trained parameters.
       model_state: the other collections of the model, such as `{'batch_stats': ...}`.
-      opt_state: the optimizer's slots.
-      ema: moving average of `params`, or None.
+      opt_state: the optimizer's slots; of several players by player.
+      ema: moving average of `params`, or None; of several players by player, of those that keep one.
       loss_scale: where gradients are of float16, else None.
     """
 
@@ -33,27 +34,24 @@ class TrainState:
 
     @property
     def eval_params(self) -> Any:
-        """What evaluation uses: the moving average where there is one."""
-        return self.params if self.ema is None else self.ema
+        """What evaluation uses: moving averages where there are any."""
+        return averaged(self.params, self.ema)
 
 
-def initializer(init: Callable[[jax.Array], Any], optimizer: optax.GradientTransformation,
-                use_ema: bool, scale_loss: bool = False) -> Callable[[jax.Array], TrainState]:
+def initializer(init: Callable[[jax.Array], Any], players: Players, scale_loss: bool = False
+                ) -> Callable[[jax.Array], TrainState]:
     """A function of a key that gives the first state; to be run under `jit(out_shardings=...)`.
 
     Args:
       init: gives the model's variables from a key.
-      optimizer: its slots are made for the parameters.
-      use_ema: whether a moving average is kept.
+      players: who train the parameters; their slots and moving averages are made for them.
       scale_loss: whether the loss is scaled, which float16 needs.
     """
     def create(key: jax.Array) -> TrainState:
         model_state = dict(init(key))
         params = model_state.pop('params')
         return TrainState(
-            step=jnp.zeros((), jnp.int32), params=params, model_state=model_state,
-            opt_state=optimizer.init(params),
-            ema=jax.tree.map(jnp.copy, params) if use_ema else None,
-            loss_scale=LossScale.create() if scale_loss else None)
+            step=jnp.zeros((), jnp.int32), params=params, model_state=model_state, opt_state=players.slots(params),
+            ema=players.averages(params), loss_scale=LossScale.create() if scale_loss else None)
 
     return create

@@ -1,7 +1,8 @@
 """The compiled steps: pure functions, and the one place where they meet jit and shardings."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,79 +12,94 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from vmmjax.errors import UserError
-from vmmjax.objectives import Objective, mean_of, total
-from vmmjax.objectives.base import Apply
-from vmmjax.training import paths
+from vmmjax.training import path_patterns
+from vmmjax.training.objective import Apply, Context, Loss, Objective, mean_of, total
+from vmmjax.training.players import ONLY, Players, averaged
+from vmmjax.training.scalars import computed_once
 from vmmjax.training.sharding import batch_sharding, replicated, row_shards
 from vmmjax.training.state import TrainState
 
 TrainStep = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
 
 
-def make_train_step(apply: Apply, objective: Objective, optimizer: optax.GradientTransformation, *, seed: int,
-                    freeze: Sequence[str] = (), ema_decay: float = 0.0, microbatches: int = 1,
-                    rows: NamedSharding | None = None) -> TrainStep:
+def make_train_step(apply: Apply, objective: Objective, players: Players, *, seed: int, freeze: Sequence[str] = (),
+                    microbatches: int = 1, rows: NamedSharding | None = None) -> TrainStep:
     """The pure step `(state, batch) -> (state, metrics)`; metrics are float32 scalars.
 
-    Where the loss, a gradient or a running statistic is not finite, the step is skipped: the state stays as it is, but
-    the step is counted, the learning rate goes on and the metric `skipped` is 1.
+    One forward pass serves all players; each moves along the gradient of its own loss. Where a loss, a gradient or a
+    running statistic is not finite, the step is skipped: the state stays as it is, but the step is counted, the
+    learning rate goes on and the metric `skipped` is 1.
 
     Args:
       apply: `apply(variables, batch, ...)` on a raw clip batch.
       objective: what is minimised.
-      optimizer: from `optimizer.create`.
+      players: who updates what.
       seed: dropout keys are `fold_in(key(seed), step)`.
       freeze: path patterns; running statistics that match stay as they are, and nothing is computed for the gradients
         of parameters that match (that these stay, too, is the optimizer's part).
-      ema_decay: of the moving average, where the state has one.
       microbatches: parts of a batch whose gradients are computed one after another and added up. The sums are those
         of the whole batch, however the rows that count are spread; BatchNorm sees each part alone, and updates its
         running statistics once a part.
       rows: how a batch is sharded; its parts are then sharded alike, and no row moves.
 
     Raises:
-      UserError: for an objective that compares rows, or, when it is traced, a batch that does not split.
+      UserError: for an objective that compares rows, or, when it is traced, a batch that does not split, or losses of
+        other players.
     """
     if microbatches > 1 and getattr(objective, 'compares_rows', False):
         raise UserError(f'This task compares the clips of a batch with each other, and in microbatches they would not '
                         f'meet; set config.microbatches = 1 (it is {microbatches}).')
 
-    def loss_of(params: Any, model_state: Any, batch: Any, rng: jax.Array, counts: Any, factor: Any) -> Any:
+    def losses_of(params: Any, ctx: Context) -> dict[str, Loss]:
         params = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: jax.lax.stop_gradient(leaf) if paths.matches(freeze, path) else leaf, params)
-        loss = objective(apply, params, model_state, batch, rng)
-        if counts is not None:
-            loss = loss._replace(terms={name: (term, counts[name]) for name, (term, _) in loss.terms.items()})
-        value = total(loss)
-        return value if factor is None else value * factor, (value, loss.model_state, loss.metrics)
+            lambda path, leaf: jax.lax.stop_gradient(leaf) if path_patterns.matches(freeze, path) else leaf, params)
+        found = objective.loss(dataclasses.replace(ctx, params=params))
+        losses = {ONLY: found} if isinstance(found, Loss) else dict(found)
+        players.check(losses)
+        return losses
 
-    differentiate = jax.grad(loss_of, has_aux=True)
+    def scaled(params: Any, ctx: Context, counts: Any, factor: Any) -> Any:
+        losses = losses_of(params, ctx)
+        if counts is not None:
+            losses = {name: loss._replace(terms={term: (value, counts[name][term])
+                                                 for term, (value, _) in loss.terms.items()})
+                      for name, loss in losses.items()}
+        values = {name: total(loss) for name, loss in losses.items()}
+        metrics = {name: pair for loss in losses.values() for name, pair in loss.metrics.items()}
+        minimised = values if factor is None else {name: value * factor for name, value in values.items()}
+        return minimised, (values, next(iter(losses.values())).model_state, metrics)
+
+    def differentiate(ctx: Context, counts: Any, factor: Any) -> tuple[dict[str, Any], Any]:
+        """Each player's gradient of its own loss, and the values, model state and metrics beside."""
+        minimised, pullback, beside = jax.vjp(lambda params: scaled(params, ctx, counts, factor), ctx.params,
+                                              has_aux=True)
+        return {name: players.parts(pullback(_one(minimised, name))[0])[name] for name in minimised}, beside
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-        rng = jax.random.fold_in(jax.random.key(seed), state.step)
+        batch = {'row': jnp.arange(len(batch['mask']), dtype=jnp.int32), **batch}
+        ctx = Context(apply, state.params, state.model_state, batch, seed, state.step,
+                      jax.lax.stop_gradient(averaged(state.params, state.ema)),
+                      jax.random.fold_in(jax.random.key(seed), state.step))
         factor = None if state.loss_scale is None else state.loss_scale.factor
         if microbatches == 1:
-            found = differentiate(state.params, state.model_state, batch, rng, None, factor)
+            gradients, beside = differentiate(ctx, None, factor)
         else:
             # Each part's share of the loss needs the weights of all. Nothing but masks is computed for them: XLA
             # drops the rest of the network, whose outputs nobody reads.
-            terms = objective(apply, state.params, state.model_state, batch, rng).terms
-            counts = {name: count for name, (_, count) in terms.items()}
-            parts = _parts(batch, microbatches, rows), jax.random.split(rng, microbatches)
-            found = _accumulate(differentiate, state, parts, counts, factor)
-        gradients, (value, model_state, sums) = found
+            counts = {name: {term: count for term, (_, count) in loss.terms.items()}
+                      for name, loss in losses_of(state.params, ctx).items()}
+            gradients, beside = _accumulate(differentiate, ctx, _parts(ctx.batch, microbatches, rows),
+                                            players.parts(state.params), counts, factor)
+        values, model_state, sums = beside
         if factor is not None:
             gradients = jax.tree.map(lambda gradient: gradient / factor, gradients)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params, opt_state, ema = players.update(gradients, state.params, state.opt_state, state.ema, state.step)
         model_state = _keep_frozen(freeze, state.model_state, model_state)
-        ema = state.ema if state.ema is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
-        norm = optax.tree.norm(gradients)
-        finite = jnp.isfinite(value) & jnp.isfinite(norm)
-        for leaf in jax.tree.leaves(model_state):
-            finite &= jnp.isfinite(leaf).all()
+        norms = {name: optax.tree.norm(gradient) for name, gradient in gradients.items()}
+        finite = _all_finite((values, norms, model_state))
         metrics = {name: mean_of(pair) for name, pair in sums.items()}
-        metrics |= {'loss': value, 'gradient_norm': norm, 'skipped': 1 - finite.astype(jnp.float32)}
+        metrics |= _by_player('loss', values) | _by_player('gradient_norm', norms)
+        metrics |= {'skipped': 1 - finite.astype(jnp.float32)}
         if state.loss_scale is not None:
             metrics['loss_scale'] = state.loss_scale.factor
         new = dataclasses.replace(state, params=params, model_state=model_state, opt_state=opt_state, ema=ema)
@@ -91,6 +107,19 @@ def make_train_step(apply: Apply, objective: Objective, optimizer: optax.Gradien
         return dataclasses.replace(_where(finite, new, state), step=state.step + 1, loss_scale=scale), metrics
 
     return train_step
+
+
+def _one(values: Mapping[str, jax.Array], name: str) -> dict[str, jax.Array]:
+    """1 for a player and 0 for the others, of the dtypes of the values."""
+    return {key: (jnp.ones_like if key == name else jnp.zeros_like)(value) for key, value in values.items()}
+
+
+def _by_player(name: str, values: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """A metric of one player under its name; of several `<name>_<player>` each, and of losses their sum, too."""
+    if ONLY in values:
+        return {name: values[ONLY]}
+    found = {f'{name}_{player}': value for player, value in values.items()}
+    return found | ({name: sum(values.values(), start=jnp.zeros(()))} if name == 'loss' else {})
 
 
 def _parts(batch: Any, count: int, rows: jax.sharding.NamedSharding | None) -> Any:
@@ -109,17 +138,27 @@ def _parts(batch: Any, count: int, rows: jax.sharding.NamedSharding | None) -> A
     return jax.tree.map(split, batch)
 
 
-def _accumulate(differentiate: Callable[..., Any], state: TrainState, parts: Any, counts: Any, factor: Any) -> Any:
-    """What `differentiate` gives of the whole batch, one part after another."""
+def _accumulate(differentiate: Callable[..., Any], ctx: Context, parts: Any, like: Any, counts: Any, factor: Any
+                ) -> Any:
+    """What `differentiate` gives of the whole batch, one part after another; the gradients are `like` that."""
+    total = len(ctx.batch['row'])
+
     def one(carry: Any, part: Any) -> Any:
         gradients, model_state = carry
-        more, (value, model_state, metrics) = differentiate(state.params, model_state, *part, counts, factor)
-        return (jax.tree.map(jnp.add, gradients, more), model_state), (value, metrics)
+        more, (values, model_state, metrics) = differentiate(
+            dataclasses.replace(ctx, batch=part, model_state=model_state, rows=total), counts, factor)
+        return (jax.tree.map(jnp.add, gradients, more), model_state), (values, metrics)
 
-    start = jax.tree.map(jnp.zeros_like, state.params), state.model_state
+    start = jax.tree.map(jnp.zeros_like, like), ctx.model_state
     (gradients, model_state), sums = jax.lax.scan(one, start, parts)
-    value, metrics = jax.tree.map(lambda each: each.sum(0), sums)
-    return gradients, (value, model_state, metrics)
+    values, metrics = jax.tree.map(lambda each: each.sum(0), sums)
+    return gradients, (values, model_state, metrics)
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    """Whether every element of every array is finite."""
+    flags = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    return computed_once(functools.reduce(jnp.logical_and, flags).astype(jnp.float32)) > 0
 
 
 def _where(finite: jax.Array, new: TrainState, old: TrainState) -> TrainState:
@@ -134,7 +173,7 @@ def _where(finite: jax.Array, new: TrainState, old: TrainState) -> TrainState:
 
 def _keep_frozen(patterns: Sequence[str], old: Any, new: Any) -> Any:
     return jax.tree_util.tree_map_with_path(
-        lambda path, a, b: a if paths.matches(patterns, path) else b, old, new)
+        lambda path, a, b: a if path_patterns.matches(patterns, path) else b, old, new)
 
 
 def compile_train_step(step: TrainStep, mesh: jax.sharding.Mesh, shardings: TrainState) -> TrainStep:
@@ -143,21 +182,17 @@ def compile_train_step(step: TrainStep, mesh: jax.sharding.Mesh, shardings: Trai
                    out_shardings=(shardings, replicated(mesh)), donate_argnums=0)
 
 
-def logits_of(outputs: Any) -> Any:
-    """Logits as float32, whatever tree of arrays they are."""
-    return jax.tree.map(lambda logits: logits.astype(jnp.float32), outputs.logits)
-
-
-def make_eval_step(apply: Apply, mesh: jax.sharding.Mesh, read: Callable[[Any], Any] = logits_of
+def make_eval_step(apply: Apply, mesh: jax.sharding.Mesh, compute: Callable[[Context], Any], *, seed: int = 0
                    ) -> Callable[[Any, Any, Any], Any]:
     """The compiled `(params, model_state, batch) -> scores`, a tree of arrays (B, ...), replicated on all devices.
 
     Args:
       apply: `apply(variables, batch, ...)` on a raw clip batch.
       mesh: of the devices.
-      read: takes the scores from the model's outputs.
+      compute: the scores of a batch, such as `Task.compute`.
+      seed: of the run, for what is drawn in evaluation.
     """
     def eval_step(params: Any, model_state: Any, batch: Any) -> Any:
-        return read(apply({'params': params, **model_state}, batch, train=False))
+        return compute(Context(apply, params, model_state, batch, seed))
 
     return jax.jit(eval_step, out_shardings=replicated(mesh))

@@ -1,6 +1,8 @@
 """Begins a run with the parameters of others."""
 
 import dataclasses
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,17 +12,76 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
+from scipy import ndimage
 
-from vmmjax.errors import UserError
-from vmmjax.training import paths
+from vmmjax.errors import UserError, did_you_mean
+from vmmjax.training import path_patterns
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.distributed import say
-from vmmjax.training.fitting import fitted
 from vmmjax.training.state import TrainState
+
+INFLATIONS = ('centre', 'mean')
+
+
+def inflated(kernel: np.ndarray, frames: int, way: str) -> np.ndarray:
+    """A kernel (h, w, C, D) of pictures as one (frames, h, w, C, D) of clips.
+
+    Args:
+      kernel: any dtype; float32 is returned.
+      frames: length of the kernel in time.
+      way: `mean` repeats it and divides by its length, so that a film of one picture repeated gives what the picture
+        gave (Carreira and Zisserman 2017, section 2.2); `centre` puts it into the middle among zeros (Arnab et al.
+        2021, eq. 9).
+    """
+    found = np.zeros((frames, *kernel.shape), np.float32)
+    found[slice(None) if way == 'mean' else frames // 2] = kernel.astype(np.float32) / (frames if way == 'mean' else 1)
+    return found
+
+
+def fitted(array: np.ndarray, shape: tuple[int, ...], how: Any, name: str) -> np.ndarray:
+    """The array in another shape, float32.
+
+    Args:
+      array: of the network that is there.
+      shape: wanted.
+      how: `centre` or `mean` for the kernel (1, h, w, C, D) of a picture: it becomes that of t frames, see `inflated`,
+        and for one channel in place of C the sum over them, as if all saw the same. Or (t, h, w) for position vectors
+        (1, N, D) of a square grid, tokens before it left out: they are interpolated to h x w and repeated t times
+        (Arnab et al. 2021, section 3.4; Nagrani et al. 2021).
+      name: of the array, for the message.
+
+    Raises:
+      UserError: where that is not possible.
+    """
+    if isinstance(how, str) and how not in INFLATIONS:
+        raise UserError(f'config.init_from.fit has {how!r} for {name}: {did_you_mean(how, INFLATIONS)}, or a grid of '
+                        f'(times, rows, columns).')
+    found = _kernel(array, shape, how) if isinstance(how, str) else _positions(array, tuple(how))
+    if found is None or found.shape != shape:
+        raise UserError(f'{name} has shape {array.shape} there and {shape} here, and {how!r} of config.init_from.fit '
+                        f'does not make the one of the other.')
+    return found
+
+
+def _kernel(array: np.ndarray, shape: tuple[int, ...], way: str) -> np.ndarray | None:
+    if array.ndim != 5 or len(array) != 1 or len(shape) != 5:
+        return None
+    return inflated(array[0].sum(-2, keepdims=True) if shape[-2] == 1 else array[0], shape[0], way)
+
+
+def _positions(array: np.ndarray, grid: tuple[int, ...]) -> np.ndarray | None:
+    if array.ndim != 3 or len(array) != 1 or len(grid) != 3:
+        return None
+    count, features = array.shape[1:]
+    side = math.isqrt(count)
+    times, *size = grid
+    vectors = array[0, count - side**2:].astype(np.float32).reshape(side, side, features)
+    vectors = ndimage.zoom(vectors, (size[0] / side, size[1] / side, 1), order=1)
+    return np.tile(vectors.reshape(1, -1, features), (1, times, 1))
 
 
 def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], rename: Sequence[tuple[str, str]] = (),
-         fit: Sequence[tuple[str, Any]] = ()) -> TrainState:
+         fit: Sequence[tuple[str, Any]] = (), task: str = '') -> TrainState:
     """The state with parameters and running statistics of the newest checkpoints of other runs.
 
     Args:
@@ -30,20 +91,24 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
       rename: (path pattern, replacement): where in the other runs that is which has this path here, by `re.sub`; the
         first pair whose pattern is found counts. Several arrays may begin with the same one.
       fit: (path pattern, how): arrays that have another shape there, see `fitted`.
+      task: `config.task.name` of this run. What only training needs (`task_training`) stays as initialised, and so does
+        what prediction of a task needs (`task`) where another run has another task.
 
     Raises:
       UserError: names every array that is missing there or has another shape; nothing is left out silently.
     """
     wanted = {'params': state.params, 'model_state': state.model_state}
     skipped, renamed, refitted = (
-        jax.tree.leaves(paths.first_match(patterns, wanted, f'config.init_from.{key}')) for key, patterns in (
+        jax.tree.leaves(path_patterns.first_match(patterns, wanted, f'config.init_from.{key}')) for key, patterns in (
             ('skip', list(skip)), ('rename', [pattern for pattern, _ in rename]),
             ('fit', [pattern for pattern, _ in fit])))
-    left, there, how = {}, {}, {}
+    left, there, how, own = {}, {}, {}, 0
     for (path, leaf), skips, renames, fits in zip(jax.tree_util.tree_leaves_with_path(wanted), skipped, renamed,
                                                   refitted, strict=True):
-        name = paths.name(path)
-        if skips < 0:
+        name = path_patterns.name(path)
+        if _part(name) == 'task_training':
+            own += 1
+        elif skips < 0:
             left[name] = leaf
             there[name] = _renamed(name, *rename[renames]) if renames >= 0 else name
             how[name] = fit[fits][1] if fits >= 0 else None
@@ -55,6 +120,10 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
         if step is None:
             raise UserError(f'config.init_from.workdir names {workdir}, where no checkpoint is.')
         shapes = checkpoints.shapes(step)
+        own_task = [name for name in left if _part(name) == 'task']
+        if own_task and (other := json.loads(checkpoints.meta(step)['config'])['task'].get('name')) != task:
+            say(f'{len(own_task)} arrays of the task stay as initialised: {workdir} has the task {other}.')
+            left = {name: leaf for name, leaf in left.items() if name not in own_task}
         take = [name for name, leaf in left.items() if there[name] in shapes
                 and (how[name] is not None or shapes[there[name]] == leaf.shape)]
         faults |= {name: f'{_called(name, there)} has shape {shapes[there[name]]} there and {leaf.shape} here'
@@ -75,10 +144,17 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
         raise UserError(f'The checkpoint of {", ".join(map(str, workdirs))} does not fit: '
                         f'{"; ".join(faults[name] for name in left)}. What shall stay as initialised is named by '
                         f'config.init_from.skip.')
-    merged = jax.tree_util.tree_map_with_path(lambda path, leaf: loaded.get(paths.name(path), leaf), wanted)
-    say(f'{len(jax.tree.leaves(wanted)) - len(loaded)} arrays stay as initialised.')
+    merged = jax.tree_util.tree_map_with_path(lambda path, leaf: loaded.get(path_patterns.name(path), leaf), wanted)
+    say(f'{len(jax.tree.leaves(wanted)) - len(loaded)} arrays stay as initialised'
+        f'{f", {own} of them of what only training needs (task_training)" if own else ""}.')
     ema = None if state.ema is None else jax.tree.map(lambda leaf: leaf.copy(), merged['params'])
     return dataclasses.replace(state, params=merged['params'], model_state=merged['model_state'], ema=ema)
+
+
+def _part(name: str) -> str:
+    """`head` of `params/head/kernel` and of `model_state/batch_stats/head/mean`: what stands first in a collection."""
+    parts = name.split('/')
+    return parts[1] if parts[0] == 'params' else parts[2] if len(parts) > 2 else ''
 
 
 def _renamed(name: str, pattern: str, replacement: str) -> str:

@@ -1,16 +1,19 @@
 """The folder of a run: held by one process at a time, and of one config for ever."""
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vmmjax import atomic
 from vmmjax.config import differences_of
 from vmmjax.errors import UserError
 from vmmjax.training import distributed
 
+_INPUTS = 'inputs.json'
 # May differ between a run and its continuation: they change what is written, not what is computed.
 FREE = ('log_every', 'evaluate_every', 'checkpoint_every', 'keep_checkpoints', 'max_skipped', 'profile', 'wandb',
         'data.store')
@@ -78,6 +81,33 @@ def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any]
         if saved[key] != current[key]:
             raise UserError(f'The workdir {workdir} was trained on another store ({key} differs); '
                             f'name its own store with --config.data.store, or another --workdir.')
+
+
+def run_inputs(workdir: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a run has written down of how its streams are read, see `Experiment.run_inputs`.
+
+    Args:
+      workdir: of the run.
+      meta: saved with a checkpoint; of a run of an older version the file that `write_run_inputs` wrote counts.
+
+    Returns:
+      None for a run that has written down nothing.
+    """
+    found: dict[str, Any] | None = meta.get('inputs')
+    file = workdir / _INPUTS
+    if found is None and file.is_file():
+        try:
+            found = json.loads(file.read_text(encoding='utf-8'))
+        except ValueError as error:
+            raise UserError(f'{file} is damaged ({error}): delete it, and write it again with vmmjax inspect {workdir} '
+                            f'--write_inputs --store=STORE.') from error
+    return found
+
+
+def write_run_inputs(workdir: Path, inputs: Mapping[str, Any]) -> Path:
+    """Writes them beside the checkpoints of a run of an older version, which do not hold them."""
+    atomic.write(workdir / _INPUTS, json.dumps(inputs, indent=1) + '\n')
+    return workdir / _INPUTS
 
 
 def num_classes(classes: Sequence[str] | Mapping[str, Sequence[str]]) -> int | dict[str, int]:

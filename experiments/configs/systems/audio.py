@@ -9,10 +9,13 @@ The network is Cnn10 of the PANNs, or what the argument names: `audio.py:cnn14`,
 Expected accuracy: not yet measured. There are 240 training clips a fold, and the published figures have 320.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
 
+common = configs.load(Path(__file__).with_name('common.py'))
 ARGUMENTS = ('cnn10', 'cnn14', 'vggish', 'resnet', 'full')
 SMALL = {
     'cnn10': dict(name='panns_cnn10', widths=(8, 16, 32, 64), features=128),
@@ -26,15 +29,10 @@ def get_config(arg: str = '') -> ConfigDict:
     """The config; `arg` is one of the networks, `full`, or both with a comma between them."""
     chosen = configs.choices(arg, ARGUMENTS, 'audio.py')
     network = next((name for name in SMALL if name in chosen), 'cnn10')
-    config = configs.defaults()
-    config.steps, config.batch_size = 600, 16
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 300, 300
+    config = common.small(600, 300)
     if network != 'vggish':  # It has no BatchNorm.
         config.optimizer.lr.peak = 5e-3
-    config.optimizer.options.weight_decay = 1e-2
-    config.task.label_smoothing = 0.05
     config.data.store, config.data.target = 'stores/esc10', 'sound'
-    config.data.fold_validates = False
     config.data.window.seconds = 5.0
     config.data.streams = dict(audio=dict(modality='audio'))
     config.data.augment.update(dict(time_shift=1.0, spec_augment=(1, 20, 1, 6)))

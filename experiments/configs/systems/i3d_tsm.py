@@ -14,10 +14,13 @@ Expected accuracy, two folds: of the command 59 %, with `concat` 65; I3D alone h
 Of fights 76 %, with `concat` 78; I3D alone has 80, TSM 66, the most frequent class 60.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
 
+common = configs.load(Path(__file__).with_name('common.py'))
 ARGUMENTS = ('concat', 'fights', 'full')
 
 
@@ -25,26 +28,18 @@ def get_config(arg: str = '') -> ConfigDict:
     """The config; `arg` is some of `ARGUMENTS`, with commas between them."""
     chosen = configs.choices(arg, ARGUMENTS, 'i3d_tsm.py')
     fights, full = 'fights' in chosen, 'full' in chosen
-    config = configs.defaults()
-    config.steps, config.batch_size = 250, 16
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 125, 125
-    config.optimizer.options.weight_decay = 1e-2
-    config.task.label_smoothing = 0.05
-    config.data.fold_validates = False
+    config = common.small(250, 125)
     if fights:
         config.steps = 400
         config.evaluate_every = config.checkpoint_every = 200
         config.data.store, config.data.target = 'stores/fights', 'event'
         config.data.window.seconds = 2.0
         config.data.augment.update(dict(color=0.1, flip=0.5))
-        where = dict(size=56)
+        config.data.streams = dict(i3d=dict(modality='rgb', frames=16, size=56),
+                                   tsm=dict(modality='rgb', frames=8, size=56))
     else:
-        config.data.store, config.data.target = 'stores/grid', 'command'
-        # The command begins 0.2 to 0.9 s into the clip; the mouth, wherever the head is.
-        config.data.window.seconds, config.data.window.start = 1.28, (0.0, 0.2)
-        where = dict(size=40, region=(0.56, 0.35, 0.86, 0.65))
-    config.data.streams = dict(i3d=dict(modality='rgb', frames=16, **where),
-                               tsm=dict(modality='rgb', frames=8, **where))
+        common.command(config)
+        config.data.streams = dict(i3d=common.mouth(16), tsm=common.mouth(8))
     config.model.preprocess = dict(i3d='centred', tsm='centred')
     config.model.encoders = dict(i3d=dict(name='i3d', width_multiplier=0.125, bn_momentum=0.95),
                                  tsm=dict(name='tsm_resnet18', width_multiplier=0.25))
@@ -53,11 +48,9 @@ def get_config(arg: str = '') -> ConfigDict:
     # Each learns by itself too.
     config.data.dropout = dict(i3d=0.2, tsm=0.2)
     if full:
-        config.steps, config.batch_size = 20_000, 64
-        config.optimizer.lr.peak, config.optimizer.lr.warmup_steps = 1e-3, 1000
-        config.evaluate_every = config.checkpoint_every = 1000
-        config.data.streams.i3d.update(dict(frames=64 if fights else 32, size=224, region=(0.0, 0.0, 1.0, 1.0)))
-        config.data.streams.tsm.update(dict(frames=8, size=224, sampling='segments', region=(0.0, 0.0, 1.0, 1.0)))
+        common.full(config)
+        config.data.streams.i3d.update(dict(frames=64 if fights else 32, **common.WHOLE))
+        config.data.streams.tsm.update(dict(frames=8, sampling='segments', **common.WHOLE))
         config.model.encoders = dict(i3d=dict(name='i3d', remat=True), tsm=dict(name='tsm_resnet50', remat=True))
         config.model.head.dropout = 0.5
     return configs.lock(config)

@@ -13,31 +13,24 @@ experiments/ablations/systems.py has it, 99 %, with `bottleneck` 97; sound alone
 most frequent one 14.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
 
+common = configs.load(Path(__file__).with_name('common.py'))
 ARGUMENTS = ('bottleneck', 'digit', 'full')
 
 
 def get_config(arg: str = '') -> ConfigDict:
     """The config; `arg` is some of `ARGUMENTS`, with commas between them."""
     chosen = configs.choices(arg, ARGUMENTS, 'i3d_tsm_audio.py')
-    config = configs.defaults()
-    config.steps, config.batch_size = 250, 16
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 125, 125
-    config.optimizer.options.weight_decay = 1e-2
-    config.task.label_smoothing = 0.05
-    config.data.store = 'stores/grid'
-    config.data.fold_validates = False
-    config.data.target = 'digit' if 'digit' in chosen else 'command'
-    # The command begins 0.2 to 0.9 s into the clip, the digit 1.0 to 2.0 s.
-    config.data.window.seconds = 1.28
-    config.data.window.start = (0.9, 1.1) if 'digit' in chosen else (0.0, 0.2)
-    mouth = dict(size=40, region=(0.56, 0.35, 0.86, 0.65))
-    config.data.streams = dict(
-        i3d=dict(modality='rgb', frames=16, **mouth), tsm=dict(modality='flow', frames=8, **mouth),
-        audio=dict(modality='audio'))
+    config = common.small(250, 125)
+    common.command(config)
+    if 'digit' in chosen:  # It begins 1.0 to 2.0 s into the clip.
+        config.data.target, config.data.window.start = 'digit', (0.9, 1.1)
+    config.data.streams = dict(i3d=common.mouth(16), tsm=common.mouth(8, 'flow'), audio=dict(modality='audio'))
     # Sound is learned ten times faster; where it is always there, the pictures learn nothing.
     config.data.dropout = dict(i3d=0.2, tsm=0.2, audio=0.5)
     config.model.preprocess = dict(i3d='centred', tsm='flow_tsn', audio='none')
@@ -48,11 +41,9 @@ def get_config(arg: str = '') -> ConfigDict:
                            dict(name='cross_attention', features=128))
     config.model.head.dropout = 0.3
     if 'full' in chosen:
-        config.steps, config.batch_size = 20_000, 64
-        config.optimizer.lr.peak, config.optimizer.lr.warmup_steps = 3e-4, 1000
-        config.evaluate_every = config.checkpoint_every = 1000
-        config.data.streams.i3d.update(dict(size=224, region=(0.0, 0.0, 1.0, 1.0)))
-        config.data.streams.tsm.update(dict(frames=8, size=224, sampling='segments', region=(0.0, 0.0, 1.0, 1.0)))
+        common.full(config, peak=3e-4)
+        config.data.streams.i3d.update(common.WHOLE)
+        config.data.streams.tsm.update(dict(frames=8, sampling='segments', **common.WHOLE))
         config.model.encoders = dict(i3d=dict(name='i3d', remat=True), tsm=dict(name='tsm_resnet50', remat=True),
                                      audio=dict(name='panns_cnn14'))
         config.model.fusion.features = 512

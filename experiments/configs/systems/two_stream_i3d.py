@@ -9,23 +9,21 @@ r"""Two-stream I3D (Carreira and Zisserman 2017): pictures and motion, the sum o
 Expected accuracy, two folds: 82 %; pictures alone have 80, motion 75, the most frequent class 60.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
 
+common = configs.load(Path(__file__).with_name('common.py'))
 ARGUMENTS = ('full',)
 
 
 def get_config(arg: str = '') -> ConfigDict:
     """The config; `arg` is empty or `full`."""
     full = 'full' in configs.choices(arg, ARGUMENTS, 'two_stream_i3d.py')
-    config = configs.defaults()
-    config.steps, config.batch_size = 250, 16
-    config.log_every, config.evaluate_every, config.checkpoint_every = 25, 125, 125
-    config.optimizer.options.weight_decay = 1e-2
-    config.task.label_smoothing = 0.05
+    config = common.small(250, 125)
     config.data.store, config.data.target = 'stores/fights', 'event'
-    config.data.fold_validates = False
     config.data.window.seconds = 2.0
     config.data.streams = dict(rgb=dict(modality='rgb', frames=16, size=56),
                                flow=dict(modality='flow', frames=16, size=56))
@@ -37,9 +35,7 @@ def get_config(arg: str = '') -> ConfigDict:
     config.data.dropout = dict(rgb=0.3, flow=0.3)
     config.model.fusion = dict(name='scores', combine='sum')
     if full:
-        config.steps, config.batch_size = 20_000, 64
-        config.optimizer.lr.warmup_steps = 1000
-        config.evaluate_every = config.checkpoint_every = 1000
+        common.full(config)
         config.data.window.seconds = 2.56
         config.model.preprocess.rgb = 'signed'  # As published.
         for stream in config.data.streams.values():

@@ -3,12 +3,12 @@
 from typing import Any
 
 from vmmjax.models.fusion.attention import CrossAttention, NonLocalGate
+from vmmjax.models.fusion.base import Fusion
+from vmmjax.models.fusion.concat_sum import Concat, Sum, TanhConcat, WeightedAverage
 from vmmjax.models.fusion.gates import FiLM, Gated
 from vmmjax.models.fusion.hierarchical import Hierarchical
-from vmmjax.models.fusion.moments import OverTime
+from vmmjax.models.fusion.over_time import OverTime
 from vmmjax.models.fusion.scores import Scores
-from vmmjax.models.fusion.simple import Concat, Sum, TanhConcat, WeightedAverage
-from vmmjax.models.fusion.streams import Fusion
 from vmmjax.models.fusion.tensors import LowRankTensorFusion, Multiplicative, TensorFusion
 from vmmjax.models.fusion.transformers import Bottleneck, Transformer
 

@@ -10,7 +10,8 @@ import numpy as np
 from flax import linen as nn
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.models.fusion.streams import Fusion, single
+from vmmjax.models.dropout import Dropout
+from vmmjax.models.fusion.base import Fusion, single
 from vmmjax.models.tokens import Fused, Tokens, masked_mean
 from vmmjax.models.transformer import attend, heads, layer_norm, published_init
 
@@ -137,7 +138,7 @@ class CrossLayer(nn.Module):
                  train: bool) -> jax.Array:
         """Tokens (B, N, D), the same normalised, the others' (B, M, D) and which of those count (B, M) -> (B, N, D)."""
         features = x.shape[-1]
-        dropout = nn.Dropout(self.dropout, SHARED, deterministic=not train)
+        dropout = Dropout(self.dropout, SHARED, deterministic=not train)
         dense = functools.partial(nn.Dense, kernel_init=published_init, dtype=self.dtype)
 
         def split(name: str, y: jax.Array) -> jax.Array:

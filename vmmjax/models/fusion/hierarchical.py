@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.models.fusion.moments import resample, resample_valid
-from vmmjax.models.fusion.streams import Fusion
-from vmmjax.models.stages import Encoded, Journey, Stage, Stages
+from vmmjax.models.encoder_steps import Encoded, Journey, Stage, Stages
+from vmmjax.models.fusion.base import Fusion
+from vmmjax.models.fusion.over_time import resample, resample_valid
 from vmmjax.models.tokens import Fused, Tokens
 
 
@@ -55,7 +55,7 @@ class Hierarchical(Fusion):
 
     @nn.compact
     def encode(self, stages: Mapping[str, Stages]) -> dict[str, Encoded]:
-        """Drives the encoders of the streams that are there, see `vmmjax.models.stages`.
+        """Drives the encoders of the streams that are there, see `vmmjax.models.encoder_steps`.
 
         Raises:
           UserError: for levels that are not of two streams or more of the model, all with as many endpoints, or an

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vmmjax.models.fusion.streams import Fusion, counted, single
+from vmmjax.models.fusion.base import Fusion, counted, single
 from vmmjax.models.heads import Consensus
 from vmmjax.models.tokens import Fused, Tokens
 from vmmjax.registry import find

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vmmjax.models.fusion.simple import project
-from vmmjax.models.fusion.streams import Fusion, single
+from vmmjax.models.fusion.base import Fusion, single
+from vmmjax.models.fusion.concat_sum import project
 from vmmjax.models.tokens import Fused, Tokens
 
 

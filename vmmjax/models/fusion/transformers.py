@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.models.fusion.attention import LAYER_NORM_EPS, SHARED, TokenFusion
-from vmmjax.models.fusion.streams import counted, single
+from vmmjax.models.fusion.base import counted, single
 from vmmjax.models.tokens import Fused, Tokens
 from vmmjax.models.transformer import Block, Encoder, layer_norm, published_init
 

@@ -1,0 +1,42 @@
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vmmjax import models, tasks
+from vmmjax.pipeline.pipeline import Pipeline
+from vmmjax.pipeline.spec_store import SpecStore
+
+CONFIGS = sorted((Path(__file__).parents[2] / 'experiments' / 'configs').rglob('*.py'))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_has_shapes_without_a_clip(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    # The full-size BERT reads its vocabulary.
+    full = {'full'} & set(getattr(module, 'ARGUMENTS', ())) if path.stem != 'bert_vgg' else set()
+    for argument in {'', *full}:
+        config = module.get_config(argument)
+        store = SpecStore(config, classes=7, fps=25.0)
+        task = tasks.create(config, store)
+        models.create(config.model, task.num_classes)
+        pipeline = Pipeline(store, config.data, split='train', batch_size=6, train=True, seed=0, labels=task.labels)
+        for name, stream in config.data.streams.items():
+            shape, dtype = pipeline.spec[name]
+            if 'size' in stream:
+                channels = 2 if stream.modality == 'flow' else 3
+                assert (shape, dtype) == ((6, stream.frames, stream.size, stream.size, channels), np.uint8)
+            elif stream.modality == 'audio':
+                assert (shape, dtype) == ((6, round(100 * config.data.window.seconds), 64), np.float32)
+            elif stream.modality == 'waveform':
+                assert (shape, dtype) == ((6, round(16000 * config.data.window.seconds)), np.float32)
+            else:
+                assert (shape, dtype) == ((6, stream.length), np.int32)
+        sizes = task.num_classes.values() if isinstance(task.num_classes, dict) else [task.num_classes]
+        assert set(sizes) == {7}
+    assert not caplog.records  # Such as of crops that see little.

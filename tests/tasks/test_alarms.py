@@ -1,0 +1,61 @@
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from vmmjax.tasks.alarms import Span, alarms, timeline
+
+
+def moments(*values, length=1.0):
+    return [Span(i * length, (i + 1) * length, value) for i, value in enumerate(values)]
+
+
+def test_an_alarm_begins_high_and_ends_low():
+    found = alarms(moments(.2, .4, .9, .4, .1, .4, .4, .1, .8), high=.7, low=.3, minimum=0)
+    assert found == [Span(1, 4, .9), Span(8, 9, .8)]
+
+
+def test_short_alarms_are_dropped():
+    assert alarms(moments(.9, 0, .9, .9), .5, .5, minimum=2) == [Span(2, 4, .9)]
+
+
+def test_what_was_not_seen_parts_alarms():
+    assert len(alarms([Span(0, 1, .9), Span(1.5, 2, .9)], .5, .5, 0)) == 2
+    assert len(alarms([Span(0, 1, .9), Span(1.00001, 2, .9)], .5, .5, 0)) == 1
+
+
+@given(st.lists(st.floats(0, 1), max_size=30), st.floats(0, 1), st.floats(0, 1))
+def test_every_high_moment_is_in_one_alarm_and_no_low_one(values, one, other):
+    low, high = sorted((one, other))
+    found = alarms(moments(*values), high, low, 0)
+    for moment in moments(*values):
+        around = sum(span.meets(moment) for span in found)
+        assert around == 1 or moment.value < high
+        assert around == 0 or moment.value >= low
+
+
+def test_windows_that_overlap_are_averaged():
+    found = timeline(np.array([[.2, .4], [.8, 1.]]), np.ones((2, 2), bool), np.array([[0, 2.], [1, 2.]]))
+    assert [(span.start, span.end) for span in found] == [(0, 1), (1, 2), (2, 3)]
+    assert [span.value for span in found] == pytest.approx([.2, .6, 1.])
+
+
+def test_moments_without_a_token_are_left_out():
+    found = timeline(np.array([[.2, .4, .6]]), np.array([[True, False, True]]), np.array([[10, 3.]]))
+    assert [(span.start, span.end) for span in found] == [(10, 11), (12, 13)]
+    assert timeline(np.zeros((1, 2)), np.zeros((1, 2), bool), np.array([[0, 1.]])) == []
+
+
+@given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 99))
+def test_a_timeline_is_what_every_token_says_of_every_moment(count, tokens, seed):
+    rng = np.random.default_rng(seed)
+    windows = np.stack([rng.uniform(0, 5, count), rng.uniform(.5, 3, count)], 1)
+    values, mask = rng.uniform(size=(count, tokens)), rng.uniform(size=(count, tokens)) < .8
+    found = timeline(values, mask, windows)
+    for moment in rng.uniform(0, 8, 50):
+        places = np.floor((moment - windows[:, 0]) / windows[:, 1] * tokens).astype(int)
+        seen = [values[i, place] for i, place in enumerate(places) if 0 <= place < tokens and mask[i, place]]
+        told = [span.value for span in found if span.start <= moment < span.end]
+        edges = np.concatenate([windows[:, :1] + windows[:, 1:] * np.arange(tokens + 1) / tokens])
+        if np.abs(edges - moment).min() > 1e-3:
+            assert told == pytest.approx([np.mean(seen)] if seen else [])

@@ -1,1 +1,0 @@
-"""Arrays to columns in a store, and a store to clip batches. No JAX."""

@@ -1,0 +1,1 @@
+"""The Fréchet video distance (Unterthiner et al. 2018) and the protocols of published tools."""

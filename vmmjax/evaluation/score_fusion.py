@@ -1,0 +1,128 @@
+"""Scores of several runs on the same clips, added up: how the results of two-stream networks are made."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import special
+
+from vmmjax.errors import UserError
+from vmmjax.evaluation import intervals, metrics
+from vmmjax.evaluation.intervals import Interval
+from vmmjax.evaluation.statistics import Scores, mcnemar, read_scores
+from vmmjax.text_table import aligned
+
+FUSED = 'fused'
+"""The one subset of streams in fused scores."""
+_STEPS = 10  # Of the search: weights are tenths.
+
+
+def read(paths: Sequence[Path], measured: Scores | None = None) -> list[Scores]:
+    """Reads score files of classifiers, all clips in the order of the first file.
+
+    Args:
+      paths: of the files.
+      measured: of clips that may not be among them, since weights are searched here and measured there.
+
+    Raises:
+      UserError: where the files are not of the same clips with the same targets.
+    """
+    found = [read_scores(path) for path in paths]
+    if measured is not None and (shared := set(found[0].clip.tolist()) & set(measured.clip.tolist())):
+        raise UserError(f'{len(shared)} clips of {paths[0]} are among those that are measured; search the weights on '
+                        f'another split.')
+    for path, scores in zip(paths, found, strict=True):
+        if not scores.are_of_classes:
+            raise UserError(f'{path} holds no scores of classes, so they cannot be fused.')
+    return [_aligned(scores, found[0], path, paths[0]) for scores, path in zip(found, paths, strict=True)]
+
+
+def _aligned(scores: Scores, first: Scores, path: Path, first_path: Path) -> Scores:
+    order = {clip: row for row, clip in enumerate(scores.clip.tolist())}
+    if order.keys() != set(first.clip.tolist()):
+        raise UserError(f'{path} has {len(order)} clips and {first_path} has {len(first.clip)}, and they are not the '
+                        f'same; evaluate both runs on one split.')
+    rows = [order[clip] for clip in first.clip.tolist()]
+    target = {name: values[rows] for name, values in scores.target.items()}
+    subset, whole = next(iter(scores.scores.items()))
+    if target.keys() != first.target.keys() or any((target[name] != values).any()
+                                                   for name, values in first.target.items()):
+        raise UserError(f'{path} and {first_path} have other targets for the same clips; their stores name classes '
+                        f'differently.')
+    return Scores(first.clip, first.group, target, {subset: {name: values[rows] for name, values in whole.items()}}, {})
+
+
+def fuse(runs: Sequence[Scores], weights: Sequence[float], average: str) -> Scores:
+    """The weighted mean of what runs say of each clip, each with all the streams it has.
+
+    Args:
+      runs: of the same clips in the same order, see `read`.
+      weights: one a run, not negative; only their ratios count.
+      average: 'logits', as the released two-stream I3D adds them up, or 'probabilities'.
+
+    Raises:
+      UserError: for weights that are not one a run, or runs with different classes.
+    """
+    if len(weights) != len(runs) or min(weights) < 0 or sum(weights) <= 0:
+        raise UserError(f'There are {len(runs)} score files and the weights {", ".join(map(str, weights))}; give one a '
+                        f'file, none negative.')
+    wholes = [next(iter(run.scores.values())) for run in runs]
+    fused = {}
+    for name in runs[0].target:
+        parts = [whole[name].astype(np.float64) for whole in wholes]
+        if len({part.shape for part in parts}) > 1:
+            raise UserError(f'The runs have different numbers of classes: '
+                            f'{", ".join(str(part.shape[1]) for part in parts)}.')
+        for part in parts:
+            metrics.check_finite(part)
+        parts = parts if average == 'logits' else [special.softmax(part, axis=1) for part in parts]
+        fused[name] = np.average(parts, axis=0, weights=weights)
+    return Scores(runs[0].clip, runs[0].group, runs[0].target, {FUSED: fused}, {})
+
+
+def search(runs: Sequence[Scores], average: str) -> tuple[float, ...]:
+    """The weights, in tenths, that get most clips right; of equally good ones those nearest to equal weights.
+
+    They are to be searched on other clips than those that are measured: a validation split.
+    """
+    def quality(weights: tuple[float, ...]) -> tuple[float, float]:
+        right = fuse(runs, weights, average).right(FUSED)
+        return float(right.mean()), -float(np.var(weights))
+
+    return max(_grid(len(runs)), key=quality)
+
+
+def _grid(parts: int) -> Iterator[tuple[float, ...]]:
+    for cuts in itertools.combinations_with_replacement(range(_STEPS + 1), parts - 1):
+        yield tuple(np.diff([0, *cuts, _STEPS]) / _STEPS)
+
+
+def table(names: Sequence[str], runs: Sequence[Scores], fused: Scores) -> str:
+    """The accuracies of the runs and of the fusion, with confidence intervals, and McNemar's test of it against each.
+
+    Args:
+      names: of the runs.
+      runs: see `read`.
+      fused: by `fuse`.
+    """
+    ours = fused.right(FUSED)
+    accuracy = intervals.proportion(ours, fused.group)
+    lines = [_line(FUSED, accuracy, '')]
+    for name, run in zip(names, runs, strict=True):
+        theirs = run.right(next(iter(run.scores)))
+        gain = intervals.difference(ours - theirs, run.group)
+        # With several targets a clip counts as right where all are.
+        lines.append(_line(name, intervals.proportion(theirs, run.group),
+                           f'  fused {100 * gain.mean:+.1f}{_ends(gain, "+.1f")}, '
+                           f'McNemar p {mcnemar(ours == 1, theirs == 1):.2g}'))
+    notes = dict.fromkeys([f'Accuracies: {accuracy.label}.', f'Differences: {gain.label}.'])
+    return '\n'.join([*aligned(lines), *notes])
+
+
+def _line(name: str, found: Interval, rest: str) -> tuple[str, str]:
+    return name, f'{100 * found.mean:5.1f} %{_ends(found, ".1f")}{rest}'
+
+
+def _ends(found: Interval, form: str) -> str:
+    return '' if found.missing else f' ({100 * found.low:{form}} to {100 * found.high:{form}})'

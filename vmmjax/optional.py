@@ -1,0 +1,22 @@
+"""Imports what only the extra `[evaluation]` brings."""
+
+import importlib
+from typing import Any
+
+from vmmjax.errors import UserError
+
+
+def load(module: str) -> Any:
+    """Returns the module of that name, imported now and not before it is needed.
+
+    Args:
+      module: such as 'sklearn.metrics'.
+
+    Raises:
+      UserError: where it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"Evaluation needs {module.partition('.')[0]} ({error}): "
+                        f"pip install 'vmmjax[evaluation]'.") from error

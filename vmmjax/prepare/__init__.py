@@ -1,0 +1,1 @@
+"""Writes a store: sources of clips, the catalog, columns, shards, runners, verification."""

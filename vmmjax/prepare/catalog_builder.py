@@ -1,0 +1,97 @@
+"""Writes the catalog: probes every file, and lists what was rejected and why."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from vmmjax import atomic
+from vmmjax.errors import UserError
+from vmmjax.media.limits import isolated
+from vmmjax.media.probe import MediaError, Probe, probe
+from vmmjax.parallel import ordered_map
+from vmmjax.prepare.sources import Clip
+from vmmjax.store.catalog import FIXED
+
+_FIRST = ('train', 'validation', 'test')
+
+
+def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = True) -> None:
+    """Probes every file and writes `catalog.csv` and `rejected.csv`, each whole or not at all.
+
+    Rows are ordered by split (train, validation, test, then others as they appear), within a split as given.
+    A clip whose file cannot be read, or that starts after its file's end, goes to `rejected.csv`; an end past
+    the file's is brought back to it. The same clips give the same bytes, whatever the number of workers.
+
+    Args:
+      clips: with the same labels each.
+      folder: made if need be.
+      workers: processes.
+      progress: whether a progress bar is shown.
+
+    Raises:
+      UserError: where no clip can be read (nothing is written then) or the folder cannot be written.
+    """
+    splits = list(dict.fromkeys((*_FIRST, *(clip.split for clip in clips))))
+    ordered = sorted(clips, key=lambda clip: splits.index(clip.split))  # Stable.
+    files = list(dict.fromkeys(clip.path for clip in ordered))
+    probes = ordered_map(probed, files, workers=workers, label='probing files', progress=progress, chunk=16)
+    found = dict(zip(files, probes, strict=True))
+    rows: list[list[object]] = []
+    rejected: list[list[object]] = []
+    for clip in ordered:
+        row = listed(clip, found[clip.path])
+        if isinstance(row, str):
+            rejected.append([clip.name, row])
+        else:
+            rows.append([len(rows), *row, *clip.labels.values()])
+    if not rows:
+        name, reason = rejected[0]
+        raise UserError(f'None of the {len(clips)} clips can be read; the first, {name}: {reason}.')
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / 'rejected.csv', [['path', 'reason'], *rejected])
+        _write(folder / 'catalog.csv', [[*FIXED, *clips[0].labels], *rows])
+    except OSError as error:
+        raise UserError(f'The catalog in {folder} cannot be written: {error.strerror}.') from error
+
+
+def probed(path: Path) -> Probe | str:
+    """What the file holds, or why it is rejected."""
+    try:
+        found, = isolated(path, _probed, path)
+    except MediaError as error:
+        return error.reason
+    return found
+
+
+def listed(clip: Clip, file: Probe | str) -> list[object] | str:
+    """A clip's row of the catalog, without its number and its labels.
+
+    Args:
+      clip: which.
+      file: what `probed` found.
+
+    Returns:
+      The columns of `store.catalog.FIXED` behind `row`, seconds to a microsecond; or why the clip is rejected.
+    """
+    if isinstance(file, str):
+        return file
+    start = clip.start or 0.0
+    if start >= file.duration:
+        return f'it starts at {clip.start} s, but the file ends at {file.duration:.2f} s'
+    end = file.duration if clip.end is None else min(clip.end, file.duration)
+    fps = None if file.fps is None else round(file.fps, 6)
+    values = [round(start, 6), round(end, 6), round(end - start, 6), fps, file.width, file.height, file.audio_rate]
+    return [clip.id, clip.split, clip.name, *('' if value is None else value for value in values)]
+
+
+def _probed(path: Path) -> Iterator[Probe]:
+    """In a process that a damaged file may hang or crash."""
+    yield probe(path)
+
+
+def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    atomic.write(path, text.getvalue())

@@ -1,0 +1,209 @@
+"""What each column of a store makes of a clip: pictures, motion, sound, or a user's own.
+
+A column is any class with the members of `ColumnBuilder`; `--columns=package.module:Name` of `vmmjax prepare`
+takes one that is not here. Its arrays are stored by kind:
+
+- `picture`: uint8 (T, H, W, 3), one JPEG a frame;
+- `flow`: uint8 (T, H, W, 2), one grey PNG a frame, horizontal beside vertical;
+- `array`: float32 (T, M), or (T,) of a waveform's samples.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from vmmjax.errors import UserError
+from vmmjax.media import flow as media_flow
+from vmmjax.media import video
+from vmmjax.prepare.audio_columns import Audio, Mfcc, Waveform, check_positive
+from vmmjax.prepare.encoding import encode
+from vmmjax.registry import find
+from vmmjax.store.catalog import ClipInfo
+
+_PIECE = 16  # Seconds, about, of a long clip that lie in memory decoded.
+
+
+class ColumnBuilder(Protocol):
+    """Turns a clip into frames at a fixed rate. Instances are dataclasses: their fields are the options.
+
+    Attributes:
+      name: folder of the column in the store, and the modality's name in configs.
+      kind: how the frames are stored, see the module.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an `array` frame; empty for pictures, whose size is the clip's."""
+
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
+        """Yields the clip's frames in pieces, so that a long one need not lie in memory decoded.
+
+        Yields nothing where the clip lacks the modality.
+
+        Raises:
+          UserError: for a file that cannot be decoded.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Rgb:
+    """Pictures at a fixed rate, the short side resized.
+
+    Attributes:
+      fps: frames a second.
+      short_side: pixels.
+    """
+
+    fps: float = 25.0
+    short_side: int = 128
+
+    name: ClassVar[str] = 'rgb'
+    kind: ClassVar[str] = 'picture'
+
+    def __post_init__(self) -> None:
+        check_positive(self, 'fps', 'short_side')
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        return self.fps
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pictures have their clip's size."""
+        return ()
+
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
+        """Yields uint8 (T, H, W, 3)."""
+        if clip.fps is None:
+            return
+        yield from _pictures(path, clip, self.fps, self.short_side)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow(Rgb):
+    """Motion between neighbouring pictures, in pixels of the resized picture a frame.
+
+    Frame t is the motion from picture t to t + 1; the clip's last repeats the one before it.
+    The code is that of `vmmjax.media.flow.encode`.
+
+    Attributes:
+      fps: frames a second.
+      short_side: pixels.
+      flow: the algorithm, a key of `algorithms` or your own as package.module:Name.
+      flow_on: `resized` or `source`, the pictures that the algorithm is given; flow of the source's pictures is
+        resized, its displacements with it.
+    """
+
+    flow: str = 'farneback'
+    flow_on: str = 'resized'
+
+    name: ClassVar[str] = 'flow'
+    kind: ClassVar[str] = 'flow'
+    algorithms: ClassVar[Mapping[str, media_flow.Algorithm]] = media_flow.ALGORITHMS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        find(self.flow, self.algorithms, 'flow')
+        if self.flow_on not in ('resized', 'source'):
+            raise UserError(f'The option flow_on of the column flow is {self.flow_on!r}; choose resized or source.')
+
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
+        """Yields uint8 (T, H, W, 2): horizontal, vertical."""
+        if clip.fps is None or clip.width is None or clip.height is None:
+            return
+        algorithm = find(self.flow, self.algorithms, 'flow')
+        short_side = self.short_side if self.flow_on == 'resized' else min(clip.width, clip.height)
+        small = None
+        if self.flow_on == 'source':  # The size of the pictures in the column rgb, whatever their rounding.
+            small = next(video.each_frame(path, end=1 / self.fps, fps=self.fps, short_side=self.short_side)).shape
+        before = after = None
+        for pictures in _pictures(path, clip, self.fps, short_side):
+            # From the piece before, the picture whose motion leads into this one.
+            frames = pictures if before is None else np.concatenate([before, pictures])
+            motion = media_flow.motion(frames, algorithm)
+            if small is not None:
+                motion = media_flow.resize(motion, width=small[1], height=small[0])
+            codes = media_flow.encode(motion)
+            yield codes[:-1]
+            before, after = frames[-1:], codes[-1:]
+        if after is not None:
+            yield after
+
+
+COLUMNS: Mapping[str, type[Any]] = {
+    'rgb': Rgb, 'flow': Flow, 'audio': Audio, 'mfcc': Mfcc, 'waveform': Waveform}
+
+
+def stored(column: ColumnBuilder, path: Path, clip: ClipInfo
+           ) -> Iterator[tuple[list[bytes] | np.ndarray, tuple[int, int]]]:
+    """Yields what `column.read` does as it is stored, for a process that a damaged file may hang or crash.
+
+    Yields:
+      Encoded pictures, or an array as it is, and the pictures' height and width, zeros for an array.
+    """
+    for piece in column.read(path, clip):
+        yield (piece, (0, 0)) if column.kind == 'array' else (encode(column.kind, piece), piece.shape[1:3])
+
+
+def import_path(column: ColumnBuilder) -> str:
+    """The class of a builder as `package.module:Name`; empty for ours, which are found by the column's name."""
+    kind = type(column)
+    return '' if COLUMNS.get(column.name) is kind else f'{kind.__module__}:{kind.__qualname__}'
+
+
+def rebuilt(name: str, record: Mapping[str, Any]) -> ColumnBuilder:
+    """The builder that made a column.
+
+    Args:
+      name: of the column.
+      record: its `kind`, `rate`, `shape`, `options` and `builder`, as of `store.column.Column`; JSON's lists of options
+        become tuples.
+
+    Raises:
+      UserError: for a column that was not made from files, whose class was not recorded, cannot be imported or is
+        another now.
+    """
+    if record['options'] is None:
+        raise UserError(f'The column {name!r} was made from arrays, so that how to make it from a file is not known; '
+                        f'give arrays again.')
+    if not record['builder'] and name not in COLUMNS:
+        raise UserError(f'The class of the column {name!r} was not recorded by the older vmmjax that prepared the '
+                        f'store; run the same `vmmjax prepare` again, which adds it, and train again.')
+    kind = find(record['builder'] or name, COLUMNS, 'column')
+    try:
+        column: ColumnBuilder = kind(**{key: _tuples(value) for key, value in record['options'].items()})
+        made = (column.kind, column.rate, list(column.shape))
+    except (TypeError, AttributeError) as error:
+        raise UserError(f'The column {name!r} was made by the class {record["builder"] or name} with the options '
+                        f'{record["options"]}, which it does not take now ({error}); go back to what it was.'
+                        ) from error
+    expected = (record['kind'], record['rate'], list(record['shape']))
+    if made != expected:
+        raise UserError(f'The column {name!r} had (kind, rate, shape) {expected}, and the class '
+                        f'{record["builder"] or name} makes {made} now; go back to what it was.')
+    return column
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _pictures(path: Path, clip: ClipInfo, fps: float, short_side: int) -> Iterator[np.ndarray]:
+    """The pictures of a clip, uint8 (T, H, W, 3), in pieces, so that a long one never lies in memory decoded."""
+    frames = itertools.islice(
+        video.each_frame(path, start=clip.start, end=clip.end, fps=fps, short_side=short_side),
+        round((clip.end - clip.start) * fps))
+    while piece := list(itertools.islice(frames, _PIECE * max(1, round(fps)))):
+        yield np.stack(piece)

@@ -1,0 +1,49 @@
+"""The kinds of questions, one file each. What a command needs to know of one stands in its class, see `base.Task`."""
+
+import dataclasses
+from typing import Any
+
+from vmmjax.errors import UserError
+from vmmjax.registry import build, find
+from vmmjax.tasks.base import Task
+
+__all__ = ['TASKS', 'Classification', 'Events', 'MultiLabel', 'Regression', 'Retrieval', 'Several', 'Task', 'create']
+
+# Imported when asked for.
+TASKS = {'classification': 'vmmjax.tasks.classification:Classification', 'events': 'vmmjax.tasks.events:Events',
+         'multi_label': 'vmmjax.tasks.multi_label:MultiLabel', 'regression': 'vmmjax.tasks.regression:Regression',
+         'retrieval': 'vmmjax.tasks.retrieval:Retrieval'}
+_SEVERAL = 'vmmjax.tasks.classification:Several'  # Of several targets.
+
+
+def __getattr__(name: str) -> Any:
+    for path in (*TASKS.values(), _SEVERAL):
+        if path.endswith(f':{name}'):
+            return find(path, {}, 'task')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def create(config: Any, facts: dict[str, Any] | None = None) -> Task:
+    """The task of a run's config.
+
+    Args:
+      config: the run's; `config.task.name` is a key of `TASKS`, or a `Task` of your own as package.module:Name, and
+        the other keys of `config.task` are its options.
+      facts: what it found in the training store, see `Task.describe`; None before that was asked.
+
+    Raises:
+      UserError: for a name or an option that is not there, and for what is no task.
+    """
+    target = config.data.target
+    several = not isinstance(target, str)
+    known = {**TASKS, 'classification': _SEVERAL} if several else TASKS
+    kind = find(config.task.name, known, 'task') if 'name' in config.task else Task
+    if not (isinstance(kind, type) and issubclass(kind, Task) and dataclasses.is_dataclass(kind)):
+        raise UserError(f'The task {config.task.name!r} is no dataclass that derives from vmmjax.tasks.Task: write\n'
+                        f'  @dataclasses.dataclass(frozen=True, kw_only=True)\n'
+                        f'  class {getattr(kind, "__name__", "Mine")}(vmmjax.tasks.Task)\n'
+                        f'with the methods targets, loss and summary.')
+    task: Task = build(config.task.to_dict(), known, 'task', target=tuple(target) if several else target,
+                       facts=facts or {})
+    task.check(config)
+    return task

@@ -1,0 +1,248 @@
+"""What a task is: a question that a model is trained on and measured by, in one file."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vmmjax.errors import UserError
+from vmmjax.evaluation import intervals, view_averages
+from vmmjax.evaluation.predictions import Predictions, subset_names
+from vmmjax.evaluation.result import Result
+from vmmjax.training.objective import Context, Loss
+
+if TYPE_CHECKING:
+    from vmmjax.pipeline.targets import Targets
+    from vmmjax.store.store import Store
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """One kind of question; one of its own overrides what differs, `targets`, `loss` and `summary` at least.
+
+    The fields of the dataclass are the options of `config.task`, but for the two that are given.
+
+    Attributes:
+      target: `config.data.target`, a catalog column or several.
+      facts: what `describe` found in the training store, plain JSON values. They are kept with the run, so that it can
+        be used without its store.
+      name: as `config.task.name`.
+      averaging: how test views are averaged, by `config.data.views.average`.
+      plain: metrics that are numbers with a unit or none; all others are fractions and shown in percent.
+      chance_of: what the figures of `chance` are those of, in a few words.
+      each_view: whether every test view of a clip is measured, and not the mean of them.
+      compares_rows: whether a row's loss depends on other rows of the batch; such a batch is not parted.
+    """
+
+    target: str | Sequence[str]
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    name: ClassVar[str] = ''
+    averaging: ClassVar[Mapping[str, view_averages.Average]] = {'logits': view_averages.logits}
+    plain: ClassVar[tuple[str, ...]] = ()
+    chance_of: ClassVar[str] = 'most frequent class'
+    each_view: ClassVar[bool] = False
+    compares_rows: ClassVar[bool] = False
+
+    # What is asked.
+
+    def targets(self, store: 'Store', data: Any) -> 'Targets':
+        """The targets of clips.
+
+        Args:
+          store: the clips'.
+          data: `config.data`.
+        """
+        raise NotImplementedError
+
+    def describe(self, store: 'Store', data: Any) -> dict[str, Any]:
+        """What the task is to know of the training store; `classes`, the names of the model's outputs, at least.
+
+        Args:
+          store: with the splits of the run.
+          data: `config.data`.
+
+        Raises:
+          UserError: for whatever `data` names that is not there.
+        """
+        return {'classes': self.targets(store, data).classes}
+
+    def check(self, config: Any) -> None:
+        """Refuses what of the config does not fit the task.
+
+        Raises:
+          UserError: says what.
+        """
+        if config.data.parts:
+            raise UserError('data.parts names parts of a class, and is for one target of classes; leave it out.')
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The targets' catalog columns."""
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+
+    @property
+    def classes(self) -> Any:
+        """The names of the model's outputs; of several targets by target."""
+        return self.facts['classes']
+
+    @property
+    def num_classes(self) -> int | dict[str, int]:
+        """The outputs of the model's head, as `models.create` takes them."""
+        if isinstance(self.classes, Mapping):
+            return {target: len(names) for target, names in self.classes.items()}
+        return len(self.classes)
+
+    # What is learned.
+
+    def init(self, key: jax.Array, outputs: Any, batch: Mapping[str, jax.Array]) -> dict[str, Any]:
+        """Variables of the task's own modules, by collection, beside the model's.
+
+        Under `params` they are in `task` (what prediction needs) and `task_training` (what only training does, and is
+        neither exported nor loaded by `init_from`).
+
+        Args:
+          key: random.
+          outputs: of the model for the batch.
+          batch: a raw clip batch of one row.
+        """
+        return {}
+
+    def loss(self, ctx: Context) -> Loss | dict[str, Loss]:
+        """See `training.Objective`."""
+        raise NotImplementedError
+
+    # What is measured.
+
+    def compute(self, ctx: Context) -> Any:
+        """What of a batch is measured: a tree of arrays (B, ...). It is compiled, and may generate."""
+        outputs, _ = ctx.forward()
+        return self.read(outputs)
+
+    def read(self, outputs: Any) -> Any:
+        """What of the model's outputs is measured; float32."""
+        return jax.tree.map(lambda logits: logits.astype(jnp.float32), outputs.logits)
+
+    def measured(self, targets: Sequence[str]) -> str | list[str]:
+        """What `Predictions.target` holds: the array of the one name, or a dict by the names of a list.
+
+        Args:
+          targets: the names of the targets in a batch, what stands behind `target/`.
+        """
+        return list(targets)
+
+    def subsets(self, streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The subsets of the streams that are measured, by name, all of them first."""
+        return subset_names(streams)
+
+    def summary(self, rows: Predictions) -> dict[str, float]:
+        """The metrics, the most telling first; finite numbers, `loss` among them."""
+        raise NotImplementedError
+
+    def chance(self, rows: Predictions) -> dict[str, float]:
+        """What some of the metrics are without looking at a clip."""
+        return {}
+
+    def examples(self, rows: Predictions) -> int:
+        """How many clips were measured."""
+        return len(np.unique(rows.id))
+
+    def details(self, rows: Predictions, store: 'Store') -> dict[str, Any]:
+        """Further attributes of the `Result`, such as `tables`.
+
+        Args:
+          rows: with all streams.
+          store: the clips'.
+        """
+        return {}
+
+    def losses(self, rows: Predictions) -> np.ndarray | None:
+        """The loss of each clip, float64 (N,), NaN where it has no target; None where a clip has none of its own."""
+        return None
+
+    def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """The metrics that are means over clips, which have confidence intervals.
+
+        Returns:
+          By name the value of each clip, float (N,), NaN where it has none, and its weight in the mean, float (N,),
+          None if all have the same; values are from 0 to 1 but of `plain` metrics and the loss.
+        """
+        return {}
+
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
+        """A prediction as a person reads it.
+
+        Args:
+          rows: with all streams; targets may be unknown.
+          place: of the clip in them.
+          most: how many classes are named.
+
+        Returns:
+          Of each target, as plain JSON values, its name as `target`, the `truth` as text (empty where it is not known),
+          its `probability`, and as `named` what is predicted, the likeliest first, each with its probability;
+          probabilities are None of numbers.
+
+        Raises:
+          UserError: for a task whose predictions are not of one clip each.
+        """
+        raise UserError(f'The task {self.name} does not predict something of one clip each; measure it with `vmmjax '
+                        f'evaluate`.')
+
+    def result(self, predictions: Mapping[str, Predictions], *, split: str, step: int, store: 'Store') -> Result:
+        """Measures predictions.
+
+        Args:
+          predictions: by subset of the streams, all of them first.
+          split: the split's name.
+          step: the checkpoint's training step.
+          store: the clips'.
+
+        Raises:
+          UserError: for scores that are not finite.
+        """
+        whole = next(iter(predictions.values()))
+        groups = store.values('group') if store.has_values('group') else None
+        metrics = self.summary(whole)
+        shown = [key for key in metrics if key != 'loss']
+        return Result(
+            split=split, step=int(step), task=self.name, examples=self.examples(whole), metrics=metrics,
+            subsets={name: self._subset(name, rows, shown, groups) for name, rows in predictions.items()},
+            chance=self.chance(whole), chance_of=self.chance_of, classes=self.classes,
+            plain=[key for key in metrics if self._is_plain(key)], intervals=self._intervals(whole, groups),
+            **self.details(whole, store))
+
+    def _subset(self, name: str, rows: Predictions, shown: Sequence[str], groups: np.ndarray | None) -> dict[str, Any]:
+        has_all = np.logical_and.reduce([rows.present[stream] for stream in name.split('+')])
+        if not has_all.any():
+            return {'examples': 0, **dict.fromkeys(shown), 'intervals': {}}
+        some = jax.tree.map(lambda values: values[has_all], rows)
+        metrics = self.summary(some)
+        return {'examples': self.examples(some), **{key: metrics[key] for key in shown},
+                'intervals': self._intervals(some, groups)}
+
+    def _intervals(self, rows: Predictions, groups: np.ndarray | None) -> dict[str, dict[str, Any]]:
+        """The confidence intervals of the metrics of `per_clip`, see `Result.intervals`.
+
+        Args:
+          rows: of the predictions.
+          groups: text, of all clips of the store, equal for clips that depend on each other.
+        """
+        found = {}
+        for name, (values, weights) in self.per_clip(rows).items():
+            there = np.isfinite(values)
+            if not there.any():
+                continue
+            own = None if groups is None else groups[rows.id[there]]
+            if name == 'loss' or self._is_plain(name):
+                interval = intervals.mean(values[there], own)
+            else:
+                interval = intervals.proportion(values[there], own, None if weights is None else weights[there])
+            low, high = (None, None) if interval.missing else (interval.low, interval.high)
+            found[name] = {'low': low, 'high': high, 'label': interval.label}
+        return found
+
+    def _is_plain(self, key: str) -> bool:
+        return key in self.plain or key.startswith(self.plain)

@@ -1,0 +1,31 @@
+"""How XLA is set up before it computes: deterministic operations, and the cache of compiled programs."""
+
+import os
+from pathlib import Path
+
+import jax
+
+from vmmjax.errors import UserError
+
+FLAG = '--xla_gpu_deterministic_ops=true'
+"""XLA's own; elsewhere than on a GPU it changes nothing."""
+
+
+def compute_deterministically() -> None:
+    """Has XLA take no operation whose result depends on who comes first; before JAX is asked for its devices.
+
+    Raises:
+      UserError: where it was asked already, and would not notice.
+    """
+    from jax._src import xla_bridge  # There is no public way to ask.
+
+    if xla_bridge.backends_are_initialized():
+        raise UserError(f'JAX computes already, perhaps as the config file asked it to, and takes --deterministic no '
+                        f"more; set the variable XLA_FLAGS='{FLAG}' in its place.")
+    os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {FLAG}'.strip()
+
+
+def keep_compiled() -> None:
+    """Has JAX keep what it compiles in the user's cache folder, so that a second run starts at once."""
+    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'vmmjax' / 'xla'
+    jax.config.update('jax_compilation_cache_dir', str(cache))
