@@ -139,7 +139,7 @@ def test_one_compilation_serves_all_subsets_and_batches():
 
 def test_a_subset_no_clip_has_is_empty_not_an_error():
     result = measured([batch_of(range(4), audio=lambda row: False)])
-    assert result.subsets['audio'] == {**dict.fromkeys(result.subsets['rgb']), 'examples': 0}
+    assert result.subsets['audio'] == {**dict.fromkeys(result.subsets['rgb']), 'examples': 0, 'intervals': {}}
 
 
 def test_order_and_number_of_subsets():
