@@ -31,6 +31,7 @@ from vmmjax.pipeline.windows import TAILS, WindowSpec
 from vmmjax.serving import extract
 from vmmjax.store import catalog, feature_files
 from vmmjax.store.store import Store, is_remote
+from vmmjax.text_table import aligned
 from vmmjax.training.runtime import keep_compiled
 
 POSITIONAL = 'VIDEO...|STORE'
@@ -168,9 +169,8 @@ def _store(paths: list[str]) -> Store | None:
 
 
 def _listing(extractor: extract.Extractor, batch: _Arrays) -> str:
-    shapes = extractor.shapes(batch)
-    width = max(map(len, shapes))
-    return '\n'.join(f'{name:{width}}  {" x ".join(map(str, shape)) or "1"}' for name, shape in shapes.items())
+    return '\n'.join(aligned([[name, ' x '.join(map(str, shape)) or '1']
+                              for name, shape in extractor.shapes(batch).items()]))
 
 
 def _any_batch(paths: list[str], store: Store | None, reading: extract.Reading, cut: WindowSpec) -> _Arrays:

@@ -16,7 +16,7 @@ from vmmjax.models.convolutional import ConvolutionalNetwork
 from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
 from vmmjax.models.layers import BatchNorm, max_pool3d, unit_init
 from vmmjax.models.remat import rematerialised
-from vmmjax.models.tokens import Tokens
+from vmmjax.models.tokens import Tokens, coarser
 
 # Channels of Branch_0, Branch_1 (1x1, 3x3), Branch_2 (1x1, 3x3), Branch_3 (after the pool).
 MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
@@ -204,13 +204,13 @@ class I3D(ConvolutionalNetwork):
         """The same, stopping at every endpoint, see `vmmjax.models.encoder_steps`."""
         rows, x, endpoints, factor = valid.any(1), x.astype(self.dtype), {}, self._window((2, 2, 2))[0]
         for name, layer in self.layers().items():
-            x = endpoints[name] = yield Stage(name, layer(x, rows, train), _coarser(valid, factor))
+            x = endpoints[name] = yield Stage(name, layer(x, rows, train), coarser(valid, factor))
             if name in POOLS:
                 pool, *sizes = POOLS[name]
                 window, strides = map(self._window, sizes)
                 x, factor = max_pool3d(x, window, strides, self.form), factor * strides[0]
-                x = endpoints[pool] = yield Stage(pool, x, _coarser(valid, factor))
-        x, mask = x.mean((2, 3)), _coarser(valid, factor)
+                x = endpoints[pool] = yield Stage(pool, x, coarser(valid, factor))
+        x, mask = x.mean((2, 3)), coarser(valid, factor)
         if self.over_time and x.shape[1] > 1:
             x, mask = (x[:, :-1] + x[:, 1:]) / 2, mask[:, :-1] | mask[:, 1:]
         return Tokens(x, mask), endpoints
@@ -225,9 +225,3 @@ class InceptionV1(I3D):
     """
 
     over_time: ClassVar[bool] = False
-
-
-def _coarser(valid: jax.Array, factor: int) -> jax.Array:
-    """(B, T) -> (B, ceil(T / factor)): whether any of `factor` neighbours is valid."""
-    batch, size = valid.shape
-    return jnp.pad(valid, ((0, 0), (0, -size % factor))).reshape(batch, -1, factor).any(-1)

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from vmmjax.errors import UserError
 from vmmjax.models.convolution import Shape3
-from vmmjax.models.tokens import Tokens
+from vmmjax.models.tokens import Tokens, coarser
 from vmmjax.models.transformer import Positions
 from vmmjax.models.video_transformer import Tubelets
 
@@ -62,7 +62,7 @@ class Patches(nn.Module):
         x = Tubelets(self.hidden_size, self.size, name='patch_embeddings', **dtypes)(x)
         x = x.reshape(len(x), -1, self.hidden_size)
         times = valid.shape[1] // frames
-        valid = valid[:, :times * frames].reshape(len(x), times, frames).any(-1)
+        valid = coarser(valid[:, :times * frames], frames)
         mask = jnp.repeat(valid, x.shape[1] // times, 1)
         x, _ = Positions((), name='embeddings', **dtypes)(x, None)
         return Tokens(x, mask), {}

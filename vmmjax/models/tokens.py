@@ -1,5 +1,7 @@
 """What passes between the parts of a model."""
 
+import functools
+import operator
 from typing import Any
 
 import flax
@@ -14,6 +16,13 @@ def masked_mean(x: jax.Array, mask: jax.Array) -> jax.Array:
     """
     count = jnp.maximum(mask.sum(1, keepdims=True), 1).astype(x.dtype)
     return jnp.where(mask[..., None], x, 0).sum(1) / count
+
+
+def coarser(mask: jax.Array, factor: int) -> jax.Array:
+    """Bool (B, N) -> (B, ceil(N / factor)): whether any of `factor` neighbours is valid."""
+    padded = jnp.pad(mask, ((0, 0), (0, -mask.shape[1] % factor)))
+    # Not by a reduction: XLA folds that of a constant mask, one value at a time, while it compiles.
+    return functools.reduce(operator.or_, (padded[:, i::factor] for i in range(factor)))
 
 
 @flax.struct.dataclass

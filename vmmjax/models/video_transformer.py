@@ -9,7 +9,7 @@ from flax import linen as nn
 from vmmjax.errors import UserError
 from vmmjax.models.convolution import Shape3
 from vmmjax.models.dropout import Dropout
-from vmmjax.models.tokens import Tokens
+from vmmjax.models.tokens import Tokens, coarser
 from vmmjax.models.transformer import Encoder, Positions, heads, layer_norm, published_init
 
 
@@ -124,7 +124,7 @@ class VideoTransformer(nn.Module):
         x = Tubelets(self.hidden_size, self.tubelet, name='patch_embeddings', **dtypes)(x)
         endpoints = {'patches': x}
         batch, times, patches, _ = x.shape
-        valid = valid[:, :times * self.tubelet[0]].reshape(batch, times, -1).any(-1)
+        valid = coarser(valid[:, :times * self.tubelet[0]], self.tubelet[0])
         if self.joint:
             x, mask = x.reshape(batch, times * patches, -1), jnp.repeat(valid, patches, 1)
             valid = valid.any(1, keepdims=True)

@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from vmmjax.models.convolutional import ConvolutionalNetwork
 from vmmjax.models.layers import BatchNorm, Conv2D, max_pool2d
-from vmmjax.models.tokens import Tokens
+from vmmjax.models.tokens import Tokens, coarser
 
 
 class Conv1D(ConvolutionalNetwork):
@@ -58,7 +58,7 @@ class Conv1D(ConvolutionalNetwork):
           `group_1` and so on, (B, steps, channels), before pooling.
         """
         options = self.convolution | dict(kernel_init=nn.initializers.xavier_normal())
-        x, mask = _padded(x[..., None]), _coarser(valid)
+        x, mask = _padded(x[..., None]), coarser(valid, 4)
         endpoints = {}
         for i, (count, width) in enumerate(((1, self.stem), *self.groups)):
             taps, stride = (80, 4) if i == 0 else (3, 1)
@@ -70,17 +70,10 @@ class Conv1D(ConvolutionalNetwork):
                 x = jnp.where(mask[..., None], x, 0)
             endpoints[f'group_{i}' if i else 'stem'] = x
             if i < 4:
-                x, mask = max_pool2d(_padded(x)[:, None], (1, 4), (1, 4), form=self.form)[:, 0], _coarser(mask)
+                x, mask = max_pool2d(_padded(x)[:, None], (1, 4), (1, 4), form=self.form)[:, 0], coarser(mask, 4)
         return Tokens(x, mask), endpoints
 
 
 def _padded(x: jax.Array) -> jax.Array:
     """(B, S, C) -> the same with zeros to a multiple of 4."""
     return jnp.pad(x, ((0, 0), (0, -x.shape[1] % 4), (0, 0)))
-
-
-def _coarser(mask: jax.Array) -> jax.Array:
-    """(B, S) -> (B, ceil(S / 4)): whether any of 4 neighbours is valid."""
-    padded = jnp.pad(mask, ((0, 0), (0, -mask.shape[1] % 4)))
-    # Not by a reduction: XLA folds that of a constant mask, one value at a time, while it compiles.
-    return padded[:, ::4] | padded[:, 1::4] | padded[:, 2::4] | padded[:, 3::4]
