@@ -20,6 +20,11 @@ def test_every_subset_is_measured_on_the_clips_that_have_it(trained):
         assert row['accuracy'] <= min(row['motion'], row['tone'])
         assert row['motion'] <= row['axis']
     assert sum(map(sum, result['confusion'])) == 21
+    for row in (result, *result['subsets'].values()):
+        interval = row['intervals']['accuracy']
+        assert interval['low'] <= row.get('metrics', row)['accuracy'] <= interval['high']
+        assert interval['label'] == '95 % CI, Wilson'
+    assert 'Confidence interval (CI) of accuracy: 95 % CI, Wilson.' in found.stdout
     for name in ('audio+rgb', 'precision', 'most frequent class'):
         assert name in found.stdout
     losses = [clip['loss'] for clip in result['worst']]
@@ -29,6 +34,7 @@ def test_every_subset_is_measured_on_the_clips_that_have_it(trained):
     page = (trained / 'report.html').read_text()
     assert page.count('<video') == len(result['worst']) == 6
     assert 'Cost' in page
+    assert 'Confidence interval (CI) of accuracy: 95 % CI, Wilson.' in page
     assert str(trained.parent) not in page
 
 

@@ -10,7 +10,7 @@ from tests.evaluation.pages import opened
 from vmmjax.evaluation import ablation
 from vmmjax.evaluation.ablation import Line, Measured
 from vmmjax.evaluation.config_diff import Difference
-from vmmjax.evaluation.statistics import Interval, Scores
+from vmmjax.evaluation.statistics import Scores
 from vmmjax.reports import ablation_page, curves
 
 RNG = np.random.default_rng(0)
@@ -100,6 +100,35 @@ def test_groups_make_intervals_wider() -> None:
     assert width(groups=8) != width()
 
 
+def test_seeds_are_crossed_with_groups_and_paired_by_seed() -> None:
+    seeds = [run(f'fold{fold}_seed{i}', range(fold * 40, fold * 40 + 40), 0.7, groups=8, seed=8 * i)
+             for i in range(3) for fold in range(5)]
+    base = [dataclasses.replace(each, scores=dataclasses.replace(
+        each.scores, scores={'audio+rgb': {'': np.roll(each.scores.scores['audio+rgb'][''], -1, 1)}}))
+        for each in reversed(seeds) if each.scores]
+    line = ablation.line('seeds', seeds, 'base', {'base': base})
+    assert line.mean is not None
+    assert line.difference is not None
+    assert line.mean.label == '95 % CI, Korn-Graubard, seeds crossed'
+    # A clip that is correct in a run of the row is not in the other row's run of the same seed.
+    assert line.difference.mean == pytest.approx(2 * line.mean.mean - 1, abs=1e-9)
+    # The last seed is not complete: there is a mean over those that are.
+    some = ablation.line('seeds', seeds[:-1], '', {}).mean
+    assert some is not None
+    assert some.method == 'Korn-Graubard'
+
+
+def test_a_row_of_few_groups_says_that_it_has_no_interval(tmp_path: Path) -> None:
+    line = ablation.line('few', folds(0.8, groups=3), '', {})
+    ablation_page.write(tmp_path, [line], question='', command='vmmjax ablate', metric='accuracy')
+    text = (tmp_path / 'table.md').read_text()
+    assert '95 % CI' not in text.splitlines()[0]
+    assert 'Confidence intervals (CI) of the metric: no CI: 3 groups, fewer than 5.' in text
+    assert 'most frequent class.' not in text  # Nobody knows whether it is better.
+    rows = list(csv.DictReader((tmp_path / 'table.csv').read_text().splitlines()))
+    assert (rows[0]['low'], rows[0]['high'], rows[0]['interval']) == ('', '', 'no CI: 3 groups, fewer than 5')
+
+
 def only(runs: tuple[Measured, ...], stream: str) -> tuple[Measured, ...]:
     """Runs of a model of one stream."""
     return tuple(dataclasses.replace(each, scores=dataclasses.replace(
@@ -147,7 +176,8 @@ def test_another_metric_is_one_value_a_run() -> None:
     runs = [Measured(f'fold{i}', value, None, None, 9.0, 10) for i, value in enumerate(values)]
     base = [Measured(f'fold{i}', value, None, None, 9.0, 10) for i, value in enumerate([0.4, 0.5, 0.6, 0.9])]
     line = ablation.line('a', runs, 'b', {'b': base})
-    assert line.mean == pytest.approx(Interval(0.6, 0.6 - 0.2484, 0.6 + 0.2484), abs=1e-4)  # t(2) = 4.303.
+    assert line.mean is not None
+    assert line.mean[:3] == pytest.approx((0.6, 0.6 - 0.2484, 0.6 + 0.2484), abs=1e-4)  # t(2) = 4.303.
     assert line.difference is not None
     assert line.difference.mean == pytest.approx(0.1)
     single = ablation.line('a', runs[:1], '', {}).mean
@@ -174,6 +204,7 @@ def test_the_tables_say_what_was_found(tmp_path: Path) -> None:
     assert '| finance \\| rgb | 30.' in text
     assert 'finance | rgb, fold2: The loss is nan' in text
     assert '| not yet | – |' in text
+    assert '(CI) of the metric: 95 % CI, Wilson. Of the differences: 95 % CI, Bonett-Price.' in text
     assert 'reaches down to the most frequent class: finance | rgb.' in text
     header, *rows = csv.reader((tmp_path / 'table.csv').read_text().splitlines())
     assert rows[0][0] == 'rgb & sound_1'

@@ -49,7 +49,7 @@ def measure(asked):
                                        {'rgb': np.full(N, True), 'sound': np.arange(N) >= 4})
             for name in ('rgb+sound', 'rgb', 'sound')}
         task = Classification(target='label', facts={'classes': ['a', 'b']})
-        return predictions, task.result(predictions, split='test', step=7, store=None)
+        return predictions, task.result(predictions, split='test', step=7, store=Store())
     return run
 
 
@@ -92,6 +92,16 @@ def test_each_figure_has_its_interval_and_all_streams_what_they_gain(swept):
         'babble_-8dB.npz', 'babble_4dB.npz', 'clean.npz', 'white_-8dB.npz', 'white_4dB.npz']
 
 
+def test_of_few_groups_there_are_no_intervals(tmp_path, monkeypatch):
+    monkeypatch.setattr(Store, 'has_values', lambda self, name: True)
+    monkeypatch.setattr(Store, 'values', lambda self, name: (np.arange(N) % (N if name == 'id' else 4)).astype(str))
+    found = noise_sweep.sweep(config(), Store(), measure([]), kinds=['white'], ratios=[4],
+                              folder=tmp_path / 'eval' / 'x')
+    assert found['rows'][0]['intervals'][0][1:] == found['rows'][1]['gains'][0][1:] == [None, None]
+    noise_sweep.write(tmp_path, found)
+    assert 'Small: no CI: 4 groups, fewer than 5.' in run_page.write(tmp_path).read_text()
+
+
 def test_the_config_of_the_run_stays_as_it_is():
     given = config()
     before = configs.to_json(given)
@@ -120,6 +130,7 @@ def test_it_stands_on_the_terminal_and_on_the_page(swept):
     path = noise_sweep.write(folder, found)
     assert json.loads(path.read_text()) == found
     page = run_page.write(folder).read_text()
+    assert 'Small: 95 % CI, Wilson.' in page
     assert 'With noise in the sound, test split' in page
     assert page.count('<svg') == 2
     assert 'trained without noise' in page

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import jax
@@ -20,6 +21,7 @@ from vmmjax.tasks import Classification
 CLASSES = ['left+low', 'left+high', 'right+low', 'right+high']
 PARTS = {'side': ['left', 'left', 'right', 'right'], 'tone': ['low', 'high', 'low', 'high']}
 STREAMS = ('rgb', 'audio')
+STORE = SimpleNamespace(has_values=lambda name: False)
 TASK = Classification(target='label', facts={'classes': CLASSES, 'parts': PARTS})
 
 
@@ -49,7 +51,7 @@ def subsets(batches, step=model, streams=STREAMS):
 
 
 def measured(batches):
-    return TASK.result(subsets(batches), split='test', step=7, store=None)
+    return TASK.result(subsets(batches), split='test', step=7, store=STORE)
 
 
 @settings(max_examples=30, deadline=None)
@@ -137,7 +139,7 @@ def test_one_compilation_serves_all_subsets_and_batches():
 
 def test_a_subset_no_clip_has_is_empty_not_an_error():
     result = measured([batch_of(range(4), audio=lambda row: False)])
-    assert result.subsets['audio'] == {**dict.fromkeys(result.subsets['rgb']), 'examples': 0}
+    assert result.subsets['audio'] == {**dict.fromkeys(result.subsets['rgb']), 'examples': 0, 'intervals': {}}
 
 
 def test_order_and_number_of_subsets():
@@ -157,7 +159,7 @@ def test_an_empty_split_is_an_error(batches):
 def test_scores_that_are_not_finite_are_an_error():
     with pytest.raises(UserError, match='diverged'):
         TASK.result(predictions.subsets(model, jnp.float32(np.nan), {}, [batch_of([0, 1])], STREAMS,
-                                        put=jax.device_put, target='label'), split='test', step=1, store=None)
+                                        put=jax.device_put, target='label'), split='test', step=1, store=STORE)
 
 
 def test_the_file_is_the_result_and_the_same_every_time(tmp_path):
@@ -197,7 +199,7 @@ batches = [[t.batch_of([0, 1, 2], 3, heard), t.batch_of([6, 7, 8], 3, heard)],
            [t.batch_of([3, 4, 5], 3, heard), t.batch_of([9, 0], 3, heard)]][process]
 step = jax.jit(t.model, out_shardings=everywhere)
 found = predictions.subsets(step, np.float32(2), {}, batches, t.STREAMS, put=put, target='label')
-write(sys.argv[4], t.TASK.result(found, split='test', step=7, store=None))
+write(sys.argv[4], t.TASK.result(found, split='test', step=7, store=t.STORE))
 """
 
 

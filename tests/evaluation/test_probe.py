@@ -26,6 +26,7 @@ def test_what_features_hold_is_told(kind, folds):
     assert found['low'] <= found['accuracy'] <= found['high']
     assert (found['examples'], found['classes']) == ((N if folds else 30), 3)
     assert found['majority'] == pytest.approx(1 / 3)
+    assert found['interval'] == '95 % CI, Wilson'
     assert len(found['C']) == (5 if folds else 1)
 
 
@@ -130,3 +131,12 @@ def test_columns_that_say_nothing_of_a_clip_are_not_looked_at():
         probe.columns_of(labels, 'kind', ['kind'])
     with pytest.raises(UserError, match='no columns'):
         probe.leak({}, KIND, labels)
+
+
+def test_of_few_groups_it_is_not_known_whether_columns_leak():
+    found = probe.leak({'same': KIND}, KIND, {'fold': FOLD, 'group': FOLD})
+    assert found['leaks']
+    assert found['interval'] == '95 % CI, Korn-Graubard'
+    found = probe.leak({'same': KIND}, KIND, {'fold': FOLD, 'group': np.where(FOLD == '4', '0', FOLD)})
+    assert (found['low'], found['high'], found['leaks']) == (None, None, None)
+    assert found['interval'] == 'no CI: 4 groups, fewer than 5'

@@ -74,7 +74,8 @@ def test_the_table_says_what_it_is_worth(runs):
     scores = score_fusion.read(runs)
     told = score_fusion.table(['rgb', 'flow'], scores, score_fusion.fuse(scores, [1, 1], 'logits'))
     lines = told.splitlines()
-    assert [line.split()[0] for line in lines] == ['fused', 'rgb', 'flow']
+    assert [line.split()[0] for line in lines[:3]] == ['fused', 'rgb', 'flow']
+    assert lines[3:] == ['Accuracies: 95 % CI, Wilson.', 'Differences: 95 % CI, Bonett-Price.']
     assert 'McNemar p' in lines[1]
 
 

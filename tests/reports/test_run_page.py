@@ -2,6 +2,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation import training_log
 from vmmjax.evaluation.config_diff import Difference
 from vmmjax.evaluation.predictions import Predictions
-from vmmjax.evaluation.result import write
+from vmmjax.evaluation.result import read, write
 from vmmjax.reports import run_page
 from vmmjax.tasks import Classification
 
@@ -30,7 +31,7 @@ def result_of(classes=CLASSES, parts=None, split='test', clips=40):
         predictions[name] = Predictions(np.arange(clips, dtype=np.int32), targets, scores, present)
     parts = {'side': SIDES} if parts is None else parts
     task = Classification(target='label', facts={'classes': list(classes), 'parts': parts})
-    return task.result(predictions, split=split, step=200, store=None)
+    return task.result(predictions, split=split, step=200, store=SimpleNamespace(has_values=lambda name: False))
 
 
 def log_to(workdir, steps=10):
@@ -151,13 +152,45 @@ def test_the_terminal_table():
     lines = run_page.terminal_table(result_of()).splitlines()
     result = result_of()
     assert lines[0].startswith('test split, step 200: 40 clips, accuracy ')
-    assert lines[2].split() == ['streams', 'clips', 'accuracy', 'side', 'class_accuracy', 'calibration_error']
+    assert lines[2].split() == ['streams', 'clips', 'accuracy', 'CI', 'side', 'class_accuracy', 'calibration_error']
     for line, (name, row) in zip(lines[4:], result.subsets.items(), strict=False):
         figures = [f'{100 * row[key]:.1f}' for key in ('accuracy', 'side', 'class_accuracy', 'calibration_error')]
-        assert line.split() == [name, str(row['examples']), *figures]
+        ends = [f'{100 * row["intervals"]["accuracy"][end]:.1f}' for end in ('low', 'high')]
+        assert line.split() == [name, str(row['examples']), figures[0], ends[0], 'to', ends[1], *figures[1:]]
     assert lines[7].startswith('most frequent class')
-    assert 'precision' in lines[9]
-    assert len(lines) == 11 + len(CLASSES)
+    assert lines[8] == 'Confidence interval (CI) of accuracy: 95 % CI, Wilson.'
+    assert 'precision' in lines[10]
+    assert len(lines) == 12 + len(CLASSES)
+
+
+def test_a_result_of_before_intervals_is_shown_without_them(tmp_path):
+    older = result_of().with_(intervals={})
+    for row in older.subsets.values():
+        del row['intervals']
+    path = write(tmp_path, older)
+    assert 'intervals' not in path.read_text()
+    assert read(path) == older
+    assert 'CI' not in run_page.terminal_table(older)
+    assert '<br>CI' not in run_page.write(tmp_path).read_text()
+
+
+def test_the_interval_of_the_first_metric_stands_beside_it(tmp_path):
+    result = result_of()
+    known = {'low': 0.5, 'high': 0.75, 'label': '95 % CI, Korn-Graubard'}
+    few = {'low': None, 'high': None, 'label': 'no CI: 4 groups, fewer than 5'}
+    for name, interval in (('rgb+audio', known), ('rgb', known), ('audio', few)):
+        result.subsets[name]['intervals'] = {'accuracy': interval, 'side': known}
+    result = result.with_(intervals={'accuracy': known, 'side': known})
+    lines = run_page.terminal_table(result).splitlines()
+    assert lines[2].split()[:4] == ['streams', 'clips', 'accuracy', 'CI']
+    assert lines[4].split()[3:6] == ['50.0', 'to', '75.0']
+    assert lines[6].split()[3] == lines[7].split()[5] == '–'
+    said = 'Confidence interval (CI) of accuracy: 95 % CI, Korn-Graubard; no CI: 4 groups, fewer than 5.'
+    assert said in lines
+    write(tmp_path, result)
+    text = ' '.join(written(tmp_path).text.split())
+    assert said in text
+    assert text.count('CI 50.0 to 75.0') == 2
 
 
 def test_the_terminal_table_stays_within_100_columns():
@@ -171,7 +204,7 @@ def test_the_terminal_table_stays_within_100_columns():
 
 def test_a_subset_without_clips_is_a_dash(tmp_path):
     result = result_of()
-    result.subsets['audio'] = {**dict.fromkeys(result.subsets['audio']), 'examples': 0}
+    result.subsets['audio'] = {**dict.fromkeys(result.subsets['audio']), 'examples': 0, 'intervals': {}}
     write(tmp_path, result)
     assert '–' in run_page.terminal_table(result)
     assert '–' in written(tmp_path).text

@@ -32,6 +32,10 @@ def learned(store, tmp_path_factory):
         result = experiment.evaluate('test')
         path = write(folder, result)
         assert Result.from_json(path.read_text()) == result
+        for figures, found in ((result.metrics, result.intervals), *(
+                (row, row['intervals']) for row in result.subsets.values())):
+            for name, interval in found.items():
+                assert interval['low'] <= figures.get(name, interval['low']) <= interval['high']
         return result, run_page.write(folder).read_text(), run_page.terminal_table(result)
 
     return of
@@ -45,6 +49,7 @@ def test_several_targets_at_once(learned):
     assert result.chance['accuracy_letter'] == pytest.approx(1 / 3, abs=0.05)
     assert list(result.subsets) == ['one+two', 'one', 'two']
     assert result.subsets['one']['examples'] == 24
+    assert result.intervals.keys() == result.metrics.keys() - {'loss'}
     assert 'word error rate' in page
     assert 'Targets:' in said
 
@@ -58,6 +63,8 @@ def test_several_names_a_clip(learned):
     assert [row[0] for row in result.tables[0]['rows']].count('dog') == 1
     assert 'Average precision, the lowest first' in page
     assert 'share of clips with the name' in said
+    assert 'Confidence interval (CI) of mAP: no CI: it is no mean over clips.' in said
+    assert result.intervals.keys() == {'all_right', 'loss'}
 
 
 def test_numbers_in_their_own_units(learned):
@@ -69,6 +76,8 @@ def test_numbers_in_their_own_units(learned):
     size, mass = result.tables[0]['rows']
     assert (size[-1], mass[-1]) == (24, 21)  # Where the catalog has a number.
     assert 'always the mean' in said
+    assert result.intervals.keys() == {'mae_size', 'mae_mass', 'mse_size', 'mse_mass'}
+    assert result.intervals['mae_mass']['label'] == "95 % CI, Student's t"
     assert 'R²' in page
 
 
@@ -102,6 +111,7 @@ def test_streams_find_each_other(learned):
         assert result.chance[f'median_rank_{way}'] == 12.5
     assert list(result.subsets) == ['one+two']
     assert 'a random order' in said
+    assert 'Confidence interval (CI) of recall1_one_to_two: 95 % CI, Wilson.' in said
     assert 'median rank one to two' in page
 
 
@@ -142,6 +152,9 @@ def test_a_clip_that_lacks_a_target_counts_for_the_others(store):
     assert figures['accuracy_digit'] == 0.5
     assert figures['all_right'] == 0.5  # Of the two that have both.
     assert figures['word_error_rate'] == pytest.approx(2 / 5)
+    for name, (values, weights) in task.per_clip(rows).items():
+        there = np.isfinite(values)
+        assert np.average(values[there], weights=weights) == pytest.approx(figures[name])
 
 
 @pytest.mark.parametrize(('task', 'target'), [

@@ -16,8 +16,8 @@ that stood there. `arg` is the argument of the config file; `streams` leaves out
 Each run is `vmmjax train` and `vmmjax evaluate` in a folder of its own, and the same command goes on where it was
 stopped: finished runs are kept, a half one resumes, and one that failed is tried again. On several machines or jobs
 give each --worker=i --workers=n; --dry_run prints what would be done, and the forms for SLURM and XPK. The workdir gets
-report.html, table.md, table.csv, table.tex and plot.svg, after each run anew: mean, interval, the paired difference
-to the first row, what it cost.
+report.html, table.md, table.csv, table.tex and plot.svg, after each run anew: mean, confidence interval, the
+paired difference to the first row, what it cost.
 """
 
 import dataclasses

@@ -4,7 +4,7 @@
   vmmjax probe features/grid --target=command,digit --endpoint=rgb/Mixed_4f --folds
 
 trains logistic regression and a linear support vector machine on features that `vmmjax extract` made of a store,
-and prints how many clips they tell rightly, with an interval, beside always naming the most frequent value.
+and prints how many clips they tell rightly, with a confidence interval, beside always naming the most frequent value.
 
   vmmjax probe stores/grid --target=command,digit,letter
 
@@ -34,6 +34,7 @@ KINDS = flags.DEFINE_list('kinds', list(probe.KINDS), 'Classifiers of features.'
 FOLDS = flags.DEFINE_bool('folds', False, "Test by cross-validation over the catalog's folds, not by its splits.")
 COLUMNS = flags.DEFINE_list(
     'columns', [], 'Columns of a store that the target is told from; all that say something of a clip unless given.')
+_LEAK = {True: 'LEAKS', False: 'no leak', None: 'not known'}
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the figures.')
 _SIDES = '<>>>>><'  # Numbers to the right.
 
@@ -62,7 +63,8 @@ def _features(path: Path) -> None:
         told = {'target': target, 'endpoint': ENDPOINT.value or 'features', 'length': x.shape[1],
                 'folds': FOLDS.value, 'probes': found}
         _write(path if path.is_dir() else path.parent, f'probe_{target}.json', told)
-    print('\n'.join(aligned([['target', 'clips', 'classes', 'majority', 'accuracy', '95 %', 'probe'], *rows], _SIDES)))
+    print('\n'.join(aligned(
+        [['target', 'clips', 'classes', 'majority', 'accuracy', 'interval', 'probe'], *rows], _SIDES)))
 
 
 def _leaks(path: Path) -> None:
@@ -75,10 +77,10 @@ def _leaks(path: Path) -> None:
     for target in TARGET.value:
         found = probe.leak(probe.columns_of(named, target, COLUMNS.value), labels[target], labels)
         shares = ', '.join(f'{name} {share:.0%}' for name, share in list(found['columns'].items())[:3])
-        rows.append([target, *_figures(found), 'LEAKS' if found['leaks'] else 'no leak', shares])
+        rows.append([target, *_figures(found), _LEAK[found['leaks']], shares])
         _write(path, f'leak_{target}.json', {'target': target, **found})
     print('\n'.join(aligned(
-        [['target', 'clips', 'classes', 'majority', 'forest', '95 %', '', 'looks most at'], *rows], _SIDES)))
+        [['target', 'clips', 'classes', 'majority', 'forest', 'interval', '', 'looks most at'], *rows], _SIDES)))
 
 
 def _check_targets(labels: Mapping[str, Any]) -> None:
@@ -92,5 +94,6 @@ def _write(folder: Path, name: str, told: Mapping[str, Any]) -> None:
 
 
 def _figures(found: Mapping[str, Any]) -> list[str]:
+    ends = '' if found['low'] is None else f'{100 * found["low"]:.1f} to {100 * found["high"]:.1f} '
     return [str(found['examples']), str(found['classes']), f'{100 * found["majority"]:.1f}',
-            f'{100 * found["accuracy"]:.1f}', f'{100 * found["low"]:.1f} to {100 * found["high"]:.1f}']
+            f'{100 * found["accuracy"]:.1f}', f'{ends}({found["interval"]})']

@@ -2,23 +2,25 @@
 
 import dataclasses
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.evaluation import cost, training_log
+from vmmjax.evaluation import cost, intervals, training_log
+from vmmjax.evaluation.intervals import Interval
 from vmmjax.evaluation.noise_sweep import SUFFIX
 from vmmjax.evaluation.result import read_split
-from vmmjax.evaluation.statistics import Interval, Scores, interval, mcnemar, read_scores
+from vmmjax.evaluation.statistics import Scores, mcnemar, read_scores
 from vmmjax.training.checkpoint import Checkpoints
 
 PER_CLIP = 'accuracy'
 """The metric that is measured clip by clip where clips are of classes, as `accuracy_<target>` is of one of several
 targets; any other is one value a run."""
+_SEED = re.compile(r'seed\d+')  # In the names of runs, as `fold0_seed1`.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,7 +59,8 @@ class Line:
       failed: name of a run -> what it said.
       missing: runs that are still to be made.
       clips: that were tested, each counted once.
-      mean: of the metric, with its interval: over clips, drawn by group; of a metric that is one value a run over runs.
+      mean: of the metric, with its confidence interval: over clips, their groups and seeds, see `intervals.proportion`;
+        of a metric that is one value per run over runs.
       deviation: standard deviation of the runs' values; NaN of a single one.
       chance: what always naming the most frequent class gets; NaN where that says nothing.
       against: name of the row that this one is compared with; empty for none.
@@ -175,20 +178,20 @@ def line(name: str, runs: Sequence[Measured], against: str, others: Mapping[str,
         return _over_runs(found, runs, base)
     subsets = {subset: _by_clip(runs, subset) for subset in runs[0].scores.scores}
     whole = next(iter(subsets.values()))
-    intervals = {subset: _interval(clips) for subset, clips in subsets.items() if clips}
+    means = {subset: _mean(clips) for subset, clips in subsets.items() if clips}
     chance = _most_frequent(runs)
     difference, p = None, float('nan')
     if base and base[0].scores is not None:
         difference, p = _compared(whole, _by_clip(base, _all(base)), once=_tested_once(runs) and _tested_once(base))
-    first, *rest = intervals
+    first, *rest = means
     alone: dict[str, tuple[str, Interval]] = {}
     for other, theirs in others.items():
         subset = _all(theirs)
         if subset in rest and subset not in alone:
             gain, _ = _compared(subsets[subset], _by_clip(theirs, subset), once=False)
             alone |= {subset: (other, gain)} if gain else {}
-    return dataclasses.replace(found, clips=len(whole), mean=intervals[first], chance=chance, difference=difference,
-                               p=p, streams=first, subsets={subset: intervals[subset] for subset in rest}, alone=alone)
+    return dataclasses.replace(found, clips=len(whole), mean=means[first], chance=chance, difference=difference,
+                               p=p, streams=first, subsets={subset: means[subset] for subset in rest}, alone=alone)
 
 
 def related(runs: Sequence[Measured], against: str, measured: Mapping[str, Sequence[Measured]],
@@ -213,34 +216,42 @@ def _compared(ours: Mapping[str, '_Clip'], theirs: Mapping[str, '_Clip'], once: 
     common = sorted(ours.keys() & theirs.keys())
     if not common or any(ours[clip].answer != theirs[clip].answer for clip in common):
         return None, float('nan')
-    one, other = (np.array([side[clip].value for clip in common]) for side in (ours, theirs))
-    difference = interval(one - other, np.array([ours[clip].group for clip in common]))
+    # By seed where both rows have the same ones, else by the means over theirs.
+    seeds = _seeds([side[clip] for side in (ours, theirs) for clip in common])
+    one, other = (np.array([side[clip].by_seed(seeds) for clip in common]).T for side in (ours, theirs))
+    difference = intervals.difference(one - other, np.array([ours[clip].group for clip in common]))
     of_right = once and np.isin([one, other], (0, 1)).all()
-    return difference, mcnemar(one > 0, other > 0) if of_right else float('nan')
+    return difference, mcnemar(one[0] > 0, other[0] > 0) if of_right else float('nan')
 
 
 @dataclasses.dataclass(frozen=True)
 class _Clip:
-    value: float
+    values: Mapping[str, float]  # By seed.
     group: str
     answer: tuple[int, ...]
 
+    def by_seed(self, seeds: Sequence[str]) -> list[float]:
+        """The values with these seeds; without any the mean."""
+        return [self.values[seed] for seed in seeds] or [float(np.mean(list(self.values.values())))]
+
 
 def _by_clip(runs: Sequence[Measured], subset: str) -> dict[str, _Clip]:
-    """How right each clip is, the mean of the runs that test it: one of cross-validation, all of several seeds."""
-    values: dict[str, list[float]] = defaultdict(list)
+    """How correct each clip is, in each run that tests it: one of cross-validation, all of several seeds."""
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     facts: dict[str, tuple[str, tuple[int, ...]]] = {}
     for run in runs:
         assert run.scores is not None
+        seed = ''.join(_SEED.findall(run.name))
         right = run.scores.right(subset, run.target)
         names = run.scores.target if run.target is None else (run.target,)
         answers = zip(*(run.scores.target[name].tolist() for name in names), strict=True)
         for clip, group, value, answer in zip(run.scores.clip.tolist(), run.scores.group.tolist(), right.tolist(),
                                               answers, strict=True):
             if np.isfinite(value):
-                values[clip].append(value)
+                values[clip][seed].append(value)
                 facts[clip] = group, answer
-    return {clip: _Clip(float(np.mean(found)), *facts[clip]) for clip, found in values.items()}
+    return {clip: _Clip({seed: float(np.mean(each)) for seed, each in found.items()}, *facts[clip])
+            for clip, found in values.items()}
 
 
 def _tested_once(runs: Sequence[Measured]) -> bool:
@@ -248,9 +259,15 @@ def _tested_once(runs: Sequence[Measured]) -> bool:
     return len(clips) == len(np.unique(clips))
 
 
-def _interval(clips: Mapping[str, _Clip]) -> Interval:
-    return interval(np.array([clip.value for clip in clips.values()]),
-                    np.array([clip.group for clip in clips.values()]))
+def _seeds(clips: Sequence[_Clip]) -> list[str]:
+    """The seeds, if all clips were tested with the same ones."""
+    return list(clips[0].values) if len({frozenset(clip.values) for clip in clips}) == 1 else []
+
+
+def _mean(clips: Mapping[str, _Clip]) -> Interval:
+    seeds = _seeds(list(clips.values()))
+    return intervals.proportion(np.array([clip.by_seed(seeds) for clip in clips.values()]).T,
+                                np.array([clip.group for clip in clips.values()]))
 
 
 def _most_frequent(runs: Sequence[Measured]) -> float:
@@ -270,13 +287,5 @@ def _over_runs(found: Line, runs: Sequence[Measured], others: Sequence[Measured]
     """The figures of a metric that is one value a run: Student's interval."""
     theirs = {run.name: run.value for run in others}
     pairs = [run.value - theirs[run.name] for run in runs if run.name in theirs] if found.against else []
-    return dataclasses.replace(found, mean=_student([run.value for run in runs]),
-                               difference=_student(pairs) if pairs else None)
-
-
-def _student(values: Sequence[float], level: float = 0.95) -> Interval:
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Interval(mean, float('nan'), float('nan'))
-    half = float(stats.sem(values) * stats.t.ppf((1 + level) / 2, len(values) - 1))
-    return Interval(mean, mean - half, mean + half)
+    return dataclasses.replace(found, mean=intervals.mean(np.array([run.value for run in runs])),
+                               difference=intervals.mean(np.array(pairs)) if pairs else None)

@@ -76,6 +76,16 @@ def summary(scores: np.ndarray, targets: np.ndarray,
             'calibration_error': _calibration_error(scores, targets)}
 
 
+def correct(scores: np.ndarray, targets: np.ndarray, parts: Mapping[str, Sequence[str | int]]
+            ) -> dict[str, np.ndarray]:
+    """Whether each clip is correct: float64 (N,), 0 or 1, of `accuracy`, `top5` and each part; see `summary`."""
+    _check(scores, targets)
+    predicted = scores.argmax(axis=1)
+    whole = {'accuracy': predicted == targets, 'top5': _in_top5(scores, targets)}
+    of_parts = {name: np.asarray(values)[predicted] == np.asarray(values)[targets] for name, values in parts.items()}
+    return {name: values.astype(np.float64) for name, values in {**whole, **of_parts}.items()}
+
+
 def calibration(scores: np.ndarray, targets: np.ndarray) -> list[dict[str, Any]]:
     """How often the class that is named is right, by the probability that it is named with: a reliability diagram.
 
@@ -176,9 +186,13 @@ def _accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
 
 
 def _top5(scores: np.ndarray, targets: np.ndarray) -> float:
+    return float(_in_top5(scores, targets).mean())
+
+
+def _in_top5(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     # A stable sort, so that of equal scores the first class wins, as in argmax.
     best = np.argsort(-scores, axis=1, kind='stable')[:, :5]
-    return float((best == targets[:, None]).any(axis=1).mean())
+    return (best == targets[:, None]).any(axis=1)
 
 
 def _class_accuracy(scores: np.ndarray, targets: np.ndarray) -> float:

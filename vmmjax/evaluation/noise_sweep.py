@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.evaluation import statistics
+from vmmjax.evaluation import intervals, statistics
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.evaluation.result import Result, write_text
 from vmmjax.store.store import Store
@@ -103,8 +103,9 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
     Returns:
       Plain JSON values: `split`, `step`, `metric` (the task's first), `streams` (those that hear the noise), `trained`
       (with which noise), `ratios` (as they stand in the rows, the first None: no noise), `chance`, and `rows`, one a
-      kind and subset: `kind`, `subset`, `examples`, `values` by ratio; of classes `intervals` (95 %, by bootstrap over
-      clips or groups) and `gains`, all streams less this subset on the same clips with its interval, None for all.
+      kind and subset: `kind`, `subset`, `examples`, `values` by ratio; of classes `intervals` (each mean, low and
+      high, None where there is no interval), `methods` (or why there is none) and `gains`, all streams less this subset
+      on the same clips with its interval, None for all.
 
     Raises:
       UserError: where no stream is a waveform, or a kind or ratio does not fit.
@@ -159,12 +160,16 @@ def _sure(scores: statistics.Scores, subsets: Sequence[str]) -> dict[str, dict[s
     for subset in subsets:
         right = scores.right(subset)
         has = np.logical_and.reduce([scores.present[name] for name in subset.split('+')])
-        intervals = list(statistics.interval(right[has], scores.group[has])) if has.any() else None
-        gains = None
-        if subset != subsets[0] and everything.any():
-            gains = list(statistics.interval((whole - right)[everything], scores.group[everything]))
-        found[subset] = {'intervals': intervals, 'gains': gains}
+        own = intervals.proportion(right[has], scores.group[has]) if has.any() else None
+        gain = intervals.difference((whole - right)[everything], scores.group[everything]) if (
+            subset != subsets[0] and everything.any()) else None
+        found[subset] = {'intervals': own and _ends(own), 'gains': gain and _ends(gain),
+                         'methods': own.label if own else ''}
     return found
+
+
+def _ends(found: intervals.Interval) -> list[float | None]:
+    return [found.mean, None if found.missing else found.low, None if found.missing else found.high]
 
 
 def _told(stream: Mapping[str, Any]) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 
 from vmmjax import optional
 from vmmjax.errors import UserError, did_you_mean
+from vmmjax.evaluation import intervals
 from vmmjax.evaluation.metrics import chance
-from vmmjax.evaluation.statistics import interval
 from vmmjax.pipeline.tokenizers import hide
 
 KINDS = ('linear', 'svm')
@@ -76,8 +76,9 @@ def classify(x: np.ndarray, target: np.ndarray, labels: Mapping[str, np.ndarray]
       folds: whether cross-validation takes the place of the splits.
 
     Returns:
-      Plain JSON values: `kind`, `examples` that were tested, `classes`, `accuracy` with `low` and `high` (95 %, by
-      bootstrap), `majority` (what always naming the most frequent value gets) and `C`, one a turn.
+      Plain JSON values: `kind`, `examples` that were tested, `classes`, `accuracy` with `low`, `high` and `interval`
+      (its method, or why both ends are None), `majority` (what always naming the most frequent value gets) and `C`, one
+      a turn.
 
     Raises:
       UserError: see `turns`, or where there is but one value to learn.
@@ -113,9 +114,8 @@ def leak(columns: Mapping[str, np.ndarray], target: np.ndarray, labels: Mapping[
       labels: catalog columns; `fold` and `group` are read.
 
     Returns:
-      Plain JSON values: `examples`, `classes`, `accuracy` with `low` and `high` (95 %, by bootstrap), `majority`,
-      `leaks` (whether the interval lies above the majority) and `columns`, each with its share of what the forest
-      looks at, the largest first.
+      Plain JSON values: those of `classify` up to `majority`, `leaks` (whether the interval lies above the majority;
+      None without one) and `columns`, each with its share of what the forest looks at, the largest first.
 
     Raises:
       UserError: where there are no columns, or but one value of the target.
@@ -139,7 +139,7 @@ def leak(columns: Mapping[str, np.ndarray], target: np.ndarray, labels: Mapping[
     shares = {name: float(part.sum() / max(weights.sum(), 1e-12))
               for name, part in zip(parts, np.split(weights, ends), strict=True)}
     figures = _figures(right, tested, target, labels)
-    return {**figures, 'leaks': bool(figures['low'] > figures['majority']),
+    return {**figures, 'leaks': None if figures['low'] is None else figures['low'] > figures['majority'],
             'columns': dict(sorted(shares.items(), key=lambda item: -item[1]))}
 
 
@@ -232,7 +232,8 @@ def _figures(right: Sequence[np.ndarray], tested: Sequence[np.ndarray], target: 
     if not len(rows):
         raise UserError('No clip that is tested has a value of the target.')
     groups = labels['group'][rows] if 'group' in labels else None
-    found = interval(np.concatenate(right).astype(np.float64), groups)
+    found = intervals.proportion(np.concatenate(right).astype(np.float64), groups)
+    low, high = (None if found.missing else end for end in (found.low, found.high))
     return {'examples': len(rows), 'classes': len(np.unique(target[target != ''])), 'accuracy': found.mean,
-            'low': found.low, 'high': found.high,
+            'low': low, 'high': high, 'interval': found.label,
             'majority': chance(np.unique(target[rows], return_inverse=True)[1], {})['accuracy']}

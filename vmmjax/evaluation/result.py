@@ -24,11 +24,13 @@ class Result:
       examples: how many clips were measured.
       metrics: over all clips, each with the streams it has; the most telling first, `loss` among them.
       subsets: the same without the loss for every subset of the streams, over the `examples` clips that have every
-        stream of it; None where there are none.
+        stream of it; None where there are none. Each has its own `intervals`.
       chance: some of the metrics without looking at a clip.
       chance_of: what `chance` is of, in a few words.
       classes: the names of the model's outputs; of several targets by target.
       plain: the metrics that are numbers with a unit or none; all others are fractions.
+      intervals: of the metrics that are means over clips, by name: `low` and `high`, None where there is no interval,
+        and `label`, the level and the method or why there is none; empty in results of older versions.
       tables: further tables of the page, see `table`; the first stands on the terminal, too.
       per_class: of one class of several: name, precision, recall, F1 and support of each; None of other tasks.
       confusion: counts by true and predicted class; None of other tasks.
@@ -50,6 +52,7 @@ class Result:
     task: str = 'classification'
     chance_of: str = 'most frequent class'
     plain: list[str] = dataclasses.field(default_factory=list)
+    intervals: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     tables: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     per_class: list[dict[str, Any]] | None = None
     confusion: list[list[int]] | None = None
@@ -67,7 +70,8 @@ class Result:
     def to_json(self) -> str:
         """As JSON text, one key a line; optional keys that hold nothing are left out."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        optional = {'per_class', 'confusion', 'calibration', 'alarms', 'worst', 'cost', 'changes', 'streaming'}
+        optional = {'intervals', 'per_class', 'confusion', 'calibration', 'alarms', 'worst', 'cost', 'changes',
+                    'streaming'}
         lines = (f'{json.dumps(key)}: {json.dumps(value, allow_nan=False)}' for key, value in values.items()
                  if value or key not in optional)
         return '{\n' + ',\n'.join(lines) + '\n}\n'

@@ -8,8 +8,9 @@ import numpy as np
 from scipy import special
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation import metrics
-from vmmjax.evaluation.statistics import Interval, Scores, interval, mcnemar, read_scores
+from vmmjax.evaluation import intervals, metrics
+from vmmjax.evaluation.intervals import Interval
+from vmmjax.evaluation.statistics import Scores, mcnemar, read_scores
 from vmmjax.text_table import aligned
 
 FUSED = 'fused'
@@ -98,7 +99,7 @@ def _grid(parts: int) -> Iterator[tuple[float, ...]]:
 
 
 def table(names: Sequence[str], runs: Sequence[Scores], fused: Scores) -> str:
-    """What each run gets right, and the fusion, with intervals and McNemar's test of the fusion against each.
+    """The accuracies of the runs and of the fusion, with confidence intervals, and McNemar's test of it against each.
 
     Args:
       names: of the runs.
@@ -106,16 +107,22 @@ def table(names: Sequence[str], runs: Sequence[Scores], fused: Scores) -> str:
       fused: by `fuse`.
     """
     ours = fused.right(FUSED)
-    lines = [_line(FUSED, interval(ours, fused.group), '')]
+    accuracy = intervals.proportion(ours, fused.group)
+    lines = [_line(FUSED, accuracy, '')]
     for name, run in zip(names, runs, strict=True):
         theirs = run.right(next(iter(run.scores)))
-        gain = interval(ours - theirs, run.group)
+        gain = intervals.difference(ours - theirs, run.group)
         # With several targets a clip counts as right where all are.
-        lines.append(_line(name, interval(theirs, run.group),
-                           f'  fused {100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}), '
+        lines.append(_line(name, intervals.proportion(theirs, run.group),
+                           f'  fused {100 * gain.mean:+.1f}{_ends(gain, "+.1f")}, '
                            f'McNemar p {mcnemar(ours == 1, theirs == 1):.2g}'))
-    return '\n'.join(aligned(lines))
+    notes = dict.fromkeys([f'Accuracies: {accuracy.label}.', f'Differences: {gain.label}.'])
+    return '\n'.join([*aligned(lines), *notes])
 
 
 def _line(name: str, found: Interval, rest: str) -> tuple[str, str]:
-    return name, f'{100 * found.mean:5.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f}){rest}'
+    return name, f'{100 * found.mean:5.1f} %{_ends(found, ".1f")}{rest}'
+
+
+def _ends(found: Interval, form: str) -> str:
+    return '' if found.missing else f' ({100 * found.low:{form}} to {100 * found.high:{form}})'

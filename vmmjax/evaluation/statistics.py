@@ -1,34 +1,17 @@
-"""How sure a figure is: predictions clip by clip in a file, intervals by bootstrap, McNemar's test."""
+"""Predictions clip by clip in a file, and McNemar's test of two of them."""
 
 import dataclasses
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.store.store import Store
-
-_RESAMPLES = 9999
-_BATCH = 500  # Resamples that are drawn at a time; memory is bounded by it.
-
-
-class Interval(NamedTuple):
-    """A mean and where it may lie.
-
-    Attributes:
-      mean: of the clips.
-      low: lower end.
-      high: upper end.
-    """
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,49 +108,11 @@ def read_scores(path: Path) -> Scores:
     return found
 
 
-def interval(values: np.ndarray, groups: np.ndarray | None = None, *, level: float = 0.95, seed: int = 0) -> Interval:
-    """The mean and its interval by bootstrap (Efron 1979), the percentiles of the means of resamples.
-
-    Where there are groups, whole groups are drawn: clips of one recording are no evidence of their own, and an interval
-    over clips would be too narrow. The values may be differences between two models on the same clips: then this is
-    the paired bootstrap. Nothing but right answers gives an interval of no width, however few the clips are.
-
-    Args:
-      values: float (N,), one a clip.
-      groups: text (N,), equal for clips that belong together; empty for one on its own. None: each is on its own.
-      level: of the interval.
-      seed: of the resamples.
-
-    Raises:
-      UserError: where there are no clips.
-    """
-    if not len(values):
-        raise UserError('There are no clips to give an interval of.')
-    sums, counts = _by_group(np.asarray(values, np.float64), groups)
-    mean = float(sums.sum() / counts.sum())
-    if len(sums) == 1:
-        return Interval(mean, float('nan'), float('nan'))
-    found = stats.bootstrap((sums, counts), lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis), paired=True,
-                            vectorized=True, n_resamples=_RESAMPLES, batch=_BATCH, confidence_level=level,
-                            method='percentile', rng=np.random.default_rng(seed)).confidence_interval
-    return Interval(mean, float(found.low), float(found.high))
-
-
-def _by_group(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of the values of each group, and how many there are."""
-    if groups is None:
-        return values, np.ones(len(values))
-    alone = groups == ''
-    _, places = np.unique(groups[~alone], return_inverse=True)
-    return (np.concatenate([values[alone], np.bincount(places, values[~alone])]),
-            np.concatenate([np.ones(int(alone.sum())), np.bincount(places)]))
-
-
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     """The exact McNemar test: the probability of so uneven a split where two models are equally good.
 
     Of the clips that one model alone gets right, each is a fair coin's throw (McNemar 1947; binomial, two-sided). Clips
-    are taken to be independent: with groups it is too sure of itself, and the paired bootstrap is to be believed.
+    are taken to be independent. With groups the p value is too small: go by the interval, `intervals.difference`.
 
     Args:
       first: bool (N,), which clips one model gets right.
@@ -177,4 +122,4 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
       The p value; 1 where they are right on the same clips.
     """
     one, other = int((first & ~second).sum()), int((~first & second).sum())
-    return float(stats.binomtest(one, one + other).pvalue) if one + other else 1.0
+    return min(1.0, float(2 * special.bdtr(min(one, other), one + other, 0.5))) if one + other else 1.0

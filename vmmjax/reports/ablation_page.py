@@ -11,7 +11,7 @@ from vmmjax import atomic
 from vmmjax.evaluation.ablation import Line, is_per_clip
 from vmmjax.evaluation.config_diff import Difference
 from vmmjax.evaluation.cost import short
-from vmmjax.evaluation.statistics import Interval
+from vmmjax.evaluation.intervals import Interval
 from vmmjax.reports import plots
 from vmmjax.reports.curves import Panel
 from vmmjax.reports.templates import templates
@@ -82,8 +82,8 @@ def write(folder: Path, lines: Sequence[Line], *, question: str, command: str, m
 def _main(lines: Sequence[Line], metric: str) -> _Table:
     """The main table; columns in which nothing stands are left out."""
     percent = is_per_clip(metric)
-    columns = ['row', f'{metric}, %' if percent else metric, '95 % interval', 'sd of runs', 'most frequent class',
-               'difference', '95 % interval of it', 'to', 'McNemar p', 'clips', 'runs', 'training, s', 'parameters',
+    columns = ['row', f'{metric}, %' if percent else metric, '95 % CI', 'sd of runs', 'most frequent class',
+               'difference', '95 % CI of it', 'to', 'McNemar p', 'clips', 'runs', 'training, s', 'parameters',
                'forward, MACs']
     rows = []
     for line in lines:
@@ -113,7 +113,7 @@ def _withheld(lines: Sequence[Line], metric: str) -> _Table:
             other, gain = line.alone.get(subset, (_NONE, None))
             rows.append([line.name, subset, _figure(found.mean, percent), _ends(found, percent),
                          _figure(gain.mean if gain else math.nan, percent, True), _ends(gain, percent, True), other])
-    header = ['row', 'given', f'{metric}, %', '95 % interval', 'difference', '95 % interval of it',
+    header = ['row', 'given', f'{metric}, %', '95 % CI', 'difference', '95 % CI of it',
               'to a model of these alone']
     # Without a row of such streams there is nothing to compare with.
     keep = len(header) if any(line.alone for line in lines) else 4
@@ -148,21 +148,28 @@ def _level(level: float | None) -> str:
 
 
 def _with_ends(found: Interval | None, percent: bool, sign: bool = False) -> str:
-    return f'{_figure(found.mean, percent, sign)} ({_ends(found, percent, sign)})' if found else _NONE
+    if found is None:
+        return _NONE
+    return _figure(found.mean, percent, sign) + ('' if found.missing else f' ({_ends(found, percent, sign)})')
 
 
 def _notes(lines: Sequence[Line], metric: str) -> list[str]:
     measured = [line for line in lines if line.mean]
     if not measured:
         return []
+    means, differences = ('; '.join(dict.fromkeys(found.label for found in each if found)) for each in (
+        [line.mean for line in measured], [line.difference for line in measured]))
+    methods = f'Confidence intervals (CI) of the metric: {means}.' + (
+        f' Of the differences: {differences}.' if differences else '')
     if not any(line.clips for line in measured):
-        return ["Student's intervals over the runs; differences are paired by run."]
-    weak = [line.name for line in measured if line.clips and not line.beats_chance]
+        return [f'{methods} Over the runs; differences are paired by run.']
+    known = [line for line in measured if line.clips and line.mean and not line.mean.missing]
+    weak = [line.name for line in known if not line.beats_chance]
     return [
-        'Intervals by bootstrap over clips, whole groups where the catalog has them; differences are paired by clip. '
-        'With folds each clip is tested once.',
-        f'The interval reaches down to the most frequent class: {"; ".join(weak)}.' if weak else
-        "Every row's interval lies above the most frequent class."]
+        f'{methods} Over clips and, where the catalog has them, groups; differences are paired by clip and seed. With '
+        'folds each clip is tested once.',
+        *([f'The interval reaches down to the most frequent class: {"; ".join(weak)}.' if weak else
+           "Every row's interval lies above the most frequent class."] if known else [])]
 
 
 def _figure(value: float, percent: bool, sign: bool = False) -> str:
@@ -174,7 +181,7 @@ def _figure(value: float, percent: bool, sign: bool = False) -> str:
 
 
 def _ends(found: Interval | None, percent: bool, sign: bool = False) -> str:
-    if found is None or math.isnan(found.low):
+    if found is None or found.missing:
         return _NONE
     return f'{_figure(found.low, percent, sign)} to {_figure(found.high, percent, sign)}'
 
@@ -187,26 +194,32 @@ def _csv(lines: Sequence[Line]) -> str:
     """Numbers as they are, fractions as fractions, a subset of the streams in a row of its own."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['row', 'streams', 'mean', 'low', 'high', 'deviation', 'chance', 'against', 'difference',
-                     'difference_low', 'difference_high', 'p', 'clips', 'runs', 'values', 'failed', 'missing',
-                     'seconds', 'parameters', 'macs'])
-    none = ('', '', '')
+    writer.writerow(['row', 'streams', 'mean', 'low', 'high', 'interval', 'deviation', 'chance', 'against',
+                     'difference', 'difference_low', 'difference_high', 'difference_interval', 'p', 'clips', 'runs',
+                     'values', 'failed', 'missing', 'seconds', 'parameters', 'macs'])
     for line in lines:
-        figures = [*(line.mean or none), line.deviation, line.chance, line.against, *(line.difference or none), line.p,
+        figures = [*_numbers(line.mean), line.deviation, line.chance, line.against, *_numbers(line.difference), line.p,
                    line.clips, ' '.join(line.runs), ' '.join(map(str, line.values)), ' '.join(line.failed),
                    line.missing, line.seconds, line.parameters, line.macs]
         writer.writerow([line.name, 'all', *('' if figure != figure else figure for figure in figures)])  # NaN.
         for subset, found in line.subsets.items():
-            writer.writerow([line.name, subset, *found, *[''] * 15])
+            writer.writerow([line.name, subset, *_numbers(found), *[''] * 15])
     return text.getvalue()
+
+
+def _numbers(found: Interval | None) -> tuple[Any, ...]:
+    """Mean, ends and method, or why there are no ends."""
+    if found is None:
+        return '', '', '', ''
+    return found.mean, *(('', '') if found.missing else (found.low, found.high)), found.label
 
 
 def _noise_csv(noisy: Noisy) -> str:
     """A line a row, subset of its streams, kind of noise and ratio."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['row', 'streams', 'noise', 'ratio', 'mean', 'low', 'high', 'against', 'difference',
-                     'difference_low', 'difference_high', 'p', 'clips', 'runs'])
+    writer.writerow(['row', 'streams', 'noise', 'ratio', 'mean', 'low', 'high', 'interval', 'against', 'difference',
+                     'difference_low', 'difference_high', 'difference_interval', 'p', 'clips', 'runs'])
     for kind, levels in noisy.items():
         for level, lines in levels.items():
             for line in lines:
@@ -214,11 +227,12 @@ def _noise_csv(noisy: Noisy) -> str:
                     continue
                 p = '' if math.isnan(line.p) else line.p
                 start = [kind, '' if level is None else f'{level:g}']
-                writer.writerow([line.name, line.streams, *start, *line.mean, line.against,
-                                 *(line.difference or ('', '', '')), p, line.clips, ' '.join(line.runs)])
+                writer.writerow([line.name, line.streams, *start, *_numbers(line.mean), line.against,
+                                 *_numbers(line.difference), p, line.clips, ' '.join(line.runs)])
                 for subset, found in line.subsets.items():
-                    other, gain = line.alone.get(subset, ('', ('', '', '')))
-                    writer.writerow([line.name, subset, *start, *found, other, *gain, '', '', ' '.join(line.runs)])
+                    other, gain = line.alone.get(subset, ('', None))
+                    writer.writerow([line.name, subset, *start, *_numbers(found), other, *_numbers(gain), '', '',
+                                     ' '.join(line.runs)])
     return text.getvalue()
 
 
@@ -246,7 +260,7 @@ def _intervals(lines: Sequence[Line], metric: str) -> plots.Draw:
         for place, line in enumerate(lines):
             if line.mean is None:
                 continue
-            mean, low, high = (scale * value for value in line.mean)
+            mean, low, high = (scale * value for value in line.mean[:3])
             if not math.isnan(low):
                 axes.plot([low, high], [place, place], color=point, linewidth=2)
             axes.plot([mean], [place], 'o', color=point, markersize=6)
@@ -255,6 +269,6 @@ def _intervals(lines: Sequence[Line], metric: str) -> plots.Draw:
         axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.grid(axis='x', linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.set_xlabel(f'{metric}, % (bar: 95 % interval; tick: most frequent class)' if scale == 100 else metric)
+        axes.set_xlabel(f'{metric}, % (bar: 95 % CI; tick: most frequent class)' if scale == 100 else metric)
 
     return draw

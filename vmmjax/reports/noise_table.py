@@ -24,11 +24,12 @@ def terminal_table(found: Mapping[str, Any]) -> str:
 
 
 def sections(workdir: Path) -> list[dict[str, Any]]:
-    """What the report's page shows of the sweeps in a workdir, see `noise.html`.
+    """What the report's page shows of the sweeps in a workdir, see `noise_table.html`.
 
     Returns:
-      Of each `split`, `streams`, `metric`, `trained` as one text, `header`, and `kinds`: of each its `name`, `rows` of
-      a name and cells (the figure, and its interval as text), and `panel`, the picture, see `curves.Panel`.
+      Of each `split`, `streams`, `metric`, `trained` as one text, `method` of the intervals, `header`, and `kinds`: of
+      each its `name`, `rows` of a name and cells (the figure, and its interval as text), and `panel`, the picture, see
+      `curves.Panel`.
 
     Raises:
       UserError: for a file that is none of `write`.
@@ -57,8 +58,9 @@ def _section(found: Mapping[str, Any]) -> dict[str, Any]:
             {'name': row['subset'], 'examples': row['examples'], 'cells': [
                 {'figure': _figure(found, value), 'interval': _interval(found, row, i)}
                 for i, value in enumerate(row['values'])]} for row in rows]})
+    methods = '; '.join(dict.fromkeys(name for row in found['rows'] for name in row.get('methods', ()) if name))
     return {'split': found['split'], 'streams': found['streams'], 'metric': found['metric'], 'trained': trained,
-            'header': ticks, 'kinds': kinds}
+            'method': methods, 'header': ticks, 'kinds': kinds}
 
 
 def _points(values: Sequence[float | None], plain: bool) -> tuple[list[float], list[float]]:
@@ -68,7 +70,9 @@ def _points(values: Sequence[float | None], plain: bool) -> tuple[list[float], l
 
 def _interval(found: Mapping[str, Any], row: Mapping[str, Any], place: int) -> str:
     interval = row['intervals'][place] if 'intervals' in row else None
-    return f'{_figure(found, interval[1])} to {_figure(found, interval[2])}' if interval else ''
+    if not interval or interval[1] is None:
+        return ''
+    return f'{_figure(found, interval[1])} to {_figure(found, interval[2])}'
 
 
 def _figure(found: Mapping[str, Any], value: float | None) -> str:

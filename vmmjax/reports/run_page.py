@@ -27,20 +27,22 @@ def terminal_table(result: Result) -> str:
       result: as `Task.result` gives it; fractions are shown in percent.
     """
     keys = _columns(result)
-    rows = [[name, str(row['examples']), *(_figure(result.plain, key, row[key]) for key in keys)]
-            for name, row in result.subsets.items()]
-    rows.append([result.chance_of, str(result.examples),
-                 *(_figure(result.plain, key, result.chance.get(key)) for key in keys)])
-    first = keys[0]
+    first, *rest = keys
+    labels = _labels(result)
+    rows = [[name, str(row['examples']), _figure(result.plain, first, row[first]),
+             *[_ends(result.plain, first, row.get('intervals', {}))] * bool(labels),
+             *(_figure(result.plain, key, row[key]) for key in rest)] for name, row in result.subsets.items()]
+    rows.append([result.chance_of, str(result.examples), _figure(result.plain, first, result.chance.get(first)),
+                 *['–'] * bool(labels), *(_figure(result.plain, key, result.chance.get(key)) for key in rest)])
     unit = '' if first in result.plain else ' %'
     title = (f'{result.split} split, step {result.step}: {result.examples} clips, '
              f'{first} {_figure(result.plain, first, result.metrics[first])}{unit}, '
              f'loss {result.metrics["loss"]:.4f}')
     lines = [title]
     # Many metrics are more than a terminal is wide: some at a time.
-    for some in _fitting(['streams', 'clips', *keys], rows):
+    for some in _fitting(['streams', 'clips', first, *['CI'] * bool(labels), *rest], rows):
         lines += ['', *_aligned(some[0], some[1:])]
-    lines.append('')
+    lines += [*[f'Confidence interval (CI) of {first}: {labels}.'] * bool(labels), '']
     for shown_table in result.tables[:1]:
         lines += [f'{shown_table["title"]}:', *_aligned(shown_table['columns'], _cells(shown_table))]
         if len(shown_table['rows']) > _MOST_CLASSES_SHOWN:
@@ -113,7 +115,7 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
     log = workdir / 'log.jsonl'
     series, broken = read_log(log) if log.exists() else ({}, 0)
     environment.filters['percent'] = _percent
-    environment.globals.update(figure=_figure, cells=_cells)
+    environment.globals.update(figure=_figure, cells=_cells, ends=_ends)
     views = [_view(results[split]) for split in order]
     if views:
         views[0]['worst'] = show(views[0]['worst'])
@@ -133,10 +135,10 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
 
 def _view(result: Result) -> dict[str, Any]:
     """Adds to a result what the page shows of it."""
-    view = {**vars(result), 'columns': _columns(result), 'reliability': ''}
+    view = {**vars(result), 'columns': _columns(result), 'labels': _labels(result), 'reliability': ''}
     if result.calibration:
         view['reliability'] = plots.svg(f'reliability-{result.split}',
-                                           plots.reliability(result.calibration), (3.8, 3.3))
+                                        plots.reliability(result.calibration), (3.8, 3.3))
     if result.confusion is None:
         return view
     names, confusion = result.classes, result.confusion
@@ -159,6 +161,20 @@ def _columns(result: Result) -> list[str]:
     """The metrics that are shown: top-5 only where it says more."""
     few = len(result.classes) <= 5
     return [key for key in result.metrics if key != 'loss' and not (key == 'top5' and few)]
+
+
+def _labels(result: Result) -> str:
+    """The methods of the first metric's intervals, or why it has none; empty of a result of an older version."""
+    first = _columns(result)[0]
+    found = [row['intervals'].get(first, {'label': 'no CI: it is no mean over clips'})['label']
+             for row in result.subsets.values() if row.get('intervals')]
+    return '; '.join(dict.fromkeys(found))
+
+
+def _ends(plain: Sequence[str], key: str, intervals: Mapping[str, Mapping[str, Any]]) -> str:
+    """A metric's interval; a dash where there is none."""
+    found = intervals.get(key, {'low': None})
+    return '–' if found['low'] is None else ' to '.join(_figure(plain, key, found[end]) for end in ('low', 'high'))
 
 
 def _shown_classes(result: Result) -> list[Any]:

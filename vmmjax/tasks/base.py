@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation import view_averages
+from vmmjax.evaluation import intervals, view_averages
 from vmmjax.evaluation.predictions import Predictions, subset_names
 from vmmjax.evaluation.result import Result
 from vmmjax.training.objective import Context, Loss
@@ -163,6 +163,15 @@ class Task:
         """The loss of each clip, float64 (N,), NaN where it has no target; None where a clip has none of its own."""
         return None
 
+    def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """The metrics that are means over clips, which have confidence intervals.
+
+        Returns:
+          By name the value of each clip, float (N,), NaN where it has none, and its weight in the mean, float (N,),
+          None if all have the same; values are from 0 to 1 but of `plain` metrics and the loss.
+        """
+        return {}
+
     def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
         """A prediction as a person reads it.
 
@@ -195,19 +204,45 @@ class Task:
           UserError: for scores that are not finite.
         """
         whole = next(iter(predictions.values()))
+        groups = store.values('group') if store.has_values('group') else None
         metrics = self.summary(whole)
         shown = [key for key in metrics if key != 'loss']
         return Result(
             split=split, step=int(step), task=self.name, examples=self.examples(whole), metrics=metrics,
-            subsets={name: self._subset(name, rows, shown) for name, rows in predictions.items()},
+            subsets={name: self._subset(name, rows, shown, groups) for name, rows in predictions.items()},
             chance=self.chance(whole), chance_of=self.chance_of, classes=self.classes,
-            plain=[key for key in metrics if key in self.plain or key.startswith(self.plain)],
+            plain=[key for key in metrics if self._is_plain(key)], intervals=self._intervals(whole, groups),
             **self.details(whole, store))
 
-    def _subset(self, name: str, rows: Predictions, shown: Sequence[str]) -> dict[str, Any]:
+    def _subset(self, name: str, rows: Predictions, shown: Sequence[str], groups: np.ndarray | None) -> dict[str, Any]:
         has_all = np.logical_and.reduce([rows.present[stream] for stream in name.split('+')])
         if not has_all.any():
-            return {'examples': 0, **dict.fromkeys(shown)}
+            return {'examples': 0, **dict.fromkeys(shown), 'intervals': {}}
         some = jax.tree.map(lambda values: values[has_all], rows)
         metrics = self.summary(some)
-        return {'examples': self.examples(some), **{key: metrics[key] for key in shown}}
+        return {'examples': self.examples(some), **{key: metrics[key] for key in shown},
+                'intervals': self._intervals(some, groups)}
+
+    def _intervals(self, rows: Predictions, groups: np.ndarray | None) -> dict[str, dict[str, Any]]:
+        """The confidence intervals of the metrics of `per_clip`, see `Result.intervals`.
+
+        Args:
+          rows: of the predictions.
+          groups: text, of all clips of the store, equal for clips that depend on each other.
+        """
+        found = {}
+        for name, (values, weights) in self.per_clip(rows).items():
+            there = np.isfinite(values)
+            if not there.any():
+                continue
+            own = None if groups is None else groups[rows.id[there]]
+            if name == 'loss' or self._is_plain(name):
+                interval = intervals.mean(values[there], own)
+            else:
+                interval = intervals.proportion(values[there], own, None if weights is None else weights[there])
+            low, high = (None, None) if interval.missing else (interval.low, interval.high)
+            found[name] = {'low': low, 'high': high, 'label': interval.label}
+        return found
+
+    def _is_plain(self, key: str) -> bool:
+        return key in self.plain or key.startswith(self.plain)

@@ -65,7 +65,7 @@ class Classification(Supervised):
     def describe(self, store: 'Store', data: Any) -> dict[str, Any]:
         """`classes`; `parts`, of every part of the label its value for each class; `counts`, rows of each class."""
         targets = self.targets(store, data)
-        if taken := sorted(set(data.parts) & {'examples', 'loss', *metrics.FIGURES}):
+        if taken := sorted(set(data.parts) & {'examples', 'intervals', 'loss', *metrics.FIGURES}):
             raise UserError(f'data.parts has {taken[0]!r}, which is the name of a metric: rename that column.')
         found: dict[str, Any] = {'classes': targets.classes}
         if isinstance(self.target, str):
@@ -147,6 +147,12 @@ class Classification(Supervised):
         return {'per_class': found['per_class'], 'confusion': found['confusion'],
                 'calibration': metrics.calibration(rows.scores, rows.target)}
 
+    def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """See `Task`."""
+        correct = metrics.correct(rows.scores, rows.target, self.facts.get('parts', {}))
+        return {name: (values, None) for name, values in {
+            **correct, 'loss': metrics.cross_entropies(rows.scores, rows.target)}.items()}
+
     def losses(self, rows: Predictions) -> np.ndarray | None:
         """See `Task`."""
         return metrics.cross_entropies(rows.scores, rows.target)
@@ -199,6 +205,17 @@ class Several(Classification):
             {'target': TEXT, 'classes': COUNT, 'accuracy': PERCENT, 'chance': PERCENT, 'clips': COUNT},
             [[name, len(self.classes[name]), found[f'accuracy_{name}'], chance.get(f'accuracy_{name}'),
               int(told[:, i].sum())] for i, name in enumerate(self.classes)])]}
+
+    def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """See `Task`; of `accuracy` the fraction of a clip's targets, weighted by their number."""
+        right, told = self._right(rows)
+        count = told.sum(axis=1)
+        accuracy = np.where(count > 0, (right & told).sum(axis=1) / np.maximum(count, 1), np.nan)
+        weights = None if told.all() else count.astype(np.float64)
+        return {'accuracy': (accuracy, weights), 'word_error_rate': (1 - accuracy, weights),
+                'all_right': (np.where(told.all(axis=1), right.all(axis=1), np.nan), None),
+                **{f'accuracy_{name}': (np.where(told[:, i], right[:, i], np.nan), None)
+                   for i, name in enumerate(self.classes)}}
 
     def losses(self, rows: Predictions) -> np.ndarray | None:
         """The sum over the targets that a clip has."""

@@ -86,6 +86,12 @@ class MultiLabel(Supervised):
                 'd_prime': float(2 ** 0.5 * special.ndtri(np.clip(area, _NEAREST, 1 - _NEAREST))),
                 'all_right': float(told.all(axis=1).mean()), 'loss': float(_entropies(scores, target).mean())}
 
+    def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """See `Task`; mAP and AUC are no means over clips."""
+        target, scores = self._target(rows), rows.scores.astype(np.float64)
+        return {'all_right': (((scores > 0) == (target > 0)).all(axis=1).astype(np.float64), None),
+                'loss': (_entropies(scores, target).mean(axis=1), None)}
+
     def chance(self, rows: Predictions) -> dict[str, float]:
         """The average precision of a random order is the share of clips with the name."""
         shares = self._target(rows).mean(axis=0)

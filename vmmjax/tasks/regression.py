@@ -78,6 +78,15 @@ class Regression(Supervised):
         return {**_figures(each), 'loss': sum(
             found['mse'] / self.scale(column)[1] ** 2 for column, found in each.items())}
 
+    def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """See `Task`: the absolute and the squared errors."""
+        found: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+        for column, values in self._predicted(rows).items():
+            errors = values - rows.target[column].astype(np.float64)
+            name = f'_{column}' if len(rows.target) > 1 else ''
+            found |= {f'mae{name}': (np.abs(errors), None), f'mse{name}': (errors ** 2, None)}
+        return found
+
     def chance(self, rows: Predictions) -> dict[str, float]:
         """What always saying the mean of these clips gets."""
         there = {column: target[known(target)] for column, target in rows.target.items()}

@@ -118,19 +118,24 @@ class Retrieval(Task):
 
     def summary(self, rows: Predictions) -> dict[str, float]:
         """See `Task`; the loss is InfoNCE among all these clips."""
-        both = self._both(rows)
-        if not both.any():
-            raise UserError(f'There are no clips to evaluate: none has {" and ".join(self.streams)}.')
-        first, second = (_unit(rows.scores[stream][both]) for stream in self.streams)
-        one, other = self.streams
         figures: dict[str, float] = {}
         losses = []
-        for name, questions, answers in ((f'{one}_to_{other}', first, second), (f'{other}_to_{one}', second, first)):
-            ranks, loss = ranked(questions, answers, self.temperature)
+        for name, (ranks, loss) in self._ranks(rows).items():
             figures |= {f'recall{best}_{name}': float((ranks <= best).mean()) for best in _BEST}
             figures[f'median_rank_{name}'] = float(np.median(ranks))
             losses.append(loss)
         return figures | {'loss': float(np.mean(losses))}
+
+    def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """See `Task`: the recalls, each among these clips; another gallery is not in the interval."""
+        both = self._both(rows)
+        found: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+        for name, (ranks, _) in self._ranks(rows).items():
+            for best in _BEST:
+                values = np.full(len(both), np.nan)
+                values[both] = ranks <= best
+                found[f'recall{best}_{name}'] = values, None
+        return found
 
     def chance(self, rows: Predictions) -> dict[str, float]:
         """What a random order gets."""
@@ -141,6 +146,16 @@ class Retrieval(Task):
             found |= {f'recall{best}_{name}': min(1.0, best / clips) for best in _BEST}
             found[f'median_rank_{name}'] = (clips + 1) / 2
         return found
+
+    def _ranks(self, rows: Predictions) -> dict[str, tuple[np.ndarray, float]]:
+        """Both ways the ranks of `ranked` of the clips with both streams, and its loss."""
+        both = self._both(rows)
+        if not both.any():
+            raise UserError(f'There are no clips to evaluate: none has {" and ".join(self.streams)}.')
+        first, second = (_unit(rows.scores[stream][both]) for stream in self.streams)
+        one, other = self.streams
+        return {f'{one}_to_{other}': ranked(first, second, self.temperature),
+                f'{other}_to_{one}': ranked(second, first, self.temperature)}
 
     def _both(self, rows: Predictions) -> np.ndarray:
         return np.logical_and(*(rows.present[stream] for stream in self.streams))

@@ -43,7 +43,8 @@ class Distance:
 
     def lines(self) -> str:
         """The same for people."""
-        sure = '' if self.interval is None else f'  ({LEVEL:.0%}: {self.interval[0]:.2f} to {self.interval[1]:.2f})'
+        sure = '' if self.interval is None else (
+            f'  ({100 * LEVEL:.0f} % CI, percentile bootstrap: {self.interval[0]:.2f} to {self.interval[1]:.2f})')
         weights = sorted({found.made['weights'] for found in self.sets if found.made})
         network = ' and '.join(f'{name[:16]}{" (I3D, Kinetics-400 of TF-Hub)" if name == WEIGHTS else ""}'
                                for name in weights)
