@@ -49,7 +49,7 @@ def test_videos_become_files_of_windows_and_a_second_call_does_nothing_again(run
 
     model, variables = tiny.network()
     # As evaluation reads a store: frames of the column at the centres of four parts of the window, by way of JPEG.
-    column = read_frames(videos / 'a.mp4', end=1.8, fps=6.25, short_side=32)
+    column = read_frames(videos / 'a.mp4', start=0.0, end=1.8, fps=6.25, short_side=32)
     chosen = np.floor((.8 + np.array([.1, .3, .5, .7])) * 6.25).astype(int)
     window = np.stack([decode_jpeg(encoded, 'RGB')[4:28, 4:28] for encoded in encode('picture', column[chosen])])[None]
     alone = model.apply(variables, model.preprocess({'rgb': window}), train=False)

@@ -6,8 +6,8 @@ import optax
 import pytest
 
 from tests.training import tiny
-from vmmjax.objectives import Classification
-from vmmjax.training import make_train_step, throughput
+from vmmjax.tasks import Classification
+from vmmjax.training import Player, Players, make_train_step, throughput
 from vmmjax.training.state import initializer
 
 
@@ -36,11 +36,11 @@ def test_utilisation_is_the_steps_flops_over_the_peak(monkeypatch, step):
 
 def test_flops_of_microbatches_are_those_of_the_batch(monkeypatch):
     monkeypatch.setitem(throughput.PEAK_FLOPS, 'cpu', 1.0)
-    model, optimizer, batch = tiny.Tiny(width=64), optax.sgd(0.1), next(tiny.batches(0, 512))
-    state = initializer(lambda key: model.init(key, batch, train=False), optimizer, False)(jax.random.key(0))
+    model, who, batch = tiny.Tiny(width=64), Players(Player(optax.sgd(0.1))), next(tiny.batches(0, 512))
+    state = initializer(lambda key: model.init(key, batch, train=False), who)(jax.random.key(0))
     found = []
     for count in (1, 2, 8):
-        train_step = make_train_step(model.apply, Classification('label'), optimizer, seed=0, microbatches=count)
+        train_step = make_train_step(model.apply, Classification(target='label'), who, seed=0, microbatches=count)
         compiled = jax.jit(train_step).lower(state, batch).compile()
         measured = throughput.Meter(512, compiled, time.monotonic(), microbatches=count)
         with measured.waiting():
