@@ -17,7 +17,7 @@ from vmmjax.errors import UserError
 from vmmjax.media.probe import MediaError
 from vmmjax.pipeline import inputs
 from vmmjax.pipeline.pipeline import Pipeline
-from vmmjax.pipeline.targets import Nothing
+from vmmjax.pipeline.targets import NoTargets
 from vmmjax.prepare import sources
 from vmmjax.prepare.build import prepare
 from vmmjax.prepare.columns import Audio, Flow, Mfcc, Rgb, Waveform
@@ -97,7 +97,7 @@ def _kept(store: Store, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _batches(store: Store, data: dict[str, Any], split: str) -> list[Batch]:
-    return list(Pipeline(store, data, split=split, batch_size=3, train=False, seed=0, labels=Nothing()).batches())
+    return list(Pipeline(store, data, split=split, batch_size=3, train=False, seed=0, labels=NoTargets()).batches())
 
 
 def _assert_equal(expected: list[Batch], found: list[Batch], first: int) -> None:
