@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -170,6 +171,13 @@ def test_the_host_fetches_nothing_between_log_steps(tmp_path, monkeypatch):
     tiny.run(tmp_path, tiny.config(**{'steps': 40, 'log_every': 10, 'checkpoint_every': 40}), feed=feed)
     # The feed is a batch ahead. What is fetched at the end is the checkpoint.
     assert sorted(set(fetched) - {0, 1}) == [11, 21, 31, 41]
+
+
+def test_it_says_what_is_compiled_and_for_how_long(tmp_path, capsys):
+    tiny.run(tmp_path, tiny.config(**{'steps': 5}))
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert re.fullmatch(r'\d+ parameters on 1 device\(s\); compiling the first step \.\.\.', first)
+    assert re.fullmatch(r'Compiled in \d+ s\.', second)
 
 
 def test_the_log_says_where_the_time_went(tmp_path):

@@ -73,6 +73,23 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(value, microbat
     assert not np.array_equal(final.params['head']['kernel'], state.params['head']['kernel'])
 
 
+@pytest.mark.parametrize(('statistic', 'skipped'), [(3.4e38, 0), (-3.4e38, 0), (np.inf, 1), (np.nan, 1)])
+def test_a_step_with_a_running_statistic_that_is_not_finite_is_skipped_and_one_with_a_large_one_is_not(
+        statistic, skipped):
+    def objective(apply, params, model_state, batch, rng):
+        found = {'mean': model_state['mean'].at[2].set(batch['statistic']), 'var': model_state['var'] + 1}
+        return Loss({'loss': (params['x'].sum(), jnp.ones(()))}, found, {})
+
+    transformation = optimizer.create(CONFIG)
+    params, model_state = {'x': jnp.ones(2)}, {'mean': jnp.zeros(4), 'var': jnp.ones(4)}
+    state = TrainState(jnp.zeros((), jnp.int32), params, model_state, transformation.init(params))
+    step = jax.jit(make_train_step(None, objective, transformation, seed=0))
+    after, metrics = step(state, {'statistic': jnp.float32(statistic)})
+    assert (metrics['skipped'], after.step) == (skipped, 1)
+    assert np.array_equal(after.params['x'], params['x']) == bool(skipped)
+    assert np.array_equal(after.model_state['var'], model_state['var']) == bool(skipped)
+
+
 def test_the_learning_rate_is_that_of_the_step_whatever_was_skipped():
     config = tiny.config(**{'optimizer.name': 'sgd', 'optimizer.options': {}, 'optimizer.clip': 0.0, 'steps': 4,
                             'optimizer.lr.warmup_steps': 0})

@@ -87,9 +87,11 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
             from vmmjax.training import sharding_table
 
             say(sharding_table.table(built.abstract, built.shardings))
-        say(f'{count:,} parameters on {mesh.size} device(s); compiling the first step.')
+        say(f'{count:,} parameters on {mesh.size} device(s); compiling the first step ...')
         first = next(feed)
+        compiling = time.monotonic()
         step_function = step_function.lower(state, first).compile()
+        say(f'Compiled in {time.monotonic() - compiling:.0f} s.')
         feed = itertools.chain([first], feed)
     with (closing(checkpoints), Log(folder, config.steps, start, config.wandb) as log, preemption() as preempted,
           Profile(folder, config.profile) as profile):
