@@ -43,6 +43,12 @@ def shared_golden() -> Path:
     return _folder('golden')
 
 
+@pytest.fixture(scope='session')
+def shared_cases() -> Path:
+    """The folder of files that fail, or once did, with what is right."""
+    return _folder('cases')
+
+
 @pytest.fixture(autouse=True, scope='module')
 def _forget_compiled() -> Iterator[None]:
     """Drops compiled programs, and the weights in them, with their module: a worker would grow to many gigabytes."""

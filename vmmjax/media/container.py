@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import av
 from av.audio.stream import AudioStream
-from av.container import InputContainer
+from av.container import Container, InputContainer
 from av.format import Flags
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
@@ -84,7 +84,7 @@ def _no_media(path: Path) -> str:
     with path.open('rb') as file:
         head = file.read(12)
     if head[:4] == b'RIFF' and head[8:] == b'WEBP':
-        return 'it is a WebP picture, which is not read here, be it animated or not: make a GIF or a video of it'
+        return 'it is a WebP picture, which this FFmpeg does not open as a film: make a GIF or a video of it'
     return ('it is a text, a playlist or a script that names other files, a single picture, or damaged: not a video or '
             'a sound')
 
@@ -136,17 +136,24 @@ def picture_delay(container: InputContainer, stream: VideoStream) -> float:
 
 
 def nominal_rate(stream: VideoStream) -> float:
-    """Pictures a second of a track that stores no times, such as an elementary stream, or not when a picture ends."""
+    """Pictures a second of a track whose pictures have no times."""
     return float(stream.guessed_rate or stream.average_rate or 25)
+
+
+def has_times(container: Container) -> bool:
+    """Whether pictures carry times: those of an elementary stream follow each other at its nominal rate."""
+    return not container.format.flags & cast(Any, Flags.no_timestamps).value
 
 
 def seek(container: InputContainer, stream: Stream, time: float) -> bool:
     """Sets a container to the track's last key frame at or before `time`, seconds on its own clock.
 
     Returns:
-      False for a format without positions, or where times come twice: then reading goes on where it was.
+      False for a format without times or positions, or where times come twice: then reading goes on where it was.
     """
     assert stream.time_base is not None
+    if not has_times(container):
+        return False
     if is_joinable(container) and _is_joined(container.name, os.stat(container.name).st_mtime_ns):
         return False
     try:
@@ -184,7 +191,8 @@ def read_streams(container: InputContainer) -> list[VideoStream | AudioStream]:
 
 def new_timeline(container: InputContainer) -> Timeline:
     """Of a file that is read from its beginning."""
-    return Timeline(forward=container.format.name in _BROADCASTS)
+    main = read_streams(container)
+    return Timeline(main[0].index if main else 0, forward=container.format.name in _BROADCASTS)
 
 
 def packets(container: InputContainer, streams: Stream | Sequence[Stream],

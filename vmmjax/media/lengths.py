@@ -17,32 +17,40 @@ _BY_BYTES = {'wav', 'w64', 'caf'}
 _HEAD = 1 << 16  # Bytes in which the header of a sound ends.
 
 
-def declared(container: InputContainer, path: Path, ends: dict[int, float]) -> list[tuple[float, float]]:
-    """Lengths that a file declares, and what of each is there.
+def of_tracks(container: InputContainer, ends: dict[int, float]) -> dict[int, float]:
+    """Where tracks end by what the container declares, seconds on its clock, by index; not those it says nothing of.
 
     Args:
       container: the file.
-      path: of it.
-      ends: where each track of the container ends, seconds on its clock, by index; 0 for a track without a packet.
-
-    Returns:
-      Seconds on the container's clock, (declared, there), each for a track or for all of them.
+      ends: where each track ends by its packets, likewise; 0 for one without a packet.
     """
-    if container.format.name == 'matroska,webm':  # It declares one end for all, be they read here or not.
-        if container.duration is None:
-            return []
-        read = max(ends[stream.index] for stream in read_streams(container))
-        return [(container.duration / av.time_base, read if _segment_is_cut(path) else max(ends.values()))]
+    found: dict[int, float] = {}
     if container.format.name not in _BY_TRACK:
-        return []
-    pairs = []
+        return found
     for stream in read_streams(container):
         # FFmpeg corrects an AVI's duration to what is there, but not its count.
         length = stream.frames if container.format.name == 'avi' else stream.duration
         is_empty = not ends[stream.index] and not stream.frames
         if length and not is_empty and stream.frames < _PLACEHOLDER:
-            pairs.append((seconds((stream.start_time or 0) + length, stream), ends[stream.index]))
-    return pairs
+            found[stream.index] = seconds((stream.start_time or 0) + length, stream)
+    return found
+
+
+def of_file(container: InputContainer, path: Path, ends: dict[int, float]) -> tuple[float, float] | None:
+    """Where a Matroska file ends, which declares one end for all tracks, be they read here or not.
+
+    Args:
+      container: the file.
+      path: of it.
+      ends: where each track of the container ends by its packets, seconds on its clock.
+
+    Returns:
+      Seconds on the container's clock, as declared and as found; None where nothing is declared.
+    """
+    if container.format.name != 'matroska,webm' or container.duration is None:
+        return None
+    read = [stream.index for stream in read_streams(container)] if _segment_is_cut(path) else list(ends)
+    return container.duration / av.time_base, max(ends[index] for index in read)
 
 
 def is_streamed(container: InputContainer, path: Path) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from vmmjax.media import lengths
 from vmmjax.media.container import (
@@ -15,6 +16,7 @@ from vmmjax.media.container import (
     open_media,
     packets,
     picture_stream,
+    read_streams,
     seconds,
     sound_stream,
 )
@@ -71,7 +73,7 @@ def probe(path: Path) -> Probe:
         faults = {index: track.fault for index, track in tracks.items()}
         if all(faults.values()):
             raise MediaError(path, next(iter(faults.values())))
-        damage = [*filter(None, faults.values()), *damage]
+        damage = [*_unread(container), *filter(None, faults.values()), *damage]
         left = [track for index, track in tracks.items() if not faults[index]]
         pictures = next((track for track in left if isinstance(track, Pictures)), None)
         sound = next((track for track in left if isinstance(track, Sound)), None)
@@ -88,13 +90,15 @@ def probe(path: Path) -> Probe:
 
 def _tracks(container: InputContainer) -> dict[int, Track]:
     """The tracks that are read, by their index; pictures first."""
-    stored_times = container.format.name != 'avi'
-    found: dict[int, Track] = {}
-    if (video := picture_stream(container)) is not None:
-        found[video.index] = Pictures(video, stored_times)
-    if (audio := sound_stream(container)) is not None:
-        found[audio.index] = Sound(audio, stored_times)
-    return found
+    return {stream.index: Pictures(stream) if isinstance(stream, VideoStream) else Sound(stream)
+            for stream in read_streams(container)}
+
+
+def _unread(container: InputContainer) -> list[str]:
+    """Tracks of which no decoder makes anything, or not even their kind is known."""
+    return [f'its {kind} track cannot be decoded' for kind, streams, read in (
+        ('video', container.streams.video, picture_stream(container)),
+        ('audio', container.streams.audio, sound_stream(container))) if streams and read is None]
 
 
 def _read(container: InputContainer, path: Path, tracks: dict[int, Track]) -> tuple[float | None, list[str]]:
@@ -109,10 +113,13 @@ def _read(container: InputContainer, path: Path, tracks: dict[int, Track]) -> tu
             end = seconds(packet.pts + (packet.duration or 0), packet.stream)
             ends[packet.stream_index] = max(ends[packet.stream_index], end)
     ends |= {index: track.end for index, track in tracks.items()}
-    pairs = lengths.declared(container, path, ends)
-    for declared, there in pairs:
+    by_track, by_file = lengths.of_tracks(container, ends), lengths.of_file(container, path, ends)
+    for declared, there in (*((end, ends[index]) for index, end in by_track.items()), *filter(None, [by_file])):
         if declared - there > _TOLERANCE:
             raise MediaError(path, f'it is cut off: {there:.2f} s of {declared:.2f} s are there')
+    for index, end in by_track.items():
+        if ends[index] - end > _TOLERANCE and max(tracks[index].stamps) < end:
+            tracks[index].end = end  # A packet lasts until the next is decoded, which need not be the next shown.
     if lost and lengths.is_streamed(container, path):
         lost = 0  # FFmpeg asked for more than there ever was.
     if lost and lengths.ends_with_a_whole_packet(container):
@@ -123,7 +130,7 @@ def _read(container: InputContainer, path: Path, tracks: dict[int, Track]) -> tu
                                f'files, or is damaged')
     damage = [*[f'{lost} of its packets are damaged'] * bool(lost),
               *['its time begins anew within it'] * bool(timeline.leaps)]
-    return max((declared for declared, _ in pairs), default=None), damage
+    return max([*by_track.values(), *([by_file[0]] if by_file else [])], default=None), damage
 
 
 def _check_times(path: Path, stamps: np.ndarray, duration: float, declared: float) -> None:

@@ -10,7 +10,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vmmjax.media.container import decode, nominal_rate, seconds, shown_size
+from vmmjax.media.container import decode, has_times, nominal_rate, seconds, shown_size
 from vmmjax.media.orientation import Orientation, orientation
 
 _MAX_ASPECT = 64  # Of the sides of a picture.
@@ -29,18 +29,18 @@ class Track(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, stream: Stream, stored_times: bool) -> None:
-        """`stored_times` says whether the times at which packets are shown are the file's, and not supposed."""
+    def __init__(self, stream: Stream) -> None:
+        """Takes a track that nothing was read of."""
         self.packets, self.stamps, self.end = 0, array('d'), 0.0
         self.turn = Orientation()
-        self._stream, self._stored_times, self._decoded = stream, stored_times, False
+        self._stream, self._decoded = stream, False
 
     def take(self, packet: av.Packet) -> None:
         """Counts a packet, and decodes it if nothing was yet."""
         if packet.size == 0 and packet.dts is None and self._decoded:
             return  # The end of the file; nothing held back is needed.
         self.packets += packet.size > 0
-        stamp = packet.pts if packet.pts is not None and self._stored_times else packet.dts
+        stamp = self._stamp(packet)
         if stamp is not None:
             self.stamps.append(seconds(stamp, self._stream))
             self.end = max(self.end, self.stamps[-1] + self._lasts(packet))
@@ -56,6 +56,9 @@ class Track(ABC):
             return f'its {self.kind} track is empty'
         return self._claim() if self._decoded else f'its {self.kind} track cannot be decoded'
 
+    def _stamp(self, packet: av.Packet) -> int | None:
+        return packet.dts if packet.pts is None else packet.pts
+
     def _lasts(self, packet: av.Packet) -> float:
         """Seconds."""
         return seconds(packet.duration or 0, self._stream)
@@ -70,8 +73,8 @@ class Pictures(Track):
 
     kind = 'video'
 
-    def __init__(self, stream: VideoStream, stored_times: bool) -> None:
-        super().__init__(stream, stored_times)
+    def __init__(self, stream: VideoStream) -> None:
+        super().__init__(stream)
         self._pictures = stream
 
     @property
@@ -89,6 +92,12 @@ class Pictures(Track):
         if not self.stamps:
             return nominal_rate(self._pictures)
         return float(self._pictures.average_rate or self._pictures.guessed_rate or self.packets / duration)
+
+    def _stamp(self, packet: av.Packet) -> int | None:
+        """None in an elementary stream, whatever FFmpeg supposes, as it does of the times in an AVI."""
+        if not has_times(self._pictures.container):
+            return None
+        return packet.dts if self._pictures.container.format.name == 'avi' else super()._stamp(packet)
 
     def _lasts(self, packet: av.Packet) -> float:
         """A container that does not say leaves it to the rate."""
@@ -108,8 +117,8 @@ class Sound(Track):
 
     kind = 'audio'
 
-    def __init__(self, stream: AudioStream, stored_times: bool) -> None:
-        super().__init__(stream, stored_times)
+    def __init__(self, stream: AudioStream) -> None:
+        super().__init__(stream)
         self.rate = stream.rate
 
     def _claim(self) -> str:

@@ -15,6 +15,7 @@ from vmmjax.media.container import (
     MediaError,
     clock_zero,
     decode,
+    has_times,
     nominal_rate,
     open_media,
     packets,
@@ -150,7 +151,7 @@ def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> 
         found = _from_key_frame(container, stream, zero + times[0]) if seeking else packets(container, stream)
         shown: VideoFrame | None = None
         turn = Orientation()
-        for time, frame in _timed(found, stream, zero):
+        for time, frame in _timed(found, stream, zero, has_times(container)):
             if shown is None and seeking and time > times[0] + _JITTER:
                 raise _LedPast
             if shown is None:
@@ -191,13 +192,14 @@ def _from_key_frame(container: InputContainer, stream: VideoStream, time: float)
     raise _LedPast
 
 
-def _timed(found: Iterator[av.Packet], stream: VideoStream, zero: float) -> Iterator[tuple[float, VideoFrame]]:
+def _timed(found: Iterator[av.Packet], stream: VideoStream, zero: float,
+           stored: bool) -> Iterator[tuple[float, VideoFrame]]:
+    """Pictures and when they are shown; `stored` says whether the file has times."""
     step = 1 / nominal_rate(stream)
     time = -step
     for packet in found:
         for frame in decode(packet):
-            # A raw stream has no times: its rate gives them.
-            time = time + step if frame.time is None else frame.time - zero
+            time = frame.time - zero if stored and frame.time is not None else time + step
             yield time, frame
 
 
