@@ -63,6 +63,8 @@ def open_media(path: Path) -> Iterator[InputContainer]:
             yield container
     except av.error.ArgumentError as error:  # Also what FFmpeg says of a format that is not on the list.
         raise MediaError(path, _no_media(path)) from error
+    except av.error.MemoryError as error:
+        raise MediaError(path, 'there is not enough memory to read it') from error
     except av.error.FFmpegError as error:
         raise MediaError(path, f'it is damaged, cut off or no media file ({error.strerror})') from error
 
