@@ -123,19 +123,18 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
         for i, (path, clip) in enumerate(job.clips):
             row = job.first + i
             fingerprint.check(path, job.contents[i])
+            records: list[list[bytes] | np.ndarray]
             try:
-                frames, size = _read(job.column, path, clip)
+                records, size = _read(job.column, path, clip)
             except UserError as error:
                 reason = error.reason if isinstance(error, MediaError) else str(error).replace(str(path), clip.path)
                 report.failures.append((row, f'{job.column.name}: {reason}'))
-                frames, size = [], (0, 0)
-            step = chunk_frames(job.column)
-            records = [frames[begin:begin + step] for begin in range(0, max(1, len(frames)), step)]
+                records, size = [[]], (0, 0)
             with _errors_of(temporary):
                 for chunk, part in enumerate(records):
                     writer.write(serialize(part, row, chunk))
             report.records.append(len(records))
-            report.lengths.append(len(frames))
+            report.lengths.append(sum(map(len, records)))
             report.sizes.append(size)
             done()
     finally:
@@ -151,13 +150,23 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(opened, 'sha256').hexdigest()
 
 
-def _read(column: Column, path: Path, clip: Row) -> tuple[list[bytes] | np.ndarray, tuple[int, int]]:
-    """All frames of a clip as they are stored, and the size of its pictures."""
-    pieces = list(isolated(path, stored, column, path, clip))
-    if column.kind == 'array':
-        return np.concatenate([np.zeros((0, *column.shape), np.float32), *(piece for piece, _ in pieces)]), (0, 0)
-    frames = [frame for piece, _ in pieces for frame in piece]
-    return frames, pieces[-1][1] if frames else (0, 0)
+def _read(column: Column, path: Path, clip: Row) -> tuple[list[list[bytes] | np.ndarray], tuple[int, int]]:
+    """All frames of a clip as they are stored, by records, of which there is at least one; their pictures' size."""
+    step, size = chunk_frames(column), (0, 0)
+    if column.kind != 'array':
+        frames: list[bytes] = []
+        for piece, shown in isolated(path, stored, column, path, clip):
+            frames += piece
+            size = shown
+        return [frames[begin:begin + step] for begin in range(0, max(1, len(frames)), step)], size
+    records: list[list[bytes] | np.ndarray] = []
+    left = np.zeros((0, *column.shape), np.float32)
+    for piece, _ in isolated(path, stored, column, path, clip):
+        left = np.concatenate([left, piece])
+        whole = len(left) - len(left) % step
+        records += [left[begin:begin + step].copy() for begin in range(0, whole, step)]
+        left = left[whole:]
+    return [*records, left] if len(left) or not records else records, size
 
 
 @contextlib.contextmanager
