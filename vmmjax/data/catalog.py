@@ -1,8 +1,7 @@
 """The catalog: one row a clip with what its file holds, and what was rejected and why."""
 
 import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,11 +71,13 @@ class Catalog:
 
 
 def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = True) -> None:
-    """Probes every file and writes `catalog.csv` and `rejected.csv`, each whole or not at all.
+    """Probes every file and writes `catalog.csv`, `rejected.csv` and `damaged.csv`, each whole or not at all.
 
     Rows are ordered by split (train, validation, test, then others as they appear), within a split as given.
     A clip whose file cannot be read, or that starts after its file's end, goes to `rejected.csv`; an end past
-    the file's is brought back to it. The same clips give the same bytes, whatever the number of workers.
+    the file's is brought back to it. What of the files in the catalog is damaged, or lacking though declared, goes to
+    `damaged.csv`, which is there only if there is such. The same clips give the same bytes, whatever the number of
+    workers.
 
     Args:
       clips: with the same labels each.
@@ -89,18 +90,21 @@ def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = Tr
     """
     splits = list(dict.fromkeys((*_FIRST, *(clip.split for clip in clips))))
     ordered = sorted(clips, key=lambda clip: splits.index(clip.split))  # Stable.
-    files = list(dict.fromkeys(clip.path for clip in ordered))
+    files = list(dict.fromkeys(clip.path for clip in ordered if not clip.fault))
     probes = ordered_map(_probe, files, workers=workers, label='probing files', progress=progress, chunk=16)
-    found = dict(zip(files, probes, strict=True))
+    found: dict[Path, Probe | str] = dict(zip(files, probes, strict=True))
     rows: list[list[object]] = []
     rejected: list[list[object]] = []
+    damaged: dict[str, str] = {}
     for clip in ordered:
-        result = found[clip.path]
+        result = clip.fault or found[clip.path]
         if isinstance(result, Probe) and (clip.start or 0.0) >= result.duration:
             result = f'it starts at {clip.start} s, but the file ends at {result.duration:.2f} s'
         if isinstance(result, str):
             rejected.append([clip.name, result])
         else:
+            if result.damage:
+                damaged[clip.name] = result.damage
             rows.append([len(rows), clip.id, clip.split, clip.name, *_measured(clip, result),
                          *clip.labels.values()])
     if not rows:
@@ -108,10 +112,22 @@ def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = Tr
         raise UserError(f'None of the {len(clips)} clips can be read; the first, {name}: {reason}.')
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / 'rejected.csv', [['path', 'reason'], *rejected])
-        _write(folder / 'catalog.csv', [[*FIXED, *clips[0].labels], *rows])
+        atomic.write_csv(folder / 'rejected.csv', [['path', 'reason'], *rejected])
+        (folder / 'damaged.csv').unlink(missing_ok=True)
+        if damaged:
+            atomic.write_csv(folder / 'damaged.csv', [['path', 'damage'], *damaged.items()])
+        atomic.write_csv(folder / 'catalog.csv', [[*FIXED, *clips[0].labels], *rows])
     except OSError as error:
         raise UserError(f'The catalog in {folder} cannot be written: {error.strerror}.') from error
+
+
+def count_damaged(folder: Path) -> int:
+    """How many files are listed in a folder's `damaged.csv`."""
+    try:
+        with open(folder / 'damaged.csv', newline='', encoding='utf-8') as file:
+            return len(list(csv.reader(file))) - 1
+    except FileNotFoundError:
+        return 0
 
 
 def _probe(path: Path) -> Probe | str:
@@ -136,12 +152,6 @@ def _measured(clip: Clip, file: Probe) -> list[object]:
     times = [round(start, 6), round(end, 6), round(end - start, 6)]
     values = [*times, fps, file.width, file.height, file.audio_rate]
     return ['' if value is None else value for value in values]
-
-
-def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(rows)
-    atomic.write(path, text.getvalue())
 
 
 def read(folder: Path) -> Catalog:
