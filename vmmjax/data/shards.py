@@ -59,7 +59,8 @@ class Report:
       records: number of records.
       lengths: number of frames.
       sizes: height and width of pictures, zeros otherwise.
-      failures: (catalog row, reason) of each clip that could not be decoded.
+      failures: (catalog row, reason) of each clip that could not be decoded, or whose file is no longer the one of
+        the catalog.
       bytes: size of the file.
       sha256: of the file.
     """
@@ -80,8 +81,7 @@ def write(job: Job, done: Callable[[], None]) -> Report:
       done: called after each clip; what it raises stops the shard.
 
     Raises:
-      UserError: where the shard cannot be written, or a clip's file is no longer the one of the catalog. Nothing
-        of it is left then.
+      UserError: where the shard cannot be written. Nothing of it is left then.
     """
     try:
         with atomic.replacing(job.file) as partial:
@@ -122,9 +122,9 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
     try:
         for i, (path, clip) in enumerate(job.clips):
             row = job.first + i
-            fingerprint.check(path, job.contents[i])
             records: list[list[bytes] | np.ndarray]
             try:
+                fingerprint.check(path, job.contents[i])
                 records, size = _read(job.column, path, clip)
             except UserError as error:
                 reason = error.reason if isinstance(error, MediaError) else str(error).replace(str(path), clip.path)
