@@ -154,9 +154,8 @@ def test_what_is_no_file_is_a_line(clip: bytes, tmp_path: Path) -> None:
 def test_what_a_manifest_names_and_is_no_file_is_a_line(clip: bytes, tmp_path: Path) -> None:
     source = placed(tmp_path, clip, 'good.mp4')
     (source / 'link.mp4').symlink_to('nothing')
-    (source / 'folder.mp4').mkdir()
     os.mkfifo(source / 'fifo.mp4')
-    names = ['good.mp4', 'link.mp4', 'folder.mp4', 'fifo.mp4']
+    names = ['good.mp4', 'link.mp4', 'fifo.mp4']
     (source / 'manifest.csv').write_text('path,split\n' + ''.join(f'{name},train\n' for name in names))
     summary, rejected, _ = made(source / 'manifest.csv', tmp_path / 'store')
     assert (summary.clips, rejected.keys()) == (1, set(names[1:]))

@@ -216,8 +216,11 @@ def packets(container: InputContainer, streams: Stream | Sequence[Stream],
                             if moves else wanted)
     indices, timed = {stream.index for stream in wanted}, {stream.index for stream in together}
     while True:
-        with budget.spent():
-            packet = next(found, None)
+        try:
+            with budget.spent():
+                packet = next(found, None)
+        except IndexError:  # PyAV, at the end, looks for a track that appeared on the way.
+            return
         if packet is None:
             return
         if packet.stream_index in timed:
@@ -236,6 +239,8 @@ def _move(packet: av.Packet, offset: float) -> None:
 
 def decode(packet: av.Packet) -> list:
     """The packet's frames; none where it is damaged, as a player would go on with the next."""
+    if not isinstance(packet.stream, VideoStream | AudioStream):  # A broadcast may make another kind of a track.
+        return []
     try:
         with budget.spent():
             return packet.decode()

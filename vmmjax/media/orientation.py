@@ -6,6 +6,7 @@ from typing import cast
 
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ class Orientation:
 def orientation(frame: VideoFrame) -> Orientation:
     """What a picture's display matrix says: any quarter turn, mirrored or not, the nearest to it for other angles.
 
-    To be asked of a track's first picture only: PyAV ties a frame and its side data into a cycle, so that each
-    picture that was asked would stay in memory until Python looks for cycles.
+    To be asked of a track's first picture only. PyAV ties a frame and its side data into a cycle, which stays in memory
+    until Python looks for cycles: a small copy is asked.
     """
+    frame = frame.reformat(16, 16, 'rgb24', interpolation=Interpolation.POINT, threads=1)
     try:
         data = frame.side_data.get('DISPLAYMATRIX')
     except ValueError:  # PyAV does not know what else lies beside the picture.

@@ -111,7 +111,7 @@ def _read(container: InputContainer, path: Path, tracks: dict[int, Track]) -> tu
             lost += packet.is_corrupt
         elif packet.pts is not None:
             end = seconds(packet.pts + (packet.duration or 0), packet.stream)
-            ends[packet.stream_index] = max(ends[packet.stream_index], end)
+            ends[packet.stream_index] = max(ends.get(packet.stream_index, 0.0), end)  # Tracks may appear late.
     ends |= {index: track.end for index, track in tracks.items()}
     by_track, by_file = lengths.of_tracks(container, ends), lengths.of_file(container, path, ends)
     for declared, there in (*((end, ends[index]) for index, end in by_track.items()), *filter(None, [by_file])):
