@@ -67,7 +67,8 @@ def most_memory(folder: Path, column: str) -> float:
     command = [sys.executable, '-m', 'vmmjax.cli.main', 'prepare', f'--source={folder}', f'--store={folder}.store',
                f'--columns={column}', '--processes=2']
     most = 0
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)}) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)},
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
             for number in children(process.pid):
                 try:
@@ -103,8 +104,8 @@ def main() -> None:
                 used.append(most_memory(folder, column))
         above = used[1] - used[0]
         missed |= above > MOST
-        print(f'| {name} | {column} | {used[0]:.0f} | {used[1]:.0f} | {above:.0f} | {"yes" if above <= MOST else "no"} |',
-              flush=True)
+        verdict = 'yes' if above <= MOST else 'no'
+        print(f'| {name} | {column} | {used[0]:.0f} | {used[1]:.0f} | {above:.0f} | {verdict} |', flush=True)
     sys.exit(1 if missed else 0)
 
 
