@@ -44,6 +44,12 @@ def shared_golden() -> Path:
 
 
 @pytest.fixture(scope='session')
+def shared_cases() -> Path:
+    """The folder of files that fail, or once did, with what is right."""
+    return _folder('cases')
+
+
+@pytest.fixture(scope='session')
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """70 training clips (more than 64, which are shuffled in another way), 9 and 5."""
     from tests import fakes

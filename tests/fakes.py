@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import errno
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +60,14 @@ class Ramp:
             raise UserError(f'{path} is no ramp.')
         frames = np.arange(round(clip.duration * self.rate), dtype=np.float32)
         yield np.stack([np.full_like(frames, int(path.stem)), frames], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Full(Ramp):
+    """The disk is full."""
+
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @dataclasses.dataclass(frozen=True)

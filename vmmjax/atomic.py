@@ -1,8 +1,10 @@
 """Files that are whole or not there: written under a temporary name, then renamed."""
 
+import csv
+import io
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +32,16 @@ def write(path: Path, content: str | bytes) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Writes a whole CSV file, its lines ended by a line feed; a cell may hold any text, carriage returns, too."""
+    lines = []
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line, lineterminator='\r\n').writerow(row)  # Before Python 3.13 only what ends lines is quoted.
+        lines.append(line.getvalue().removesuffix('\r\n') + '\n')
+    write(path, ''.join(lines))
 
 
 def remove_leftovers(folder: Path) -> None:

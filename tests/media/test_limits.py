@@ -10,12 +10,13 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from tests.media.files import counting_frames, write_media
 from vmmjax.errors import UserError
-from vmmjax.media import budget
+from vmmjax.media import budget, limits
 from vmmjax.media.container import MediaError, packets
 from vmmjax.media.limits import isolated
 from vmmjax.media.probe import probe
@@ -60,6 +61,27 @@ def slow_algorithm() -> Iterator[int]:
             pass
         yield number
     budget.CALL_SECONDS = before
+
+
+def waiting() -> Iterator[int]:
+    budget.WAIT_SECONDS = 1
+    budget.begin(0)
+    with budget.spent():
+        time.sleep(60)
+    yield 1
+
+
+def allocated(size: int) -> Iterator[int]:
+    yield len(np.ones(size, np.uint8))
+
+
+def enlarged(side: int) -> Iterator[int]:
+    yield len(cv2.resize(np.ones((2, 2), np.uint8), (side, side)))
+
+
+def killed_for_memory() -> Iterator[int]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield 1
 
 
 def greedy() -> Iterator[np.ndarray]:
@@ -132,6 +154,32 @@ def test_a_hang_in_ffmpeg_is_ended(tmp_path: Path, where: str) -> None:
         list(isolated(tmp_path, hanging, where))
     assert time.monotonic() - began < 30
     assert list(isolated(tmp_path, counted, 0, 1))
+
+
+def test_a_wait_in_ffmpeg_is_ended(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(MediaError, match='FFmpeg waits for it'):
+        list(isolated(tmp_path, waiting))
+    assert time.monotonic() - began < 30
+    assert list(isolated(tmp_path, counted, 0, 1))
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems do not bound what a process writes')
+def test_a_reader_may_not_take_all_memory(tmp_path: Path) -> None:
+    assert list(isolated(tmp_path, allocated, 1 << 30)) == [1 << 30]
+    with pytest.raises(MediaError, match='not enough memory'):
+        list(isolated(tmp_path, allocated, 5 << 30))
+    with pytest.raises(MediaError, match='not enough memory'):
+        list(isolated(tmp_path, enlarged, 70_000))
+    assert list(isolated(tmp_path, counted, 0, 1))
+
+
+def test_a_reader_that_the_kernel_kills_for_memory_costs_its_file(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([3, 4])
+    monkeypatch.setattr(limits, '_kills_for_memory', lambda: next(counts))
+    with pytest.raises(MediaError, match=r'a\.mp4: there is not enough memory to read it'):
+        list(isolated(tmp_path / 'a.mp4', killed_for_memory))
 
 
 def test_a_slow_algorithm_is_no_hang(tmp_path: Path) -> None:

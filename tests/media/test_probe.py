@@ -86,7 +86,7 @@ def test_titles_that_are_not_utf8_stop_nothing(tmp_path, suffix):
 
 @pytest.mark.parametrize('change', [{'width': 16000, 'height': 16}, {'width': 16, 'height': 16000}])
 def test_pictures_of_absurd_shape(tmp_path, monkeypatch, change):
-    from vmmjax.media import probe as module
+    from vmmjax.media import tracks as module
     write_clip(tmp_path / 'a.mp4', counting_frames(10), fps=10)
     monkeypatch.setattr(module, 'shown_size', lambda stream: (change['width'], change['height']))
     with pytest.raises(MediaError, match='16000'):

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import shutil
@@ -6,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests import fakes
 from vmmjax.errors import UserError
-from vmmjax.prepare import column_writer, sources
+from vmmjax.prepare import catalog_builder, column_writer, sources
 from vmmjax.prepare.build import Share, Summary, prepare
 from vmmjax.prepare.columns import Audio, Rgb
 from vmmjax.store.store import Store
@@ -155,9 +157,40 @@ def test_a_changed_file_under_an_unchanged_manifest_is_noticed(size: str, manife
         (source / '010.mp4').write_bytes((source / '011.mp4').read_bytes())
     else:
         flip_a_bit(source / '010.mp4')
-    with pytest.raises(UserError, match=r'010\.mp4 is no longer the file that the store was made from'):
+    summary = make(source / 'manifest.csv', tmp_path / 'store', fakes.Ramp(), fakes.Gradient())
+    assert (summary.made, summary.found, summary.rejected) == (('gradient',), ('ramp',), 1)
+    store = Store(tmp_path / 'store')
+    names = store.values('path')
+    assert names[store.columns['gradient'].lengths == 0].tolist() == ['010.mp4']
+    assert (store.columns['ramp'].lengths > 0).all()
+    with open(tmp_path / 'store' / 'rejected.csv', newline='') as file:
+        assert list(csv.reader(file))[1:] == [
+            ['010.mp4', 'gradient: it is no longer the file that the catalog_builder was made from']]
+
+
+def test_a_file_that_is_gone_costs_itself(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(shutil.copytree(manifest.parent, tmp_path / 'source'))
+    build = catalog_builder.build
+
+    def built(*arguments: Any, **options: Any) -> None:
+        build(*arguments, **options)
+        (source / '010.mp4').unlink()
+
+    monkeypatch.setattr(catalog_builder, 'build', built)
+    clips = sources.read(str(source / 'manifest.csv'))
+    summary = prepare(clips, tmp_path / 'store', [fakes.Ramp()], origin='tiny', processes=2, progress=False)
+    assert summary.rejected == 1
+    assert np.flatnonzero(Store(tmp_path / 'store').columns['ramp'].lengths == 0).size == 1
+    assert '010.mp4,ramp: it is gone since the catalog_builder was made' in (tmp_path / 'store' / 'rejected.csv').read_text()
+
+
+def test_another_source_of_the_same_names_is_refused(manifest: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(manifest.parent, tmp_path / 'source'))
+    make(source / 'manifest.csv', tmp_path / 'store', fakes.Ramp())
+    for file in source.glob('*.mp4'):
+        file.write_bytes(file.read_bytes() + b'1')
+    with pytest.raises(UserError, match='None of the files is any longer the one that the store was made from'):
         make(source / 'manifest.csv', tmp_path / 'store', fakes.Ramp(), fakes.Gradient())
-    assert list(Store(tmp_path / 'store').columns) == ['ramp']
 
 
 def test_a_store_of_before_notes_its_files(manifest: Path, whole: Path, copy: Path) -> None:

@@ -153,6 +153,8 @@ def report(summary: Summary, store: Path) -> str:
     if summary.waiting:
         lines.append(f'{store}: the share of this worker is made; {", ".join(summary.waiting)} is completed by the '
                      f'last of the others, or by the same command without --worker.')
+    if summary.damaged:
+        lines.append(f'{summary.damaged} are damaged or lack a track they declare: see {store / "damaged.csv"}.')
     if summary.rejected:
         lines.append(f'{summary.rejected} could not be read: see {store / "rejected.csv"}.')
     return '\n'.join(lines)

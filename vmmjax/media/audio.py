@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import librosa
 import numpy as np
+import soxr
 from av.audio.frame import AudioFrame
 
-from vmmjax.media.container import clock_zero, decode, open_media, packets, seek, sound_stream
+from vmmjax.media.container import MediaError, clock_zero, decode, open_media, packets, seek, sound_stream
 
 # Seconds read on both sides of a window: for the resampling filter.
 _MARGIN = 0.1
@@ -17,6 +17,12 @@ _MARGIN = 0.1
 _WARM_UP = 0.3
 # Seconds by which a time may differ from the samples counted so far: containers round times.
 _JITTER = 0.01
+# Seconds by which they may differ where the rate has changed: some containers go on to count at the first one.
+_DRIFT = 0.1
+# Samples that lie in memory at a track's own rate, twice: a sound may be hours long.
+_BLOCK = 1 << 20
+# Of a sample, where 1 is full scale; floats that were scaled as 16 bits are within it.
+_MAX_AMPLITUDE = 1e5
 
 
 def read_waveform(path: Path, *, start: float, end: float, rate: int) -> np.ndarray | None:
@@ -46,38 +52,113 @@ def read_waveform(path: Path, *, start: float, end: float, rate: int) -> np.ndar
         # Begun where both rates have a sample, so that a window is to the sample the part of the whole.
         block = native // math.gcd(native, rate)
         first = math.floor((start - _MARGIN) * native / block) * block
-        line = np.zeros(math.ceil((end + _MARGIN) * native) - first, np.float32)
+        count = math.ceil((end + _MARGIN) * native) - first
         if first / native > _WARM_UP:
             seek(container, stream, zero + first / native - _WARM_UP)
-        _lay_out(packets(container, stream), line, first, zero, native)
-    if native != rate:
-        line = librosa.resample(line, orig_sr=native, target_sr=rate, res_type='soxr_hq')
-    skip, size = round(start * rate) - first * rate // native, round((end - start) * rate)
-    line = line[skip:skip + size]
-    return np.pad(line, (0, size - len(line))).astype(np.float32)
+        placed = _placed(packets(container, stream), path, first, zero, native)
+        waveform = np.zeros(round((end - start) * rate), np.float32)
+        at = first * rate // native - round(start * rate)
+        for part in _resampled(_laid_out(placed, count), native, rate):
+            lead = max(0, -at)
+            kept = part[lead:max(lead, len(waveform) - at)]
+            waveform[at + lead:at + lead + len(kept)] = kept
+            at += len(part)
+    return waveform
 
 
-def _lay_out(sound: Iterator[av.Packet], line: np.ndarray, first: int, zero: float, native: int) -> None:
-    """Puts the samples where they belong on `line`, whose sample 0 is number `first` of our clock."""
+def _placed(sound: Iterator[av.Packet], path: Path, first: int, zero: float,
+            native: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields where samples belong, sample 0 being number `first` of our clock, and them, at the rate `native`."""
     expected: int | None = None
+    other: _OtherRate | None = None
     for packet in sound:
         for frame in decode(packet):
-            samples = _mono(frame)
+            samples = _mono(frame, path)
             at = expected if frame.time is None else round((frame.time - zero) * native) - first
             at = 0 if at is None else at
             if expected is not None and abs(at - expected) < _JITTER * native:
                 at = expected
-            expected = at + len(samples)
-            if at >= len(line):
-                return
-            lead = max(0, -at)
-            part = samples[lead:max(lead, len(line) - at)]
-            line[at + lead:at + lead + len(part)] = part
+            if other is not None and other.rate != frame.sample_rate:
+                yield other.last()
+                other = None
+            if other is None and frame.sample_rate != native:
+                other = _OtherRate(path, frame.sample_rate, native, at)
+            if other is None:
+                expected = at + len(samples)
+                yield at, samples
+            else:
+                yield other.take(at, samples)
+                expected = other.expected
+    if other is not None:
+        yield other.last()
 
 
-def _mono(frame: AudioFrame) -> np.ndarray:
+class _OtherRate:
+    """A part of a sound with a rate of its own, brought to that of the rest."""
+
+    def __init__(self, path: Path, rate: int, native: int, at: int) -> None:
+        self.rate, self._path, self._native, self._begun = rate, path, native, at
+        self._resampler = soxr.ResampleStream(rate, native, 1, dtype='float32', quality='soxr_hq')
+        self._taken = self._given = 0
+
+    @property
+    def expected(self) -> int:
+        """Where the next sample belongs."""
+        return self._begun + round(self._taken * self._native / self.rate)
+
+    def take(self, at: int, samples: np.ndarray) -> tuple[int, np.ndarray]:
+        if abs(at - self.expected) > _DRIFT * self._native:
+            raise MediaError(self._path, f'the rate of its sound changes from {self._native} to {self.rate} samples a '
+                                         f'second, and its times do not follow')
+        self._taken += len(samples)
+        return self._resampled(samples, last=False)
+
+    def last(self) -> tuple[int, np.ndarray]:
+        """What the filter held back."""
+        return self._resampled(np.zeros(0, np.float32), last=True)
+
+    def _resampled(self, samples: np.ndarray, last: bool) -> tuple[int, np.ndarray]:
+        out = self._resampler.resample_chunk(samples, last=last)
+        place = self._begun + self._given
+        self._given += len(out)
+        return place, out
+
+
+def _laid_out(placed: Iterator[tuple[int, np.ndarray]], count: int) -> Iterator[np.ndarray]:
+    """Yields `count` samples in pieces: silence, where nothing is placed; of what is placed twice, the later."""
+    begin, block = 0, np.zeros(2 * _BLOCK, np.float32)
+    for at, samples in placed:
+        if at >= count:
+            break
+        for i in range(0, len(samples), _BLOCK):
+            part = samples[i:i + _BLOCK][:max(0, count - at - i)]
+            while at + i + len(part) > begin + len(block):
+                yield block[:_BLOCK].copy()
+                begin += _BLOCK
+                block[:_BLOCK], block[_BLOCK:] = block[_BLOCK:], 0
+            lead = max(0, begin - at - i)
+            block[at + i + lead - begin:][:len(part[lead:])] = part[lead:]
+    while begin < count:
+        yield block[:min(_BLOCK, count - begin)].copy()
+        begin += _BLOCK
+        block[:_BLOCK], block[_BLOCK:] = block[_BLOCK:], 0
+
+
+def _resampled(pieces: Iterator[np.ndarray], native: int, rate: int) -> Iterator[np.ndarray]:
+    if native == rate:
+        yield from pieces
+        return
+    resampler = soxr.ResampleStream(native, rate, 1, dtype='float32', quality='soxr_hq')
+    for piece in pieces:
+        yield resampler.resample_chunk(piece)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _mono(frame: AudioFrame, path: Path) -> np.ndarray:
     """float32 (S,), the mean of the channels; integers are divided by their greatest."""
     samples = frame.to_ndarray()
+    if samples.dtype.kind == 'f' and not np.abs(samples).max(initial=0) <= _MAX_AMPLITUDE:  # Nor is NaN.
+        raise MediaError(path, 'its sound holds samples that are no numbers, or far beyond full scale')
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
     scale = 1.0

@@ -3,7 +3,8 @@
 Python cannot interrupt FFmpeg: a handler of a signal waits until it returns. So the signal keeps its own
 action, which is to end the process, and only `media.limits` begins a budget, in a process that may be lost.
 What is counted is time of the processor and inside FFmpeg: a busy or suspended machine, a slow disk, or a slow
-algorithm of a column makes no file a damaged one.
+algorithm of a column makes no file a damaged one. Time on the clock is bounded, too, but only so that FFmpeg does not
+wait for ever.
 """
 
 import signal
@@ -11,10 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Sent when the budget is used up; its own action ends the process.
-SIGNAL = signal.SIGPROF
+# Sent when the budget is used up, and when FFmpeg waits for too long; their own action ends the process.
+SIGNAL, WAITING = signal.SIGPROF, signal.SIGALRM
 # Seconds that opening a file, a seek or a packet may take: a picture takes a fraction of one.
 CALL_SECONDS = 60.0
+# Seconds on the clock that it may take.
+WAIT_SECONDS = 600
 # Bytes a second that are decoded at least: AV1 in high definition, at a low rate, on a slow core, takes 60 kB/s.
 _BYTES_A_SECOND = 20_000
 
@@ -48,8 +51,10 @@ def spent() -> Iterator[None]:
         signal.raise_signal(SIGNAL)
     began = time.process_time()  # What the timer has left is rounded up.
     signal.setitimer(signal.ITIMER_PROF, max(1e-3, min(_left, CALL_SECONDS)))
+    signal.alarm(WAIT_SECONDS)
     try:
         yield
     finally:
+        signal.alarm(0)
         signal.setitimer(signal.ITIMER_PROF, 0)
         _left -= time.process_time() - began

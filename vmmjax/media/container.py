@@ -1,33 +1,38 @@
 """Opening media files: their tracks, their clock, their packets, and what those decode to.
 
 The clock every time refers to: 0 is when the first picture is shown (when the sound begins, where there
-are no pictures). Of several picture or sound tracks the first is read; cover art is no picture track.
+are no pictures). Of several picture tracks the one flagged as the default is read, else the largest; of several sound
+tracks the first. Cover art is no picture track.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import av
-import numpy as np
 from av.audio.stream import AudioStream
-from av.container import InputContainer
+from av.container import Container, InputContainer
+from av.format import Flags
 from av.stream import Disposition, Stream
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vmmjax.errors import UserError
 from vmmjax.media import budget
+from vmmjax.media.formats import FORMATS
+from vmmjax.media.timeline import Timeline
 
-# FFmpeg opens these as pictures of text, or as one picture.
-_NOT_MEDIA = {'tty', 'image2', 'png_pipe', 'jpeg_pipe', 'webp_pipe', 'bmp_pipe', 'tiff_pipe', 'svg_pipe'}
 # Titles and comments need not be UTF-8: PyAV keeps such bytes since version 19, and before it must be told to go on.
 _ANY_TEXT: dict[str, Any] = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
 # Of a picture (8192 x 8192): a damaged header asks for gigabytes.
 _MAX_PIXELS = 1 << 26
+# No pictures of the film: a cover, or small ones to find a scene by.
+_NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
+# Their clock may be set anew at any packet; in Ogg only where the next file of a chain begins.
+_BROADCASTS = ('mpegts', 'mpeg')
 
 
 class MediaError(UserError):
@@ -46,34 +51,58 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     """Opens a local file for reading; whatever FFmpeg says against it becomes a `MediaError`.
 
     Raises:
-      MediaError: for a file that is missing, empty or in no known format.
+      MediaError: for a file that is missing, empty or in no known format, or whose format names other files.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MediaError(path, 'there is no such file')
-    if path.stat().st_size == 0:
-        raise MediaError(path, 'the file is empty')
+    _check_file(path)
     try:
-        # A playlist may not reach out: files only.
         with budget.spent():
-            container = av.open(str(path.absolute()), options={'protocol_whitelist': 'file'}, **_ANY_TEXT)
+            container = av.open(str(path.absolute()), options={
+                'protocol_whitelist': 'file', 'format_whitelist': ','.join(FORMATS)}, **_ANY_TEXT)
         with container:
-            if container.format.name in _NOT_MEDIA:
-                raise MediaError(path, 'it is a text or a single picture, not a video or a sound')
             yield container
+    except av.error.ArgumentError as error:  # Also what FFmpeg says of a format that is not on the list.
+        raise MediaError(path, _no_media(path)) from error
+    except av.error.MemoryError as error:
+        raise MediaError(path, 'there is not enough memory to read it') from error
     except av.error.FFmpegError as error:
         raise MediaError(path, f'it is damaged, cut off or no media file ({error.strerror})') from error
 
 
+def _check_file(path: Path) -> None:
+    """Opening anything but a regular file may wait for ever."""
+    if path.is_dir():
+        raise MediaError(path, 'it is a folder, not a file')
+    if not path.exists():
+        raise MediaError(path, 'it is a link to a file that is not there' if path.is_symlink()
+                         else 'there is no such file')
+    if not path.is_file():
+        raise MediaError(path, 'it is a pipe, a socket or a device, not a file')
+    if path.stat().st_size == 0:
+        raise MediaError(path, 'the file is empty')
+
+
+def _no_media(path: Path) -> str:
+    with path.open('rb') as file:
+        head = file.read(12)
+    if head[:4] == b'RIFF' and head[8:] == b'WEBP':
+        return 'it is a WebP picture, which this FFmpeg does not open as a film: make a GIF or a video of it'
+    return ('it is a text, a playlist or a script that names other files, a single picture, or damaged: not a video or '
+            'a sound')
+
+
 def picture_stream(container: InputContainer) -> VideoStream | None:
-    """The first picture track that a decoder is known for, set to one thread; None if there is none."""
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
-            stream.codec_context.thread_count = 1  # Clips are decoded side by side by processes.
-            if not stream.codec_context.is_open:
-                stream.codec_context.options = {'max_pixels': str(_MAX_PIXELS)}
-            return stream
-    return None
+    """The picture track, of those that a decoder is known for, set to one thread; None if there is none."""
+    found = [stream for stream in container.streams.video
+             if stream.codec_context is not None and not stream.disposition & _NO_FILM]
+    if not found:
+        return None
+    largest = max(found, key=lambda stream: stream.codec_context.width * stream.codec_context.height)
+    stream = next((stream for stream in found if stream.disposition & Disposition.default), largest)
+    if not stream.codec_context.is_open:
+        stream.codec_context.thread_count = 1  # Clips are decoded side by side by processes.
+        stream.codec_context.options = {'max_pixels': str(_MAX_PIXELS)}
+    return stream
 
 
 def sound_stream(container: InputContainer) -> AudioStream | None:
@@ -86,8 +115,8 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
 
 def clock_zero(container: InputContainer) -> float:
     """The container's time, in seconds, at which our clock shows 0 (see the module's docstring)."""
-    stream = picture_stream(container) or sound_stream(container)
-    return 0.0 if stream is None or stream.start_time is None else seconds(stream.start_time, stream)
+    starts = (seconds(stream.start_time, stream) for stream in read_streams(container) if stream.start_time is not None)
+    return next(starts, 0.0)
 
 
 def seconds(stamp: int, stream: Stream) -> float:
@@ -108,39 +137,27 @@ def picture_delay(container: InputContainer, stream: VideoStream) -> float:
     return 0.0 if packet.pts is None else seconds(packet.pts - (stream.start_time or 0), stream)
 
 
-@dataclass(frozen=True)
-class Orientation:
-    """How a stored picture becomes an upright one: first rows and columns are exchanged, then it is mirrored.
-
-    Attributes:
-      transposed: whether rows become columns.
-      left_right: whether it is mirrored horizontally.
-      top_bottom: whether it is mirrored vertically.
-    """
-
-    transposed: bool = False
-    left_right: bool = False
-    top_bottom: bool = False
+def nominal_rate(stream: VideoStream) -> float:
+    """Pictures a second of a track whose pictures have no times."""
+    return float(stream.guessed_rate or stream.average_rate or 25)
 
 
-def orientation(frame: VideoFrame) -> Orientation:
-    """What a picture's display matrix says: any quarter turn, mirrored or not, the nearest to it for other angles."""
-    data = frame.side_data.get('DISPLAYMATRIX')
-    if data is None:
-        return Orientation()
-    a, b, _, c, d, *_ = np.frombuffer(cast(bytes, data), np.int32).astype(float)
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Orientation(False, a < 0, d < 0)
-    return Orientation(True, c < 0, b < 0)
+def has_times(container: Container) -> bool:
+    """Whether pictures carry times: those of an elementary stream follow each other at its nominal rate."""
+    return not container.format.flags & cast(Any, Flags.no_timestamps).value
 
 
 def seek(container: InputContainer, stream: Stream, time: float) -> bool:
     """Sets a container to the track's last key frame at or before `time`, seconds on its own clock.
 
     Returns:
-      False for a format without positions: then reading goes on where it was.
+      False for a format without times or positions, or where times come twice: then reading goes on where it was.
     """
     assert stream.time_base is not None
+    if not has_times(container):
+        return False
+    if is_joinable(container) and _is_joined(container.name, os.stat(container.name).st_mtime_ns):
+        return False
     try:
         with budget.spent():
             container.seek(int(time / stream.time_base), stream=stream)
@@ -149,25 +166,81 @@ def seek(container: InputContainer, stream: Stream, time: float) -> bool:
     return True
 
 
+def is_joinable(container: InputContainer) -> bool:
+    """Whether files of this format may be joined byte for byte, so that time begins anew within them."""
+    return bool(container.format.flags & cast(Any, Flags.ts_discont).value)
+
+
+@lru_cache(maxsize=64)
+def _is_joined(name: str, _: int) -> bool:
+    with open_media(Path(name)) as container:
+        timeline = new_timeline(container)
+        for _packet in packets(container, read_streams(container), timeline):
+            pass
+    return bool(timeline.leaps)
+
+
 def shown_size(stream: VideoStream) -> tuple[float, float]:
     """Width and height in square pixels, before the picture is turned."""
     shape = stream.sample_aspect_ratio or Fraction(1)
     return stream.codec_context.width * float(shape), float(stream.codec_context.height)
 
 
-def packets(container: InputContainer, streams: Stream | Sequence[Stream]) -> Iterator[av.Packet]:
-    """The packets of the tracks, from where the container stands, then an empty one a track."""
-    found = container.demux(streams)
+def read_streams(container: InputContainer) -> list[VideoStream | AudioStream]:
+    """The picture and the sound track, those that there are."""
+    return [stream for stream in (picture_stream(container), sound_stream(container)) if stream is not None]
+
+
+def new_timeline(container: InputContainer) -> Timeline:
+    """Of a file that is read from its beginning."""
+    main = read_streams(container)
+    return Timeline(main[0].index if main else 0, forward=container.format.name in _BROADCASTS)
+
+
+def packets(container: InputContainer, streams: Stream | Sequence[Stream],
+            timeline: Timeline | None = None) -> Iterator[av.Packet]:
+    """The packets of the tracks, from where the container stands, then an empty one a track.
+
+    Where a format allows that time begins anew, their stamps are put onto one time.
+
+    Args:
+      container: an open file.
+      streams: the tracks.
+      timeline: that of the file, for who wants to know what it finds.
+    """
+    wanted = [streams] if isinstance(streams, Stream) else list(streams)
+    together = read_streams(container)  # The tracks find their common time together.
+    timeline = timeline or new_timeline(container)
+    moves = is_joinable(container)
+    found = container.demux(list({stream.index: stream for stream in (*wanted, *together)}.values())
+                            if moves else wanted)
+    indices, timed = {stream.index for stream in wanted}, {stream.index for stream in together}
     while True:
-        with budget.spent():
-            packet = next(found, None)
+        try:
+            with budget.spent():
+                packet = next(found, None)
+        except IndexError:  # PyAV, at the end, looks for a track that appeared on the way.
+            return
         if packet is None:
             return
-        yield packet
+        if packet.stream_index in timed:
+            offset = timeline.offset(packet)
+            if moves and offset:
+                _move(packet, offset)
+        if packet.stream_index in indices:
+            yield packet
+
+
+def _move(packet: av.Packet, offset: float) -> None:
+    ticks = round(offset / packet.time_base)
+    packet.pts = None if packet.pts is None else packet.pts + ticks
+    packet.dts = None if packet.dts is None else packet.dts + ticks
 
 
 def decode(packet: av.Packet) -> list:
     """The packet's frames; none where it is damaged, as a player would go on with the next."""
+    if not isinstance(packet.stream, VideoStream | AudioStream):  # A broadcast may make another kind of a track.
+        return []
     try:
         with budget.spent():
             return packet.decode()

@@ -24,13 +24,17 @@ from vmmjax.media.container import MediaError
 
 # Signals by which others end a process; every other is the file's doing.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+# Bytes that a process may take beyond what it begins with: 8K video needs 2 GiB, the rest is for a column's algorithm.
+_MEMORY = 4 << 30
+_NO_MEMORY = 'there is not enough memory to read it'
 
 
 def isolated(path: Path, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
     """Yields what `function(*arguments)` yields, from a process that lives on from call to call.
 
     Each thread has a process of its own, which begins with the first call and ends with the thread or with this
-    process. FFmpeg may work for `budget.CALL_SECONDS` and longer for a large file, anew for each item.
+    process. FFmpeg may work for `budget.CALL_SECONDS` and longer for a large file, anew for each item; the process may
+    take 4 GiB of memory.
 
     Args:
       path: the file that is read.
@@ -39,8 +43,8 @@ def isolated(path: Path, function: Callable[..., Iterator[Any]], *arguments: Any
 
     Raises:
       MediaError: where FFmpeg exceeds its time, where reading ends the process (as a damaged file may), or where
-        memory does not suffice.
-      BrokenProcessPool: where the process was killed from outside, as for want of memory in the machine.
+        memory does not suffice, its own or the machine's.
+      BrokenProcessPool: where the process was killed from outside.
       Exception: whatever the function raises.
     """
     reader = getattr(_of_thread, 'reader', None)
@@ -66,7 +70,7 @@ class _Reader:
         self.alive, self.owner = True, os.getpid()
 
     def items(self, path: Path, function: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]) -> Iterator[Any]:
-        finished = False
+        finished, kills = False, _kills_for_memory()
         try:
             self._connection.send_bytes(pickle.dumps((Path(path), function, arguments)))
             while True:
@@ -76,21 +80,25 @@ class _Reader:
                     break
                 yield value
         except (EOFError, ConnectionError):
-            self._explain_end(path)
+            self._explain_end(path, kills)
         finally:
             if not finished:  # It died, or nobody wants the rest.
                 self._end()
         if kind == 'raised':
             raise value
 
-    def _explain_end(self, path: Path) -> NoReturn:
+    def _explain_end(self, path: Path, kills: int) -> NoReturn:
         code = self._process.wait()
         if code >= 0:
             raise BrokenProcessPool(f'The process that reads media files ended with status {code}.')
+        if -code == signal.SIGKILL and _kills_for_memory() > kills:
+            raise MediaError(path, _NO_MEMORY)
         if -code in _FROM_OUTSIDE:
             raise BrokenProcessPool(f'The process that reads media files was killed by signal {-code}.')
         if -code == budget.SIGNAL:
             raise MediaError(path, 'FFmpeg does not come to an end with it')
+        if -code == budget.WAITING:
+            raise MediaError(path, f'FFmpeg waits for it, for more than {budget.WAIT_SECONDS} s')
         raise MediaError(path, f'reading it crashes FFmpeg ({signal.Signals(-code).name})')
 
     def _end(self) -> None:
@@ -104,11 +112,20 @@ class _Reader:
             self._end()
 
 
+def _kills_for_memory() -> int:
+    """How often the kernel has ended a process because memory was short; 0 where it does not say."""
+    with contextlib.suppress(OSError), open('/proc/vmstat') as counts:
+        return sum(int(line.split()[1]) for line in counts if line.startswith('oom_kill '))
+    return 0
+
+
 def serve(descriptor: int) -> None:
     """In the process that reads: answers until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent gets it too, and says when to stop.
-    signal.signal(budget.SIGNAL, signal.SIG_DFL)
+    for ending in (budget.SIGNAL, budget.WAITING):
+        signal.signal(ending, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _bound_memory()
     cv2.setNumThreads(1)  # Files are read side by side by processes.
     connection = Connection(descriptor)
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -125,6 +142,16 @@ def serve(descriptor: int) -> None:
             connection.send_bytes(message)
 
 
+def _bound_memory() -> None:
+    """Makes a wish for more memory fail before the machine has none left for others."""
+    # What may be written and is nobody else's: drivers of accelerators reserve addresses by the terabyte.
+    with contextlib.suppress(OSError), open('/proc/self/status') as status:
+        used = sum(1024 * int(line.split()[1]) for line in status if line.startswith('VmData:'))
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = used + _MEMORY if most == resource.RLIM_INFINITY else min(used + _MEMORY, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, most))
+
+
 def _answers(request: bytes) -> Iterator[bytes]:
     try:
         path, function, arguments = pickle.loads(request)
@@ -136,8 +163,10 @@ def _answers(request: bytes) -> Iterator[bytes]:
             budget.begin(size)
         yield pickle.dumps(('end', None))
     except MemoryError:
-        yield pickle.dumps(('raised', MediaError(path, 'there is not enough memory to read it')))
+        yield pickle.dumps(('raised', MediaError(path, _NO_MEMORY)))
     except Exception as error:
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            error = MediaError(path, _NO_MEMORY)
         if not isinstance(error, UserError):
             error.add_note(''.join(traceback.format_exception(error)))  # Frames cannot be pickled.
         yield pickle.dumps(('raised', error))

@@ -3,34 +3,32 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from vmmjax.media import lengths
 from vmmjax.media.container import (
     MediaError,
     clock_zero,
-    decode,
+    is_joinable,
+    new_timeline,
     open_media,
-    orientation,
     packets,
     picture_stream,
+    read_streams,
     seconds,
-    shown_size,
     sound_stream,
 )
+from vmmjax.media.tracks import Pictures, Sound, Track
 
 # Seconds of packets that may be missing at the end: containers round their lengths.
 _TOLERANCE = 0.25
-# Seconds without a picture or a sound between others, beyond which a time stamp is taken to be damaged.
+# A time stamp is taken to be damaged where nothing else is shown or heard for so long (seconds), and the file's own
+# length disagrees.
 _GAP = 120.0
-# Of the sides of a picture.
-_MAX_ASPECT = 64
-# Samples a second.
-_MAX_RATE = 1_000_000
-# The others guess their length from the bit rate.
-_DECLARE_LENGTH = {'mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm', 'avi', 'wav', 'flv'}
+# Where nothing disagrees: for longer than this, and so many times longer than anywhere else.
+_LONE_GAP, _TIMES = 3600.0, 100
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,8 @@ class Probe:
       fps: pictures a second, on average; None without pictures.
       width: of the picture as shown, turned and in square pixels; None without pictures.
       height: likewise.
-      audio_rate: samples a second; None without a sound track.
+      audio_rate: samples a second; None without sound.
+      damage: what is not as it should be, though the rest can be read, such as a track that holds nothing; may be ''.
     """
 
     duration: float
@@ -50,10 +49,13 @@ class Probe:
     width: int | None
     height: int | None
     audio_rate: int | None
+    damage: str = ''
 
 
 def probe(path: Path) -> Probe:
     """Reads every packet of a file and decodes its first picture and sound.
+
+    A track that holds nothing, or nothing that can be decoded, is absent.
 
     Args:
       path: a local file.
@@ -63,79 +65,83 @@ def probe(path: Path) -> Probe:
         nor sound; `reason` says which.
     """
     with open_media(path) as container:
-        video, audio = picture_stream(container), sound_stream(container)
-        tracks = [stream for stream in (video, audio) if stream is not None]
+        tracks = _tracks(container)
         if not tracks:
             raise MediaError(path, 'it holds neither pictures nor sound that can be decoded')
-        zero, track = clock_zero(container), tracks[0]
-        ends = {stream.index: 0.0 for stream in tracks}  # seconds, on the container's clock
-        stamps = [zero]  # likewise
-        pictures, transposed = 0, False
-        decoded: set[int] = set()
-        for packet in packets(container, tracks):
-            stream = packet.stream
-            if packet.size == 0 and packet.dts is None and stream.index in decoded:
-                continue  # The end of the file; nothing held back is needed.
-            if packet.is_corrupt:
-                raise MediaError(path, 'it is cut off in the middle')
-            pictures += stream is video
-            stamp = packet.dts if packet.pts is None or container.format.name == 'avi' else packet.pts
-            if stamp is not None:
-                stamps.append(seconds(stamp, stream))
-                ends[stream.index] = max(ends[stream.index], stamps[-1] + _lasts(packet))
-            if stream.index not in decoded:
-                frames = decode(packet)
-                if frames:
-                    decoded.add(stream.index)
-                    if stream is video:
-                        transposed = orientation(frames[0]).transposed
-        for stream in tracks:
-            if stream.index not in decoded:
-                raise MediaError(path, f'its {stream.type} track cannot be decoded')
-        if container.format.name in _DECLARE_LENGTH:
-            _check_length(path, container, tracks, ends)
-        duration = ends[track.index] - zero
+        zero = clock_zero(container)
+        declared, damage = _read(container, path, tracks)
+        faults = {index: track.fault for index, track in tracks.items()}
+        if all(faults.values()):
+            raise MediaError(path, next(iter(faults.values())))
+        damage = [*_unread(container), *filter(None, faults.values()), *damage]
+        left = [track for index, track in tracks.items() if not faults[index]]
+        pictures = next((track for track in left if isinstance(track, Pictures)), None)
+        sound = next((track for track in left if isinstance(track, Sound)), None)
+        duration = (left[0].end if pictures is None else pictures.end_from(zero)) - zero
         if duration <= 0:
             raise MediaError(path, 'it lasts no time')
-        _check_gaps(path, np.array(stamps) - zero, duration)
-        if audio is not None and audio.rate > _MAX_RATE:
-            raise MediaError(path, f'its sound claims {audio.rate} samples a second')
-        if video is None:
-            return Probe(duration, None, None, None, audio.rate if audio is not None else None)
-        width, height = (round(side) for side in shown_size(video))
-        if max(width, height) > _MAX_ASPECT * min(width, height):
-            raise MediaError(path, f'its pictures claim to be {width} pixels wide and {height} high')
-        if transposed:
-            width, height = height, width
-        rate = video.average_rate or video.guessed_rate or pictures / duration
-        return Probe(duration, float(rate), width, height, audio.rate if audio is not None else None)
+        stamps = np.concatenate([[zero], *(track.stamps for track in left)]) - zero
+        _check_times(path, stamps, duration, duration if declared is None else declared - zero)
+        rate = None if sound is None else sound.rate
+        if pictures is None:
+            return Probe(duration, None, None, None, rate, ', '.join(damage))
+        return Probe(duration, pictures.fps(duration), *pictures.size, rate, ', '.join(damage))
 
 
-def _lasts(packet: av.Packet) -> float:
-    """Seconds; a container that does not say leaves it to the rate."""
-    stream = packet.stream
-    if packet.duration or not isinstance(stream, VideoStream) or not stream.guessed_rate:
-        return seconds(packet.duration or 0, stream)
-    return 1 / float(stream.guessed_rate)
+def _tracks(container: InputContainer) -> dict[int, Track]:
+    """The tracks that are read, by their index; pictures first."""
+    return {stream.index: Pictures(stream) if isinstance(stream, VideoStream) else Sound(stream)
+            for stream in read_streams(container)}
 
 
-def _check_length(path: Path, container: InputContainer, tracks: list, ends: dict[int, float]) -> None:
-    """Compares the length that a container declares with the packets that are there."""
-    # FFmpeg corrects an AVI's duration to what is there, but not its count.
-    lengths = {stream: stream.frames if container.format.name == 'avi' else stream.duration for stream in tracks}
-    pairs = [(seconds((stream.start_time or 0) + length, stream), ends[stream.index])
-             for stream, length in lengths.items() if length]
-    if container.format.name == 'matroska,webm' and container.duration is not None:  # It declares one end for all.
-        pairs = [(container.duration / av.time_base, max(ends.values()))]
-    for declared, there in pairs:
+def _unread(container: InputContainer) -> list[str]:
+    """Tracks of which no decoder makes anything, or not even their kind is known."""
+    return [f'its {kind} track cannot be decoded' for kind, streams, read in (
+        ('video', container.streams.video, picture_stream(container)),
+        ('audio', container.streams.audio, sound_stream(container))) if streams and read is None]
+
+
+def _read(container: InputContainer, path: Path, tracks: dict[int, Track]) -> tuple[float | None, list[str]]:
+    """Reads all packets; returns the end that the file declares, and what is damaged."""
+    timeline, lost = new_timeline(container), 0
+    ends = {stream.index: 0.0 for stream in container.streams}  # Others may declare the file's length.
+    for packet in packets(container, list(container.streams), timeline):
+        if packet.stream_index in tracks:
+            tracks[packet.stream_index].take(packet)
+            lost += packet.is_corrupt
+        elif packet.pts is not None:
+            end = seconds(packet.pts + (packet.duration or 0), packet.stream)
+            ends[packet.stream_index] = max(ends.get(packet.stream_index, 0.0), end)  # Tracks may appear late.
+    ends |= {index: track.end for index, track in tracks.items()}
+    by_track, by_file = lengths.of_tracks(container, ends), lengths.of_file(container, path, ends)
+    for declared, there in (*((end, ends[index]) for index, end in by_track.items()), *filter(None, [by_file])):
         if declared - there > _TOLERANCE:
             raise MediaError(path, f'it is cut off: {there:.2f} s of {declared:.2f} s are there')
+    for index, end in by_track.items():
+        if ends[index] - end > _TOLERANCE and max(tracks[index].stamps) < end:
+            tracks[index].end = end  # A packet lasts until the next is decoded, which need not be the next shown.
+    if lost and lengths.is_streamed(container, path):
+        lost = 0  # FFmpeg asked for more than there ever was.
+    if lost and lengths.ends_with_a_whole_packet(container):
+        raise MediaError(path, 'it is cut off in the middle')
+    if timeline.leaps and not is_joinable(container):
+        before, after = timeline.leaps[0]
+        raise MediaError(path, f'its time goes back from {before:.2f} to {after:.2f} s: it was joined of several '
+                               f'files, or is damaged')
+    damage = [*[f'{lost} of its packets are damaged'] * bool(lost),
+              *['its time begins anew within it'] * bool(timeline.leaps)]
+    return max([*by_track.values(), *([by_file[0]] if by_file else [])], default=None), damage
 
 
-def _check_gaps(path: Path, stamps: np.ndarray, duration: float) -> None:
-    """Finds a damaged time stamp, which makes hours of seconds, by the time in which there is nothing."""
+def _check_times(path: Path, stamps: np.ndarray, duration: float, declared: float) -> None:
+    """Finds a damaged time stamp, which makes hours of seconds, by the time in which there is nothing.
+
+    A picture may stand for as long as it wants (slides, a screen that is recorded when it changes), if the file's own
+    length says so, too, or it is not the only one.
+    """
     times = np.sort(np.append(stamps[(stamps >= 0) & (stamps <= duration)], duration))
-    gaps = np.diff(times)
-    if gaps.max() > _GAP:
+    *others, longest = np.sort(np.diff(times))
+    lone = longest > _LONE_GAP and longest > _TIMES * max(others, default=0.0)
+    if lone or (longest > _GAP and duration - declared > _TOLERANCE):
         raise MediaError(path, f'it claims to last {duration:.0f} s, but nothing is shown or heard for '
-                               f'{gaps.max():.0f} s of it')
+                               f'{longest:.0f} s of it')

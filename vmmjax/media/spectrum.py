@@ -1,5 +1,7 @@
 """Spectrograms of a sound: the log-mels of `vmmjax.front_ends`, and MFCCs."""
 
+from collections.abc import Iterator
+
 import librosa
 import numpy as np
 
@@ -18,15 +20,32 @@ def log_mel(waveform: np.ndarray, front_end: FrontEnd) -> np.ndarray:
     Returns:
       float32 (F, M), F = `front_end.frames(S)`: none of a sound that is too short.
     """
+    return np.concatenate(list(log_mels(waveform, front_end)))
+
+
+def log_mels(waveform: np.ndarray, front_end: FrontEnd) -> Iterator[np.ndarray]:
+    """Yields what `log_mel` returns in pieces, at least one, so that nothing else of a long sound lies in memory."""
     count = front_end.frames(len(waveform))
-    mel = np.zeros((count, front_end.bands), np.float32)
-    if count:
-        padded = front_end.pad(waveform.astype(np.float32), np)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, front_end.window)[::front_end.hop][:count]
-        for first in range(0, count, _TOGETHER):
-            part = windows[first:first + _TOGETHER] * front_end.hann
-            mel[first:first + _TOGETHER] = front_end.compress(np.abs(np.fft.rfft(part, front_end.n_fft)), np)
-    return mel
+    if not count:
+        yield np.zeros((0, front_end.bands), np.float32)
+    for first in range(0, count, _TOGETHER):
+        frames = min(_TOGETHER, count - first)
+        part = _heard(waveform, front_end, first, frames)
+        windows = np.lib.stride_tricks.sliding_window_view(part, front_end.window)[::front_end.hop][:frames]
+        magnitudes = np.abs(np.fft.rfft(windows * front_end.hann, front_end.n_fft))
+        yield front_end.compress(magnitudes, np).astype(np.float32)
+
+
+def _heard(waveform: np.ndarray, front_end: FrontEnd, first: int, frames: int) -> np.ndarray:
+    """float32, the samples under a number of frames: as `FrontEnd.pad` gives them for the whole sound."""
+    begin = first * front_end.hop - front_end.lead
+    end = begin + (frames - 1) * front_end.hop + front_end.window
+    # Enough on both sides to be mirrored.
+    inner = max(0, begin - front_end.window), min(len(waveform), end + front_end.window)
+    around = max(0, -begin), max(0, end - len(waveform))
+    part = np.pad(waveform[slice(*inner)].astype(np.float32), around,
+                  mode='reflect' if front_end.place == 'centre' else 'constant')
+    return part[begin + around[0] - inner[0]:][:end - begin]
 
 
 def mfcc(waveform: np.ndarray, *, rate: int, window: int, hop: int, bands: int, coefficients: int) -> np.ndarray:

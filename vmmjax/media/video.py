@@ -15,8 +15,9 @@ from vmmjax.media.container import (
     MediaError,
     clock_zero,
     decode,
+    has_times,
+    nominal_rate,
     open_media,
-    orientation,
     packets,
     picture_delay,
     picture_stream,
@@ -24,6 +25,7 @@ from vmmjax.media.container import (
     seek,
     shown_size,
 )
+from vmmjax.media.orientation import Orientation, orientation
 
 # Seconds: Matroska rounds times to a millisecond. Between half of one and one, so that no sum of milliseconds ties.
 _JITTER = 0.75e-3
@@ -100,9 +102,10 @@ def stored_pictures(path: Path, *, start: int = 0, every: int = 1) -> Iterator[n
       MediaError: where no picture can be decoded.
     """
     size: tuple[int, int] | None = None
+    turn: Orientation | None = None
     for frame in itertools.islice(_stored(path), start, None, every):
-        size = size or (frame.width, frame.height)
-        yield _picture(frame, size)
+        size, turn = size or (frame.width, frame.height), turn or orientation(frame)
+        yield _picture(frame, size, turn)
 
 
 def count_pictures(path: Path) -> int:
@@ -147,13 +150,16 @@ def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> 
         seeking = seeking and container.format.name != 'avi'
         found = _from_key_frame(container, stream, zero + times[0]) if seeking else packets(container, stream)
         shown: VideoFrame | None = None
-        for time, frame in _timed(found, stream, zero):
+        turn = Orientation()
+        for time, frame in _timed(found, stream, zero, has_times(container)):
             if shown is None and seeking and time > times[0] + _JITTER:
                 raise _LedPast
-            if shown is not None:
+            if shown is None:
+                turn = orientation(frame)
+            else:
                 count = int(np.searchsorted(times, time - _JITTER)) - given
                 if count > 0:
-                    yield from [_picture(shown, size)] * count
+                    yield from [_picture(shown, size, turn)] * count
                     given += count
             shown = frame
             if given == len(times):
@@ -164,7 +170,7 @@ def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> 
             raise MediaError(path, 'none of its pictures can be decoded')
         missing = max(len(times) - given, 0 if given else 1)
         if missing:
-            yield from [_picture(shown, size)] * missing
+            yield from [_picture(shown, size, turn)] * missing
 
 
 def _from_key_frame(container: InputContainer, stream: VideoStream, time: float) -> Iterator[av.Packet]:
@@ -186,25 +192,18 @@ def _from_key_frame(container: InputContainer, stream: VideoStream, time: float)
     raise _LedPast
 
 
-def _timed(found: Iterator[av.Packet], stream: VideoStream, zero: float) -> Iterator[tuple[float, VideoFrame]]:
-    step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+def _timed(found: Iterator[av.Packet], stream: VideoStream, zero: float,
+           stored: bool) -> Iterator[tuple[float, VideoFrame]]:
+    """Pictures and when they are shown; `stored` says whether the file has times."""
+    step = 1 / nominal_rate(stream)
     time = -step
     for packet in found:
         for frame in decode(packet):
-            # A raw stream has no times: its rate gives them.
-            time = time + step if frame.time is None else frame.time - zero
+            time = frame.time - zero if stored and frame.time is not None else time + step
             yield time, frame
 
 
-def _picture(frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
+def _picture(frame: VideoFrame, size: tuple[int, int], turn: Orientation) -> np.ndarray:
     """uint8 (H, W, 3), upright."""
     width, height = size
-    picture = frame.reformat(width, height, 'rgb24', interpolation=_SCALING, threads=1).to_ndarray()
-    turn = orientation(frame)
-    if turn.transposed:
-        picture = picture.transpose(1, 0, 2)
-    if turn.left_right:
-        picture = picture[:, ::-1]
-    if turn.top_bottom:
-        picture = picture[::-1]
-    return np.ascontiguousarray(picture)
+    return turn.apply(frame.reformat(width, height, 'rgb24', interpolation=_SCALING, threads=1).to_ndarray())

@@ -21,6 +21,8 @@ def check_positive(column: Any, *names: str) -> None:
         if value <= 0:
             raise UserError(f'The option {name} of the column {column.name} is {value}; it must be above 0.')
 
+_PIECE = 1 << 22  # Samples of a long sound that are handed over at a time.
+
 
 @dataclasses.dataclass(frozen=True)
 class Waveform:
@@ -59,7 +61,13 @@ class Waveform:
         return ()
 
     def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
-        """Yields float32 (S,), the whole clip at once: what is noise is seen from all of it."""
+        """Yields float32 (S,) in pieces."""
+        for waveform in self._whole(path, clip):
+            for first in range(0, max(1, len(waveform)), _PIECE):
+                yield waveform[first:first + _PIECE]
+
+    def _whole(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
+        """float32 (S,), the whole clip at once: what is noise is seen from all of it; nothing without sound."""
         if clip.audio_rate is None:
             return
         waveform = audio.read_waveform(path, start=clip.start, end=clip.end, rate=self.audio_rate)
@@ -141,9 +149,9 @@ class Audio(Waveform):
         return (self.bands,)
 
     def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
-        """Yields float32 (T, bands), the whole clip at once: a spectrogram needs its neighbours."""
-        for waveform in super().read(path, clip):
-            yield spectrum.log_mel(waveform, self._end)
+        """Yields float32 (T, bands) in pieces."""
+        for waveform in self._whole(path, clip):
+            yield from spectrum.log_mels(waveform, self._end)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,8 +193,8 @@ class Mfcc(Waveform):
         return (self.coefficients,)
 
     def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
-        """Yields float32 (T, coefficients), the whole clip at once."""
-        for waveform in super().read(path, clip):
+        """Yields float32 (T, coefficients), the whole clip at once: its loudest frame counts for all."""
+        for waveform in self._whole(path, clip):
             yield spectrum.mfcc(waveform, rate=self.audio_rate, window=round(self.audio_rate * self.window_ms / 1000),
                                 hop=_hop(self.audio_rate, self.hop_ms), bands=self.bands,
                                 coefficients=self.coefficients)

@@ -4,7 +4,6 @@ import collections
 import csv
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -140,6 +139,7 @@ class Summary:
       rejected: lines of rejected.csv.
       mended: damaged shards of complete columns that were made again.
       waiting: columns of which other workers still have shards to make.
+      damaged: lines of damaged.csv.
     """
 
     clips: int
@@ -148,6 +148,7 @@ class Summary:
     rejected: int
     mended: int = 0
     waiting: tuple[str, ...] = ()
+    damaged: int = 0
 
 
 def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder], *, origin: str, processes: int,
@@ -191,7 +192,7 @@ def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder
                         ) from error
     made, found, waiting = (tuple(column.name for column in columns if states[column.name] == state)
                             for state in ('made', 'found', 'waiting'))
-    return Summary(len(items), made, found, rejected, maker.mended, waiting)
+    return Summary(len(items), made, found, rejected, maker.mended, waiting, catalog_builder.count_damaged(folder))
 
 
 def stages(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder], *, origin: str) -> str:
@@ -241,7 +242,8 @@ def _check_source(clips: Sequence[Clip], folder: Path, origin: str) -> None:
 
 
 def _source(clips: Sequence[Clip], origin: str) -> dict[str, str]:
-    texts = [[clip.name, clip.split, clip.id, clip.start, clip.end, dict(clip.labels)] for clip in clips]
+    texts = [[clip.name, clip.split, clip.id, clip.start, clip.end, dict(clip.labels)]
+             for clip in clips if not clip.fault]
     return {'origin': origin, 'sha256': hashlib.sha256(json.dumps(texts).encode()).hexdigest()}
 
 
@@ -276,7 +278,5 @@ def _list_rejected(folder: Path) -> int:
     # A column's reasons begin with its name; one that was renewed may have others now.
     listed = [line for line in earlier if line[1].partition(': ')[0] not in columns] + failures
     if listed != earlier:
-        text = io.StringIO()
-        csv.writer(text, lineterminator='\n').writerows([header, *listed])
-        atomic.write(file, text.getvalue())
+        atomic.write_csv(file, [header, *listed])
     return len(listed)

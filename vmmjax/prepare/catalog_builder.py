@@ -1,8 +1,7 @@
 """Writes the catalog: probes every file, and lists what was rejected and why."""
 
 import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vmmjax import atomic
@@ -17,11 +16,13 @@ _FIRST = ('train', 'validation', 'test')
 
 
 def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = True) -> None:
-    """Probes every file and writes `catalog.csv` and `rejected.csv`, each whole or not at all.
+    """Probes every file and writes `catalog.csv`, `rejected.csv` and `damaged.csv`, each whole or not at all.
 
     Rows are ordered by split (train, validation, test, then others as they appear), within a split as given.
     A clip whose file cannot be read, or that starts after its file's end, goes to `rejected.csv`; an end past
-    the file's is brought back to it. The same clips give the same bytes, whatever the number of workers.
+    the file's is brought back to it. What of the files in the catalog is damaged, or lacking though declared, goes to
+    `damaged.csv`, which is there only if there is such. The same clips give the same bytes, whatever the number of
+    workers.
 
     Args:
       clips: with the same labels each.
@@ -34,26 +35,42 @@ def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = Tr
     """
     splits = list(dict.fromkeys((*_FIRST, *(clip.split for clip in clips))))
     ordered = sorted(clips, key=lambda clip: splits.index(clip.split))  # Stable.
-    files = list(dict.fromkeys(clip.path for clip in ordered))
+    files = list(dict.fromkeys(clip.path for clip in ordered if not clip.fault))
     probes = ordered_map(probed, files, workers=workers, label='probing files', progress=progress, chunk=16)
-    found = dict(zip(files, probes, strict=True))
+    found: dict[Path, Probe | str] = dict(zip(files, probes, strict=True))
     rows: list[list[object]] = []
     rejected: list[list[object]] = []
+    damaged: dict[str, str] = {}
     for clip in ordered:
-        row = listed(clip, found[clip.path])
+        file = clip.fault or found[clip.path]
+        row = listed(clip, file)
         if isinstance(row, str):
             rejected.append([clip.name, row])
         else:
+            if isinstance(file, Probe) and file.damage:
+                damaged[clip.name] = file.damage
             rows.append([len(rows), *row, *clip.labels.values()])
     if not rows:
         name, reason = rejected[0]
         raise UserError(f'None of the {len(clips)} clips can be read; the first, {name}: {reason}.')
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / 'rejected.csv', [['path', 'reason'], *rejected])
-        _write(folder / 'catalog.csv', [[*FIXED, *clips[0].labels], *rows])
+        atomic.write_csv(folder / 'rejected.csv', [['path', 'reason'], *rejected])
+        (folder / 'damaged.csv').unlink(missing_ok=True)
+        if damaged:
+            atomic.write_csv(folder / 'damaged.csv', [['path', 'damage'], *damaged.items()])
+        atomic.write_csv(folder / 'catalog.csv', [[*FIXED, *clips[0].labels], *rows])
     except OSError as error:
         raise UserError(f'The catalog in {folder} cannot be written: {error.strerror}.') from error
+
+
+def count_damaged(folder: Path) -> int:
+    """How many files are listed in a folder's `damaged.csv`."""
+    try:
+        with open(folder / 'damaged.csv', newline='', encoding='utf-8') as file:
+            return len(list(csv.reader(file))) - 1
+    except FileNotFoundError:
+        return 0
 
 
 def probed(path: Path) -> Probe | str:
@@ -89,9 +106,3 @@ def listed(clip: Clip, file: Probe | str) -> list[object] | str:
 def _probed(path: Path) -> Iterator[Probe]:
     """In a process that a damaged file may hang or crash."""
     yield probe(path)
-
-
-def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(rows)
-    atomic.write(path, text.getvalue())

@@ -24,7 +24,7 @@ from vmmjax.prepare.encoding import encode
 from vmmjax.registry import find
 from vmmjax.store.catalog import ClipInfo
 
-_PIECE = 16  # Seconds, about, of a long clip that lie in memory decoded.
+_PIECE, _PIECE_BYTES = 16, 1 << 26  # Seconds, about, and bytes of a long clip that lie in memory decoded.
 
 
 class ColumnBuilder(Protocol):
@@ -205,5 +205,6 @@ def _pictures(path: Path, clip: ClipInfo, fps: float, short_side: int) -> Iterat
     frames = itertools.islice(
         video.each_frame(path, start=clip.start, end=clip.end, fps=fps, short_side=short_side),
         round((clip.end - clip.start) * fps))
-    while piece := list(itertools.islice(frames, _PIECE * max(1, round(fps)))):
-        yield np.stack(piece)
+    for first in frames:
+        most = min(_PIECE * max(1, round(fps)), max(2, _PIECE_BYTES // first.nbytes))
+        yield np.stack([first, *itertools.islice(frames, most - 1)])

@@ -6,13 +6,13 @@ read terabytes: size and both ends hold the headers and indices of every contain
 
 import csv
 import hashlib
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
+from vmmjax.media.container import MediaError
 from vmmjax.parallel import read_all
 
 _END = 1 << 16  # Bytes of each end that are read.
@@ -29,43 +29,51 @@ def of(path: Path) -> str:
     return f'{size}:{digest.hexdigest()[:16]}'
 
 
+def _of_any(path: Path) -> str:
+    """That of a file that cannot be opened any more matches none."""
+    try:
+        return of(path)
+    except OSError:
+        return '0:'
+
+
 def check(path: Path, expected: str) -> None:
     """Compares a file with what it was when the catalog was made.
 
     Raises:
-      UserError: where it is another, or gone.
+      MediaError: where it is another, or gone.
     """
     try:
         same = of(path) == expected
-    except FileNotFoundError:
-        raise UserError(f'{path} is gone since the catalog was made: put it back, or choose another --store.'
-                        ) from None
+    except OSError as error:
+        gone = isinstance(error, FileNotFoundError)
+        raise MediaError(path, 'it is gone since the catalog was made' if gone else
+                         f'it cannot be opened ({error.strerror})') from None
     if not same:
-        raise _changed(path)
+        raise MediaError(path, 'it is no longer the file that the catalog was made from')
 
 
 def check_sizes(paths: Mapping[str, Path], contents: Mapping[str, str]) -> None:
-    """Compares the sizes alone, which reads no file; those that are gone are passed over.
+    """Compares the sizes alone, which reads no file: another source is noticed before anything is made of it.
 
     Args:
       paths: where each file is, by its name in the catalog.
       contents: what `of` found, by the same names.
 
     Raises:
-      UserError: where one differs.
+      UserError: where files are there, but none has its size.
     """
-    for name, path in paths.items():
-        if path.is_file() and path.stat().st_size != int(contents[name].partition(':')[0]):
-            raise _changed(path)
+    there = {name: path for name, path in paths.items() if path.is_file()}
+    if there and not any(path.stat().st_size == int(contents[name].partition(':')[0]) for name, path in there.items()):
+        raise UserError(f'None of the files is any longer the one that the store was made from, such as '
+                        f'{next(iter(there.values()))}: choose another --store, or delete that one.')
 
 
 def write(folder: Path, paths: Mapping[str, Path], threads: int, progress: bool) -> dict[str, str]:
     """Writes `files.csv` of a store: name and fingerprint of every file of the catalog, which it returns."""
-    found = read_all(of, list(paths.values()), threads=threads, label='reading files', progress=progress)
+    found = read_all(_of_any, list(paths.values()), threads=threads, label='reading files', progress=progress)
     contents = dict(zip(paths, found, strict=True))
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows([('path', 'content'), *contents.items()])
-    atomic.write(folder / _FILE, text.getvalue())
+    atomic.write_csv(folder / _FILE, [('path', 'content'), *contents.items()])
     return contents
 
 
@@ -76,8 +84,3 @@ def read(folder: Path) -> dict[str, str] | None:
     with open(folder / _FILE, newline='', encoding='utf-8') as lines:
         _, *rows = csv.reader(lines)
     return dict(rows)
-
-
-def _changed(path: Path) -> UserError:
-    return UserError(f'{path} is no longer the file that the store was made from (its content changed): choose '
-                     f'another --store, or delete that one.')

@@ -58,7 +58,8 @@ class Report:
       records: number of records.
       lengths: number of frames.
       sizes: height and width of pictures, zeros otherwise.
-      failures: (catalog row, reason) of each clip that could not be decoded.
+      failures: (catalog row, reason) of each clip that could not be decoded, or whose file is no longer the one of
+        the catalog.
       bytes: size of the file.
       sha256: of the file.
     """
@@ -79,8 +80,7 @@ def write(job: Job, done: Callable[[], None]) -> Report:
       done: called after each clip; what it raises stops the shard.
 
     Raises:
-      UserError: where the shard cannot be written, or a clip's file is no longer the one of the catalog. Nothing
-        of it is left then.
+      UserError: where the shard cannot be written. Nothing of it is left then.
     """
     try:
         with atomic.replacing(job.file) as partial:
@@ -117,11 +117,10 @@ def read(column: ColumnBuilder, path: Path, clip: ClipInfo) -> tuple[list[bytes]
     Raises:
       UserError: for a file that cannot be decoded.
     """
-    pieces = list(isolated(path, stored, column, path, clip))
+    parts, size = _read_parts(column, path, clip)
     if column.kind == 'array':
-        return np.concatenate([np.zeros((0, *column.shape), np.float32), *(piece for piece, _ in pieces)]), (0, 0)
-    frames = [frame for piece, _ in pieces for frame in piece]
-    return frames, pieces[-1][1] if frames else (0, 0)
+        return np.concatenate(parts), size
+    return [frame for part in parts for frame in part], size
 
 
 def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Report:
@@ -131,20 +130,19 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
     try:
         for i, (path, clip) in enumerate(job.clips):
             row = job.first + i
-            fingerprint.check(path, job.contents[i])
+            parts: list[list[bytes] | np.ndarray]
             try:
-                frames, size = read(job.column, path, clip)
+                fingerprint.check(path, job.contents[i])
+                parts, size = _read_parts(job.column, path, clip)
             except UserError as error:
                 reason = error.reason if isinstance(error, MediaError) else str(error).replace(str(path), clip.path)
                 report.failures.append((row, f'{job.column.name}: {reason}'))
-                frames, size = [], (0, 0)
-            count = 0
+                parts, size = [[]], (0, 0)
             with _errors_of(temporary):
-                for record in records.of_clip(frames, row, records.chunk_frames(job.column.kind, job.column.rate)):
-                    writer.write(record)
-                    count += 1
-            report.records.append(count)
-            report.lengths.append(len(frames))
+                for chunk, part in enumerate(parts):
+                    writer.write(records.serialize(part, row, chunk))
+            report.records.append(len(parts))
+            report.lengths.append(sum(map(len, parts)))
             report.sizes.append(size)
             done()
     finally:
@@ -152,6 +150,26 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
             writer.close()
     report.bytes, report.sha256 = temporary.stat().st_size, sha256(temporary)
     return report
+
+
+def _read_parts(column: ColumnBuilder, path: Path, clip: ClipInfo
+                ) -> tuple[list[list[bytes] | np.ndarray], tuple[int, int]]:
+    """All frames of a clip as they are stored, by records, of which there is at least one; their pictures' size."""
+    step, size = records.chunk_frames(column.kind, column.rate), (0, 0)
+    if column.kind != 'array':
+        frames: list[bytes] = []
+        for piece, shown in isolated(path, stored, column, path, clip):
+            frames += piece
+            size = shown
+        return [frames[begin:begin + step] for begin in range(0, max(1, len(frames)), step)], size
+    parts: list[list[bytes] | np.ndarray] = []
+    left = np.zeros((0, *column.shape), np.float32)
+    for piece, _ in isolated(path, stored, column, path, clip):
+        left = np.concatenate([left, piece])
+        whole = len(left) - len(left) % step
+        parts += [left[begin:begin + step].copy() for begin in range(0, whole, step)]
+        left = left[whole:]
+    return [*parts, left] if len(left) or not parts else parts, size
 
 
 @contextlib.contextmanager

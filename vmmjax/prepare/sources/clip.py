@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ class Clip:
       start: seconds in the file; None for its beginning.
       end: seconds in the file; None for its end.
       labels: every further column, the same ones for every clip of a source and in the same order.
+      fault: why it is no clip after all, so that the catalog lists it in `rejected.csv` without a look at it; or ''.
     """
 
     path: Path
@@ -36,6 +38,13 @@ class Clip:
     start: float | None
     end: float | None
     labels: Mapping[str, str]
+    fault: str = ''
+
+
+def printable(name: str) -> str:
+    r"""A file's name as it is listed: bytes that are not UTF-8, and control characters, as `\x..` and the like."""
+    text = name.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+    return ''.join(repr(letter)[1:-1] if unicodedata.category(letter) == 'Cc' else letter for letter in text)
 
 
 def of_file(path: str | Path, *, id: str = '', start: float | None = None, end: float | None = None,

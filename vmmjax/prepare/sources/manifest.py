@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from pathlib import Path
 
 from vmmjax.errors import UserError
@@ -64,7 +65,7 @@ def _clip(manifest: Path, columns: list[str], row: dict[str, str], line: int) ->
     if not name or not split:
         raise UserError(f'{where} leaves {"path" if not name else "split"} empty: fill it in.')
     file = (manifest.parent / name).absolute()
-    if not file.is_file():
+    if not os.path.lexists(file) or file.is_dir():  # Of a broken link or a pipe the catalog says so.
         raise UserError(f'{where} names {name}, but there is no file {file}: correct the path or remove the line.')
     start, end = (_seconds(row.get(key, ''), key, where) for key in ('start', 'end'))
     if end is not None and end <= (start or 0.0):

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from vmmjax.errors import UserError
-from vmmjax.prepare.sources.clip import Clip
+from vmmjax.prepare.sources.clip import Clip, printable
 
 VIDEOS = ('.3gp', '.avi', '.flv', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ts', '.webm', '.wmv')
 SOUNDS = ('.aac', '.aif', '.aiff', '.flac', '.m4a', '.mp3', '.oga', '.ogg', '.opus', '.wav', '.wma')
@@ -35,7 +35,13 @@ class Files:
         self.root = root.absolute()
         self.folders = set[Path]()
         self._named = defaultdict[str, list[Path]](list)
+        # Links may lead to a folder above, and so in circles.
+        walked = {os.path.realpath(folder) for folder in self.root.parents}
         for folder, folders, names in os.walk(self.root, followlinks=True):
+            if (real := os.path.realpath(folder)) in walked:
+                folders.clear()
+                continue
+            walked.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith('.'))
             for name in sorted(names):
                 stem, ending = os.path.splitext(name)
@@ -72,7 +78,7 @@ class Files:
              start: float | None = None, end: float | None = None) -> Clip:
         """The clip of a file that `find` gave; of one that is not there, which the catalog rejects, under its stem."""
         path = path or self.root / stem
-        name = path.relative_to(self.root).as_posix()
+        name = printable(path.relative_to(self.root).as_posix())
         return Clip(path, name, split, id or stem, start, end, labels)
 
 

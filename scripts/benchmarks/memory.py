@@ -1,0 +1,113 @@
+"""How much memory `vmmjax prepare` takes for large pictures and long sound: prints a table in Markdown.
+
+  .venv/bin/python scripts/benchmarks/memory.py
+
+Written and prepared are 8 s of 3840 x 2160 pictures and an hour of 48 kHz stereo. What counts is the most that any of
+the command's processes ever had in memory, beyond the most that one has while it prepares a clip of a second and
+64 x 64 pictures.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST = 400  # MB above the idle process.
+
+
+def write_pictures(path: Path, seconds: float, width: int, height: int) -> None:
+    """A moving texture, 25 pictures a second, H.264."""
+    small = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=25, options={'preset': 'ultrafast', 'crf': '30'})
+        stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
+        for index in range(round(25 * seconds)):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(small, index, 1)), format='rgb24')
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame.reformat(width, height, 'yuv420p')))
+        container.mux(stream.encode())
+
+
+def write_sound(path: Path, seconds: int, rate: int) -> None:
+    """Noise in two channels, 16 bits."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('pcm_s16le', rate=rate, layout='stereo')
+        for second in range(seconds):
+            samples = rng.integers(-5000, 5000, (1, 2 * rate), np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format='s16', layout='stereo')
+            frame.sample_rate, frame.pts, frame.time_base = rate, second * rate, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def children(process: int) -> list[int]:
+    """A process and those below it."""
+    found = [process]
+    for number in found:
+        try:
+            for task in Path(f'/proc/{number}/task').iterdir():
+                found += map(int, (task / 'children').read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
+def most_memory(folder: Path, column: str) -> float:
+    """MB that the largest process had at most while the folder was prepared."""
+    command = [sys.executable, '-m', 'vmmjax.cli.main', 'prepare', f'--source={folder}', f'--store={folder}.store',
+               f'--columns={column}', '--processes=2']
+    most = 0
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)},
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            for number in children(process.pid):
+                try:
+                    lines = Path(f'/proc/{number}/status').read_text().splitlines()
+                except (FileNotFoundError, ProcessLookupError):
+                    continue
+                most = max([most, *(int(line.split()[1]) for line in lines if line.startswith('VmHWM:'))])
+            time.sleep(0.02)
+    if process.returncode:
+        sys.exit(f'{" ".join(command)} ended with status {process.returncode}.')
+    return most / 1000
+
+
+def main() -> None:
+    """Runs the command."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    cases: list[tuple[str, str, str, Callable[[Path], None], Callable[[Path], None]]] = [
+        ('8 s of 3840 x 2160', 'rgb', 'mp4', lambda path: write_pictures(path, 8, 3840, 2160),
+         lambda path: write_pictures(path, 1, 64, 64)),
+        ('8 s of 3840 x 2160', 'flow', 'mp4', lambda path: write_pictures(path, 8, 3840, 2160),
+         lambda path: write_pictures(path, 1, 64, 64)),
+        *[('an hour of 48 kHz stereo', column, 'wav', lambda path: write_sound(path, 3600, 48000),
+           lambda path: write_sound(path, 1, 48000)) for column in ('audio', 'waveform')]]
+    print('| clip | column | MB, idle | MB, at most | above | at most 400 |\n| --- | --- | --: | --: | --: | --- |')
+    missed = False
+    for name, column, suffix, write, write_small in cases:
+        used = []
+        for one in (write_small, write):
+            with tempfile.TemporaryDirectory() as work:
+                folder = Path(work, 'clips')
+                (folder / 'class').mkdir(parents=True)
+                one(folder / 'class' / f'clip.{suffix}')
+                used.append(most_memory(folder, column))
+        above = used[1] - used[0]
+        missed |= above > MOST
+        verdict = 'yes' if above <= MOST else 'no'
+        print(f'| {name} | {column} | {used[0]:.0f} | {used[1]:.0f} | {above:.0f} | {verdict} |', flush=True)
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == '__main__':
+    main()
