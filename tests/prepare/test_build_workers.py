@@ -181,7 +181,7 @@ def test_a_file_that_is_gone_costs_itself(manifest: Path, tmp_path: Path, monkey
     summary = prepare(clips, tmp_path / 'store', [fakes.Ramp()], origin='tiny', processes=2, progress=False)
     assert summary.rejected == 1
     assert np.flatnonzero(Store(tmp_path / 'store').columns['ramp'].lengths == 0).size == 1
-    assert '010.mp4,ramp: it is gone since the catalog_builder was made' in (
+    assert '010.mp4,ramp: it is gone since the catalog was made' in (
         tmp_path / 'store' / 'rejected.csv').read_text()
 
 
