@@ -41,7 +41,8 @@ def test_links_and_paths_exist(page):
 
 
 def test_what_is_looked_for():
-    text = 'See [a](docs/a.md#b), [c](https://d/e.md). `tests/x.py`, `rgb/y`:\n```\ncd tests/z; f --config=scripts/g.py:h\n```'
+    text = ('See [a](docs/a.md#b), [c](https://d/e.md). `tests/x.py`, `rgb/y`, `tests/*.py`:\n'
+            '```\ncd tests/z; f --config=scripts/g.py:h\n```')
     assert links_in(text) == {'docs/a.md'}
     assert paths_in(text) == {'tests/x.py', 'tests/z', 'scripts/g.py'}
 
