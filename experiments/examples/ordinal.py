@@ -3,7 +3,7 @@
 A clip with rating k is above the thresholds 1 to k - 1; the model has an output for each threshold, "is it above?"
 (Frank and Hall 2001), and the predicted rating is 1 + how many are answered with yes. Used by its import path:
 
-  vmmjax train --config=... --config.task.name=experiments.examples.ordinal:Ordinal --config.data.target=rating
+  vmmjax train --config=... --config.task="{'name': 'experiments.examples.ordinal:Ordinal'}" --config.data.target=rating
 """
 
 import dataclasses
