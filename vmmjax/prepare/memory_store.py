@@ -52,6 +52,14 @@ class ColumnInMemory:
             builder=self._builder)
 
 
+def absent(name: str, kind: str, rate: float, shape: tuple[int, ...], rows: int) -> Column:
+    """A column of a modality that no clip has, see `store.column.Column`."""
+    column = ColumnInMemory(name, kind, rate, shape)
+    for _ in range(rows):
+        column.add([], (0, 0))
+    return column.finished('the store in memory')
+
+
 class MemoryStore(Store):
     """A store that is no folder."""
 

@@ -39,10 +39,14 @@ def in_groups(recorded: Mapping[str, Any], clips: Sequence[Any] | Mapping[str, A
     # Both need packages that a training does not.
     if isinstance(clips, Mapping):
         from vmmjax.prepare.array_store import ArrayStore
+        from vmmjax.prepare.memory_store import absent
 
         rates = {name: recorded['columns'][name]['rate'] for name in clips if name in recorded['columns']}
         arrays = ArrayStore({SPLIT: clips}, rates, vocabularies={
             name: text['vocabulary'] for name, text in recorded['texts'].items()})
+        for name, record in recorded['columns'].items():
+            if name not in arrays.columns:
+                arrays.columns[name] = absent(name, record['kind'], record['rate'], tuple(record['shape']), len(arrays))
         yield Group([arrays.clip(row) for row in range(len(arrays))], arrays, {}, {})
         return
     from vmmjax.prepare.file_store import FileStore
