@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from vmmjax.cli.setup import Run
-from vmmjax.data.imagined import ImaginedStore
+from vmmjax.experiment import Experiment
+from vmmjax.pipeline.spec_store import SpecStore
 from vmmjax.planning import operations
 from vmmjax.training.build import build
 
@@ -18,8 +18,8 @@ QUICK = {'xla_backend_optimization_level': 0}  # Of what follows the instruction
 def instructions(name, devices):
     """Of the optimised step of a config on so many devices, without those that are parameters and constants."""
     config = runpy.run_path(str(CONFIGS / name))['get_config']()
-    run = Run(config, ImaginedStore(config, classes=4, fps=12.5), jax.devices()[:devices])
-    built = build(config, run.mesh, run.apply, run.init, run.task.objective)
+    run = Experiment(config, SpecStore(config, classes=4, fps=12.5), devices=jax.devices()[:devices])
+    built = build(config, run.mesh, run.apply, run.init, run.task)
     batch = {key: jax.ShapeDtypeStruct(shape, dtype, sharding=run.batch_sharding)
              for key, (shape, dtype) in run.pipeline('train', train=True).spec.items()}
     text = built.step.lower(built.spec, batch).compile(QUICK).as_text()
