@@ -113,7 +113,7 @@ def pipeline(row: Row, config: configs.ConfigDict, *, train: bool) -> Pipeline:
     """The clip batches of a store that would hold the row's data set."""
     store = SpecStore(config, classes=row.classes, fps=FPS, bands=row.bands)
     return Pipeline(store, config.data, split='train', batch_size=config.batch_size, train=train, seed=0,
-                    labels=tasks.create(config, store).labels)
+                    labels=tasks.create(config).targets(store, config.data))
 
 
 def count(row: Row) -> tuple[float, float]:

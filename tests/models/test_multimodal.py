@@ -114,8 +114,8 @@ def full_batch(case: str) -> dict[str, jax.Array]:
     return {name: jnp.asarray(random.normal(size=(ROWS, *SHAPES[name])), jnp.float32) for name in CASES[case][0]}
 
 
-def close(left: Any, right: Any) -> None:
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), left, right)
+def close(left: Any, right: Any, tolerance: float = 1e-6) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), left, right)
 
 
 def fill(x: jax.Array, where: jax.Array, content: str) -> jax.Array:
@@ -166,7 +166,7 @@ def test_a_missing_key_is_an_absent_stream(case: str, missing: str, train: bool)
     present = {f'present/{name}': jnp.full(ROWS, name != missing) for name in batch} | {'mask': jnp.ones(ROWS)}
     absent = run(variables, batch | present | {missing: batch[missing] * jnp.nan}, train)
     without = run(variables, {name: x for name, x in batch.items() if name != missing}, train)
-    close(absent[:3], without[:3])
+    close(absent[:3], without[:3], 1e-5)  # Without the key it is another compiled program, which rounds otherwise.
 
 
 @pytest.mark.parametrize('case', ['concat', 'i3d'])

@@ -1,14 +1,15 @@
 import importlib.util
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from vmmjax import models, tasks
-from vmmjax.pipeline.pipeline import Pipeline
+from vmmjax.experiment import Experiment
 from vmmjax.pipeline.spec_store import SpecStore
 
-CONFIGS = sorted((Path(__file__).parents[2] / 'experiments' / 'configs').rglob('*.py'))
+CONFIGS = sorted((Path(__file__).parents[2] / 'experiments' / 'configs').rglob('*.py')
+                 if path.name != 'common.py')  # It is what the others share.
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -23,9 +24,10 @@ def test_every_shipped_config_has_shapes_without_a_clip(path: Path, caplog: pyte
     for argument in {'', *full}:
         config = module.get_config(argument)
         store = SpecStore(config, classes=7, fps=25.0)
-        task = tasks.create(config, store)
-        models.create(config.model, task.num_classes)
-        pipeline = Pipeline(store, config.data, split='train', batch_size=6, train=True, seed=0, labels=task.labels)
+        with config.unlocked():
+            config.batch_size = 6
+        experiment = Experiment(config, store, devices=jax.devices()[:1])
+        pipeline = experiment.pipeline('train', train=True)
         for name, stream in config.data.streams.items():
             shape, dtype = pipeline.spec[name]
             if 'size' in stream:
@@ -37,6 +39,7 @@ def test_every_shipped_config_has_shapes_without_a_clip(path: Path, caplog: pyte
                 assert (shape, dtype) == ((6, round(16000 * config.data.window.seconds)), np.float32)
             else:
                 assert (shape, dtype) == ((6, stream.length), np.int32)
-        sizes = task.num_classes.values() if isinstance(task.num_classes, dict) else [task.num_classes]
+        sizes = experiment.task.num_classes
+        sizes = sizes.values() if isinstance(sizes, dict) else [sizes]
         assert set(sizes) == {7}
     assert not caplog.records  # Such as of crops that see little.

@@ -242,7 +242,7 @@ def test_a_clip_whose_further_view_is_damaged_is_left_out_of_all(store: Store, t
     shutil.copytree(store.path, path)
     column = Store(path).column('rgb')
     number = column.offsets[3] + 1
-    record, shard = column.records(np.array([number]))[0], column.shard(number)
+    record, shard = column.records(np.array([number]))[0], Path(column.source.place(number))
     content = bytearray(shard.read_bytes())
     content[content.index(record) + len(record) // 2] ^= 64
     shard.write_bytes(content)

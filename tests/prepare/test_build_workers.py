@@ -165,7 +165,7 @@ def test_a_changed_file_under_an_unchanged_manifest_is_noticed(size: str, manife
     assert (store.columns['ramp'].lengths > 0).all()
     with open(tmp_path / 'store' / 'rejected.csv', newline='') as file:
         assert list(csv.reader(file))[1:] == [
-            ['010.mp4', 'gradient: it is no longer the file that the catalog_builder was made from']]
+            ['010.mp4', 'gradient: it is no longer the file that the catalog was made from']]
 
 
 def test_a_file_that_is_gone_costs_itself(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

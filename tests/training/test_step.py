@@ -84,7 +84,7 @@ def test_a_step_with_a_running_statistic_that_is_not_finite_is_skipped_and_one_w
     params, model_state = {'x': jnp.ones(2)}, {'mean': jnp.zeros(4), 'var': jnp.ones(4)}
     state = TrainState(jnp.zeros((), jnp.int32), params, model_state, transformation.init(params))
     step = jax.jit(make_train_step(None, objective, transformation, seed=0))
-    after, metrics = step(state, {'statistic': jnp.float32(statistic)})
+    after, metrics = step(state, {'statistic': jnp.float32(statistic), 'mask': jnp.ones(1)})
     assert (metrics['skipped'], after.step) == (skipped, 1)
     assert np.array_equal(after.params['x'], params['x']) == bool(skipped)
     assert np.array_equal(after.model_state['var'], model_state['var']) == bool(skipped)
