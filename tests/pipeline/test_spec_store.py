@@ -8,7 +8,7 @@ import pytest
 from vmmjax.experiment import Experiment
 from vmmjax.pipeline.spec_store import SpecStore
 
-CONFIGS = sorted((Path(__file__).parents[2] / 'experiments' / 'configs').rglob('*.py')
+CONFIGS = sorted(path for path in (Path(__file__).parents[2] / 'experiments' / 'configs').rglob('*.py')
                  if path.name != 'common.py')  # It is what the others share.
 
 
