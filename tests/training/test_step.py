@@ -76,14 +76,16 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(value, microbat
 @pytest.mark.parametrize(('statistic', 'skipped'), [(3.4e38, 0), (-3.4e38, 0), (np.inf, 1), (np.nan, 1)])
 def test_a_step_with_a_running_statistic_that_is_not_finite_is_skipped_and_one_with_a_large_one_is_not(
         statistic, skipped):
-    def objective(apply, params, model_state, batch, rng):
-        found = {'mean': model_state['mean'].at[2].set(batch['statistic']), 'var': model_state['var'] + 1}
-        return Loss({'loss': (params['x'].sum(), jnp.ones(()))}, found, {})
+    class Statistic:
+        def loss(self, ctx):
+            mean = ctx.model_state['mean'].at[2].set(ctx.batch['statistic'])
+            found = {'mean': mean, 'var': ctx.model_state['var'] + 1}
+            return Loss({'loss': (ctx.params['x'].sum(), jnp.ones(()))}, found, {})
 
     transformation = optimizer.create(CONFIG)
     params, model_state = {'x': jnp.ones(2)}, {'mean': jnp.zeros(4), 'var': jnp.ones(4)}
     state = TrainState(jnp.zeros((), jnp.int32), params, model_state, transformation.init(params))
-    step = jax.jit(make_train_step(None, objective, transformation, seed=0))
+    step = jax.jit(make_train_step(None, Statistic(), transformation, seed=0))
     after, metrics = step(state, {'statistic': jnp.float32(statistic), 'mask': jnp.ones(1)})
     assert (metrics['skipped'], after.step) == (skipped, 1)
     assert np.array_equal(after.params['x'], params['x']) == bool(skipped)
