@@ -83,7 +83,7 @@ def test_a_store_becomes_features_with_its_labels_which_can_be_probed(trained, s
     probed = vmmjax('probe', folder, '--target=label,tone')
     assert probed.returncode == 0, probed.stderr
     header, *rows = probed.stdout.splitlines()
-    assert header.split() == ['target', 'clips', 'classes', 'majority', 'accuracy', '95', '%', 'probe']
+    assert header.split() == ['target', 'clips', 'classes', 'majority', 'accuracy', 'interval', 'probe']
     assert [row.split()[0] for row in rows] == ['label', 'label', 'tone', 'tone']
     written = json.loads((folder / 'probe_tone.json').read_text())
     assert [each['kind'] for each in written['probes']] == ['linear', 'svm']
