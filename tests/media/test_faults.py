@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from tests.media.files import counting_frames, numbers
 from tests.media.writing import Track, pitch, tone, write_tracks
@@ -410,3 +411,23 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     for name, reason in (('fifo', 'a pipe'), ('folder', 'a folder'), ('link', 'a link to a file that is not there')):
         with pytest.raises(MediaError, match=reason):
             probe(tmp_path / f'{name}.mp4')
+
+
+def test_a_cover_is_no_damaged_film(tmp_path: Path) -> None:
+    path = tmp_path / 'song.mp3'
+    with av.open(str(path), 'w') as container:
+        streams = (container.add_stream('libmp3lame', rate=44100, layout='mono'),
+                   container.add_stream('mjpeg', rate=25))
+        streams[1].height = streams[1].width = 64
+        streams[1].pix_fmt, streams[1].disposition = 'yuvj420p', Disposition.attached_pic
+        frame = av.VideoFrame.from_ndarray(counting_frames(1)[0], format='rgb24')
+        cover = [*streams[1].encode(frame), *streams[1].encode()]
+        for packet in cover:
+            container.mux(packet)
+        samples = av.AudioFrame.from_ndarray(tone(2, 44100)[None], format='fltp', layout='mono')
+        samples.sample_rate, samples.pts = 44100, 0
+        container.mux(streams[0].encode(samples))
+        container.mux(streams[0].encode())
+    found = probe(path)
+    assert (found.fps, found.damage) == (None, '')
+    assert found.duration == pytest.approx(2, abs=0.1)

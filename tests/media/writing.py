@@ -71,7 +71,7 @@ def _stream(container: av.container.OutputContainer, track: Track) -> av.stream.
 def _packets(track: Track, stream: av.stream.Stream) -> Iterator[av.Packet]:
     if not track.frames.size:
         return
-    yield from (sound_packets if track.rate else _picture_packets)(track, stream)
+    yield from (_sound_packets if track.rate else _picture_packets)(track, stream)
 
 
 def _picture_packets(track: Track, stream: av.stream.Stream) -> Iterator[av.Packet]:
@@ -83,8 +83,7 @@ def _picture_packets(track: Track, stream: av.stream.Stream) -> Iterator[av.Pack
     yield from stream.encode()
 
 
-def sound_packets(track: Track, stream: av.stream.Stream) -> Iterator[av.Packet]:
-    """Those of a track, encoded."""
+def _sound_packets(track: Track, stream: av.stream.Stream) -> Iterator[av.Packet]:
     samples = np.atleast_2d(track.frames)
     sound = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format='fltp',
                                        layout='mono' if len(samples) == 1 else 'stereo')

@@ -91,10 +91,14 @@ def _no_media(path: Path) -> str:
             'a sound')
 
 
+def films(container: InputContainer) -> list[VideoStream]:
+    """The picture tracks, be there a decoder or not; covers and thumbnails are none."""
+    return [stream for stream in container.streams.video if not stream.disposition & _NO_FILM]
+
+
 def picture_stream(container: InputContainer) -> VideoStream | None:
     """The picture track, of those that a decoder is known for, set to one thread; None if there is none."""
-    found = [stream for stream in container.streams.video
-             if stream.codec_context is not None and not stream.disposition & _NO_FILM]
+    found = [stream for stream in films(container) if stream.codec_context is not None]
     if not found:
         return None
     largest = max(found, key=lambda stream: stream.codec_context.width * stream.codec_context.height)

@@ -11,6 +11,7 @@ from vmmjax.media import lengths
 from vmmjax.media.container import (
     MediaError,
     clock_zero,
+    films,
     is_joinable,
     new_timeline,
     open_media,
@@ -97,7 +98,7 @@ def _tracks(container: InputContainer) -> dict[int, Track]:
 def _unread(container: InputContainer) -> list[str]:
     """Tracks of which no decoder makes anything, or not even their kind is known."""
     return [f'its {kind} track cannot be decoded' for kind, streams, read in (
-        ('video', container.streams.video, picture_stream(container)),
+        ('video', films(container), picture_stream(container)),
         ('audio', container.streams.audio, sound_stream(container))) if streams and read is None]
 
 
