@@ -4,9 +4,10 @@ Python cannot interrupt FFmpeg: a handler of a signal waits until it returns. So
 action, which is to end the process, and only `media.limits` begins a budget, in a process that may be lost.
 What is counted is time of the processor and inside FFmpeg: a busy or suspended machine, a slow disk, or a slow
 algorithm of a column makes no file a damaged one. Time on the clock is bounded, too, but only so that FFmpeg does not
-wait for ever.
+wait for ever, and as this process counts it: one that is stopped may go on.
 """
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -17,11 +18,12 @@ SIGNAL, WAITING = signal.SIGPROF, signal.SIGALRM
 # Seconds that opening a file, a seek or a packet may take: a picture takes a fraction of one.
 CALL_SECONDS = 60.0
 # Seconds on the clock that it may take.
-WAIT_SECONDS = 600
+WAIT_SECONDS = 600.0
 # Bytes a second that are decoded at least: AV1 in high definition, at a low rate, on a slow core, takes 60 kB/s.
 _BYTES_A_SECOND = 20_000
 
 _left: float | None = None  # Seconds; None where nothing is bounded.
+_turns = 0  # Calls of FFmpeg that began and that ended: odd within one.
 
 
 def begin(size: int) -> None:
@@ -43,7 +45,7 @@ def end() -> None:
 @contextmanager
 def spent() -> Iterator[None]:
     """Around every call of FFmpeg that reads or decodes: counts it, where a budget has begun."""
-    global _left
+    global _left, _turns
     if _left is None:
         yield
         return
@@ -51,10 +53,21 @@ def spent() -> Iterator[None]:
         signal.raise_signal(SIGNAL)
     began = time.process_time()  # What the timer has left is rounded up.
     signal.setitimer(signal.ITIMER_PROF, max(1e-3, min(_left, CALL_SECONDS)))
-    signal.alarm(WAIT_SECONDS)
+    _turns += 1
     try:
         yield
     finally:
-        signal.alarm(0)
+        _turns += 1
         signal.setitimer(signal.ITIMER_PROF, 0)
         _left -= time.process_time() - began
+
+
+def watch() -> None:
+    """For a thread: ends the process when a call of FFmpeg takes too long on the clock. Does not return."""
+    seen = waited = 0
+    while True:
+        time.sleep(1)
+        waited = waited + 1 if _turns == seen else 0
+        seen = _turns
+        if seen % 2 and waited > WAIT_SECONDS:
+            os.kill(os.getpid(), WAITING)

@@ -98,7 +98,7 @@ class _Reader:
         if -code == budget.SIGNAL:
             raise MediaError(path, 'FFmpeg does not come to an end with it')
         if -code == budget.WAITING:
-            raise MediaError(path, f'FFmpeg waits for it, for more than {budget.WAIT_SECONDS} s')
+            raise MediaError(path, f'FFmpeg waits for it, for more than {budget.WAIT_SECONDS:.0f} s')
         raise MediaError(path, f'reading it crashes FFmpeg ({signal.Signals(-code).name})')
 
     def _end(self) -> None:
@@ -137,6 +137,7 @@ def serve(descriptor: int) -> None:
         os._exit(1)  # Also in the middle of a file.
 
     threading.Thread(target=receive, daemon=True).start()
+    threading.Thread(target=budget.watch, daemon=True).start()
     while True:
         for message in _answers(requests.get()):
             connection.send_bytes(message)
