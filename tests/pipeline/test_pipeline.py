@@ -1,6 +1,4 @@
 import copy
-import itertools
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,29 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.pipeline.batches import assert_equal, take
 from vmmjax.errors import UserError
 from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.transforms import frames
-from vmmjax.prepare import sources
-from vmmjax.prepare.audio_columns import Waveform
-from vmmjax.prepare.build import prepare
 from vmmjax.store.store import Store
-
-Batch = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope='module')
 def store(store_path: Path) -> Store:
     return Store(store_path)
-
-
-@pytest.fixture(scope='module')
-def sounds(manifest: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The store with waveforms."""
-    path = tmp_path_factory.mktemp('sounds') / 'tiny'
-    shutil.copytree(store_path, path)
-    prepare(sources.read(str(manifest)), path, [Waveform(audio_rate=8000)], origin='tiny', processes=2, progress=False)
-    return Store(path)
 
 
 def _config(**changes: Any) -> dict[str, Any]:
@@ -58,19 +43,9 @@ def _pipeline(store: Store, config: dict[str, Any], *, split: str = 'train', bat
     return Pipeline(store, config, split=split, batch_size=batch, train=train, seed=seed)
 
 
-def _take(pipeline: Pipeline, count: int, **options: Any) -> list[Batch]:
-    return list(itertools.islice(pipeline.batches(**options), count))
-
-
-def _assert_equal(one: Batch, other: Batch) -> None:
-    assert list(one) == list(other)
-    for key in one:
-        np.testing.assert_array_equal(one[key], other[key], err_msg=key)
-
-
 def test_batches_are_as_the_spec_says(store: Store) -> None:
     pipeline = _pipeline(store, BUSY)
-    batch, = _take(pipeline, 1)
+    batch, = take(pipeline, 1)
     assert {key: (value.shape, value.dtype) for key, value in batch.items()} == pipeline.spec
     assert pipeline.spec['rgb'] == ((16, 4, 16, 16, 3), np.uint8)
     assert pipeline.spec['flow'] == ((16, 4, 16, 16, 2), np.uint8)
@@ -86,35 +61,35 @@ def test_batches_are_as_the_spec_says(store: Store) -> None:
 
 @pytest.mark.parametrize('processes', [1, 2, 4])
 def test_batches_do_not_depend_on_the_number_of_processes(store: Store, processes: int) -> None:
-    whole = _take(_pipeline(store, BUSY), 3)
+    whole = take(_pipeline(store, BUSY), 3)
     size = 16 // processes
-    parts = [_take(_pipeline(store, BUSY), 3, rows=slice(i * size, (i + 1) * size)) for i in range(processes)]
+    parts = [take(_pipeline(store, BUSY), 3, rows=slice(i * size, (i + 1) * size)) for i in range(processes)]
     for step, batch in enumerate(whole):
-        _assert_equal({key: np.concatenate([part[step][key] for part in parts]) for key in batch}, batch)
+        assert_equal({key: np.concatenate([part[step][key] for part in parts]) for key in batch}, batch)
 
 
 def test_a_run_goes_on_at_any_step(store: Store) -> None:
-    whole = _take(_pipeline(store, BUSY), 12)
+    whole = take(_pipeline(store, BUSY), 12)
     for step in (1, 5, 11):
-        _assert_equal(_take(_pipeline(store, BUSY), 1, start_step=step)[0], whole[step])
+        assert_equal(take(_pipeline(store, BUSY), 1, start_step=step)[0], whole[step])
     evaluation = list(_pipeline(store, BUSY, train=False).batches())
     assert len(evaluation) == 5
-    _assert_equal(next(_pipeline(store, BUSY, train=False).batches(start_step=3)), evaluation[3])
+    assert_equal(next(_pipeline(store, BUSY, train=False).batches(start_step=3)), evaluation[3])
 
 
 def test_a_clip_does_not_depend_on_the_batch_size(store: Store) -> None:
-    small = _take(_pipeline(store, BUSY, batch=4), 12)
-    large = _take(_pipeline(store, BUSY, batch=16), 3)
+    small = take(_pipeline(store, BUSY, batch=4), 12)
+    large = take(_pipeline(store, BUSY, batch=16), 3)
     for step, batch in enumerate(large):
         parts = small[4 * step:4 * step + 4]
         together = {key: np.concatenate([part[key] for part in parts]) for key in batch}
         np.testing.assert_array_equal(together['row'], np.tile(np.arange(4), 4))
-        _assert_equal(together | {'row': batch['row']}, batch)
+        assert_equal(together | {'row': batch['row']}, batch)
 
 
 @pytest.mark.parametrize(('split', 'first', 'count'), [('train', 0, 70), ('test', 79, 5)])
 def test_every_row_once_an_epoch(store: Store, split: str, first: int, count: int) -> None:
-    ids = np.concatenate([batch['id'] for batch in _take(_pipeline(store, _config(), split=split, batch=7), 30)])
+    ids = np.concatenate([batch['id'] for batch in take(_pipeline(store, _config(), split=split, batch=7), 30)])
     epochs = ids[:count * (len(ids) // count)].reshape(-1, count)
     np.testing.assert_array_equal(np.sort(epochs, axis=1), np.tile(np.arange(first, first + count), (len(epochs), 1)))
     assert len(np.unique(epochs, axis=0)) > 0.7 * len(epochs)
@@ -123,13 +98,13 @@ def test_every_row_once_an_epoch(store: Store, split: str, first: int, count: in
 @pytest.mark.parametrize('train', [True, False])
 def test_row_is_the_place_in_the_global_batch(store: Store, train: bool) -> None:
     for rows in (None, slice(3, 7), slice(15, 16)):
-        for batch in _take(_pipeline(store, _config(), train=train), 5, rows=rows):  # In evaluation the last is padded.
+        for batch in take(_pipeline(store, _config(), train=train), 5, rows=rows):  # In evaluation the last is padded.
             assert batch['row'].dtype == np.int32
             np.testing.assert_array_equal(batch['row'], np.arange(16)[rows or slice(None)])
 
 
 def test_seeds_give_other_orders(store: Store) -> None:
-    one, other = (_take(_pipeline(store, _config(), seed=seed), 1)[0] for seed in (0, 1))
+    one, other = (take(_pipeline(store, _config(), seed=seed), 1)[0] for seed in (0, 1))
     assert (one['id'] != other['id']).any()
 
 
@@ -174,7 +149,7 @@ def test_sampled_windows_in_training(store: Store) -> None:
         'order': {'modality': 'ramp', 'frames': 4, 'sampling': 'shuffled'}})
     lengths = store.columns['ramp'].lengths
     starts = set()
-    for batch in _take(_pipeline(store, config), 20):
+    for batch in take(_pipeline(store, config), 20):
         assert batch['valid/ramp'].all()  # Windows lie inside; no clip is shorter.
         frames = batch['ramp'][..., 1]
         assert (frames < lengths[batch['id'], None]).all()
@@ -196,7 +171,7 @@ def test_what_is_absent_is_zero_and_said_so(store: Store) -> None:
     assert batch['present/rgb'].all()
     rows = slice(int(np.flatnonzero(silent)[0]), int(np.flatnonzero(silent)[0]) + 1)
     alone, = _pipeline(store, _config(streams=ALL), batch=70, train=False).batches(rows=rows)  # Nothing to parse.
-    _assert_equal(alone, {key: value[rows] for key, value in batch.items()})
+    assert_equal(alone, {key: value[rows] for key, value in batch.items()})
 
 
 def test_pictures_are_the_stored_ones(store: Store) -> None:
@@ -216,7 +191,7 @@ def test_crops_are_shared_by_the_streams_of_a_clip_and_lie_in_their_region(store
     streams = {'gradient': {'modality': 'gradient', 'frames': 1, 'size': 12, 'region': region},
                'drift': {'modality': 'drift', 'frames': 1, 'size': 12, 'region': region}}
     corners = []
-    for batch in _take(_pipeline(store, _config(streams=streams)), 8):
+    for batch in take(_pipeline(store, _config(streams=streams)), 8):
         corner = np.round(batch['gradient'][:, 0, 0, 0, 1::-1] / 5.0)
         codes = batch['drift'][:, 0, 0, 0, ::-1] / 3
         np.testing.assert_allclose(corner, codes, atol=1)
@@ -233,7 +208,7 @@ def test_a_flip_mirrors_turns_motion_round_and_swaps_labels(store: Store) -> Non
     flipping = copy.deepcopy(plain)
     flipping['augment'] |= {'flip': 0.5, 'flip_pairs': (('left', 'right'),)}
     flips = 0
-    for before, after in zip(_take(_pipeline(store, plain), 6), _take(_pipeline(store, flipping), 6), strict=True):
+    for before, after in zip(take(_pipeline(store, plain), 6), take(_pipeline(store, flipping), 6), strict=True):
         np.testing.assert_array_equal(before['id'], after['id'])
         for i in range(16):
             label, new = before['target/label'][i], after['target/label'][i]
@@ -252,7 +227,7 @@ def test_a_flip_mirrors_turns_motion_round_and_swaps_labels(store: Store) -> Non
 def test_frames_that_are_not_there_stay_zero_when_colours_change(store: Store) -> None:
     config = copy.deepcopy(BUSY)
     config['window'] = {'seconds': 3.0, 'start': (0.0, 0.5)}
-    for batch in _take(_pipeline(store, config), 4):
+    for batch in take(_pipeline(store, config), 4):
         for name in ('rgb', 'flow'):
             assert not batch[f'valid/{name}'].all()
             assert not batch[name][~batch[f'valid/{name}']].any()
@@ -274,7 +249,7 @@ def test_a_crop_that_sees_little_of_the_pictures_is_told_of(store: Store, caplog
 def test_dropout_is_of_training_only_and_leaves_one_stream(store: Store) -> None:
     config = _config(streams={name: ALL[name] for name in ('rgb', 'audio')}, dropout={'rgb': 0.6, 'audio': 0.6})
     present = np.concatenate([np.stack([batch['present/rgb'], batch['present/audio']], 1)
-                              for batch in _take(_pipeline(store, config), 20)])
+                              for batch in take(_pipeline(store, config), 20)])
     assert present.any(axis=1).all()
     assert 0.3 < present[:, 0].mean() < 0.8
     batch, = _pipeline(store, config, batch=70, train=False).batches()
@@ -323,8 +298,8 @@ def test_a_split_that_is_not_there(store: Store) -> None:
 @pytest.mark.parametrize('threads', [1, 2, 7])
 def test_batches_do_not_depend_on_threads(store: Store, threads: int) -> None:
     few = Pipeline(store, BUSY, split='train', batch_size=16, train=True, seed=0, threads=threads)
-    for one, other in zip(_take(few, 4), _take(_pipeline(store, BUSY), 4), strict=True):
-        _assert_equal(one, other)
+    for one, other in zip(take(few, 4), take(_pipeline(store, BUSY), 4), strict=True):
+        assert_equal(one, other)
 
 
 @pytest.mark.slow
@@ -395,7 +370,7 @@ def test_crops_that_are_resized_are_the_same_for_pictures_and_motion(store: Stor
     for crop in ('multi_scale', 'resized'):
         config['augment'] = {'crop': crop}
         scales = []
-        for batch in _take(_pipeline(store, config), 4):
+        for batch in take(_pipeline(store, config), 4):
             # The gradient's slope is the side of the box over that of the crop; motion of code 3 * column, scaled.
             place = batch['gradient'][:, 0].astype(float)
             slope = (place[:, 0, 19, 0] - place[:, 0, 0, 0]) / 5 / 19
@@ -424,7 +399,7 @@ def test_noise_is_a_clips_own_in_evaluation_and_fresh_in_training(sounds: Store)
             clean['waveform'], noisy['waveform'] - clean['waveform'])]
         np.testing.assert_allclose(10 * np.log10(power[0] / power[1]), 3, atol=0.01)
         assert not noisy['waveform'][~valid].any()
-        epochs = _take(_pipeline(sounds, config(noise=kind), batch=70), 2)
+        epochs = take(_pipeline(sounds, config(noise=kind), batch=70), 2)
         first, second = (batch['waveform'][np.argsort(batch['id'])] for batch in epochs)
         assert (abs(first - second).max(axis=1) > 0)[audible].all()
 
@@ -439,7 +414,7 @@ def test_texts_are_streams_of_the_catalog(store: Store) -> None:
     for word, mask, label in zip(batch['words'], batch['words_mask'], store.values('label')[:70], strict=True):
         assert [vocabulary[i] for i in word[mask]] == ([label] if label else [])
     np.testing.assert_array_equal(batch['present/words'], store.values('label')[:70] != '')
-    dropped = _take(_pipeline(store, config | {'dropout': {'words': 0.5}}), 6)
+    dropped = take(_pipeline(store, config | {'dropout': {'words': 0.5}}), 6)
     gone = np.concatenate([~batch['present/words'] & (batch['target/label'] >= 0) for batch in dropped])
     assert 0.3 < gone.mean() < 0.6
     for batch in dropped:
@@ -452,17 +427,17 @@ def test_everything_at_once_does_not_depend_on_the_batch(sounds: Store) -> None:
     config['streams'] |= {'waveform': {'modality': 'waveform', 'noise': 'babble', 'snr': (0.0, 10.0)}}
     config['augment'] = {'crop': 'resized', 'color': 0.2, 'flip': 0.5, 'rand_augment': (2, 5.0), 'erase': 0.5,
                          'mixup': 0.3, 'cutmix': 1.0, 'time_shift': 0.1, 'spec_augment': (1, 10, 1, 4)}
-    whole = _take(_pipeline(sounds, config), 4)
+    whole = take(_pipeline(sounds, config), 4)
     for name in ALL:
         assert not any(batch[name][~batch[f'valid/{name}']].any() for batch in whole)
     for step, batch in enumerate(whole):
-        _assert_equal(_take(_pipeline(sounds, config), 1, start_step=step)[0], batch)
-    parts = [_take(_pipeline(sounds, config), 4, rows=slice(i * 4, i * 4 + 4)) for i in range(4)]
-    small = _take(_pipeline(sounds, config, batch=4), 16)
+        assert_equal(take(_pipeline(sounds, config), 1, start_step=step)[0], batch)
+    parts = [take(_pipeline(sounds, config), 4, rows=slice(i * 4, i * 4 + 4)) for i in range(4)]
+    small = take(_pipeline(sounds, config, batch=4), 16)
     for step, batch in enumerate(whole):
-        _assert_equal({key: np.concatenate([part[step][key] for part in parts]) for key in batch}, batch)
+        assert_equal({key: np.concatenate([part[step][key] for part in parts]) for key in batch}, batch)
         together = {key: np.concatenate([part[key] for part in small[4 * step:4 * step + 4]]) for key in batch}
-        _assert_equal(together | {'row': batch['row']}, batch)
+        assert_equal(together | {'row': batch['row']}, batch)
 
 
 def test_summary_names_the_stages(store: Store) -> None:
@@ -480,7 +455,7 @@ def test_views_are_checked(store: Store) -> None:
 
 
 def test_pixels_are_those_of_opencv(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = _take(_pipeline(store, BUSY), 1)[0]
+    fast = take(_pipeline(store, BUSY), 1)[0]
     monkeypatch.setattr(frames, 'decode_jpeg', lambda encoded, *_, **__: cv2.imdecode(
         np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB))
-    _assert_equal(_take(_pipeline(store, BUSY), 1)[0], fast)
+    assert_equal(take(_pipeline(store, BUSY), 1)[0], fast)

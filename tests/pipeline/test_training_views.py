@@ -1,5 +1,4 @@
 import copy
-import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,26 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pipeline.batches import Batch, assert_equal, take
 from vmmjax.errors import UserError
 from vmmjax.pipeline.event_targets import Events
 from vmmjax.pipeline.pipeline import Pipeline
-from vmmjax.prepare import sources
-from vmmjax.prepare.audio_columns import Waveform
-from vmmjax.prepare.build import prepare
 from vmmjax.store.store import Store
 from vmmjax.training.views import view
 
-Batch = dict[str, np.ndarray]
 RATE = 10  # Frames per second of the columns.
 
 
 @pytest.fixture(scope='module')
-def store(manifest: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The store with waveforms."""
-    path = tmp_path_factory.mktemp('sounds') / 'tiny'
-    shutil.copytree(store_path, path)
-    prepare(sources.read(str(manifest)), path, [Waveform(audio_rate=8000)], origin='tiny', processes=2, progress=False)
-    return Store(path)
+def store(sounds: Store) -> Store:
+    """The one with waveforms."""
+    return sounds
 
 
 def _config(streams: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -57,18 +50,8 @@ def _pipeline(store: Store, config: dict[str, Any], *, batch: int = 8, train: bo
     return Pipeline(store, config, split='train', batch_size=batch, train=train, seed=0, **options)
 
 
-def _take(pipeline: Pipeline, count: int, **options: Any) -> list[Batch]:
-    return list(itertools.islice(pipeline.batches(**options), count))
-
-
-def _assert_equal(one: Batch, other: Batch) -> None:
-    assert list(one) == list(other)
-    for key in one:
-        np.testing.assert_array_equal(one[key], other[key], err_msg=key)
-
-
 def _joined(store: Store, config: dict[str, Any], batches: int = 9) -> Batch:
-    found = _take(_pipeline(store, config), batches)
+    found = take(_pipeline(store, config), batches)
     return {key: np.concatenate([batch[key] for batch in found]) for key in found[0]}
 
 
@@ -79,7 +62,7 @@ def _same(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def test_a_batch_is_as_the_spec_says(store: Store) -> None:
     pipeline = _pipeline(store, BUSY)
-    batch, = _take(pipeline, 1)
+    batch, = take(pipeline, 1)
     assert {key: (values.shape, values.dtype) for key, values in batch.items()} == pipeline.spec
     further = {f'view{k}/{key}' for name, options in VIEWS.items() for k in range(1, options['views'])
                for key in (name, f'{name}_mask' if name == 'words' else f'valid/{name}', f'present/{name}')}
@@ -89,31 +72,31 @@ def test_a_batch_is_as_the_spec_says(store: Store) -> None:
 
 
 def test_view_0_and_all_else_are_as_without_views(store: Store) -> None:
-    for one, other in zip(_take(_pipeline(store, BUSY), 9), _take(_pipeline(store, WITHOUT), 9), strict=True):
-        _assert_equal(view(one, 0), other)
+    for one, other in zip(take(_pipeline(store, BUSY), 9), take(_pipeline(store, WITHOUT), 9), strict=True):
+        assert_equal(view(one, 0), other)
 
 
 def test_evaluation_has_view_0_alone(store: Store) -> None:
     for one, other in zip(_pipeline(store, BUSY, train=False).batches(),
                           _pipeline(store, WITHOUT, train=False).batches(), strict=True):
-        _assert_equal(one, other)
+        assert_equal(one, other)
 
 
 @pytest.mark.parametrize('processes', [1, 2, 4])
 def test_views_do_not_depend_on_the_number_of_processes(store: Store, processes: int) -> None:
-    whole, size = _take(_pipeline(store, BUSY), 3), 8 // processes
-    parts = [_take(_pipeline(store, BUSY), 3, rows=slice(i * size, (i + 1) * size)) for i in range(processes)]
+    whole, size = take(_pipeline(store, BUSY), 3), 8 // processes
+    parts = [take(_pipeline(store, BUSY), 3, rows=slice(i * size, (i + 1) * size)) for i in range(processes)]
     for step, batch in enumerate(whole):
-        _assert_equal({key: np.concatenate([part[step][key] for part in parts]) for key in batch}, batch)
+        assert_equal({key: np.concatenate([part[step][key] for part in parts]) for key in batch}, batch)
 
 
 def test_views_do_not_depend_on_restarts_and_threads(store: Store) -> None:
-    whole = _take(_pipeline(store, BUSY), 10)
+    whole = take(_pipeline(store, BUSY), 10)
     for step in (1, 9):
-        _assert_equal(_take(_pipeline(store, BUSY), 1, start_step=step)[0], whole[step])
+        assert_equal(take(_pipeline(store, BUSY), 1, start_step=step)[0], whole[step])
     for threads in (1, 5):
-        for one, other in zip(_take(_pipeline(store, BUSY, threads=threads), 3), whole[:3], strict=True):
-            _assert_equal(one, other)
+        for one, other in zip(take(_pipeline(store, BUSY, threads=threads), 3), whole[:3], strict=True):
+            assert_equal(one, other)
 
 
 @settings(max_examples=25)
@@ -126,7 +109,7 @@ def test_an_offset_is_in_seconds_and_masked_outside_of_the_clip(store: Store, lo
     config = _config({'ramp': ramp}, window={'seconds': 0.5, 'start': (0.24, 0.24)})
     number = {row: int(name[1:]) for row, name in enumerate(store.values('name'))}
     begins = (0.24 + 0.05 if sampled else 0.24) * RATE
-    for batch in _take(_pipeline(store, config), 2):
+    for batch in take(_pipeline(store, config), 2):
         lengths = store.columns['ramp'].lengths[batch['id']]
         np.testing.assert_array_equal(batch['ramp'][:, 0, 1], 2)
         ours = view(batch, 1)
@@ -251,8 +234,8 @@ def test_a_clip_whose_further_view_is_damaged_is_left_out_of_all(store: Store, t
     config = _config({'rgb': rgb, 'ramp': {'modality': 'ramp'}}, window={'seconds': 0.4, 'start': (0.15, 0.15)},
                      on_damage='skip')
     pipeline = _pipeline(Store(path), config, batch=70)
-    batch, = _take(pipeline, 1)
-    whole, = _take(_pipeline(store, config, batch=70), 1)
+    batch, = take(pipeline, 1)
+    whole, = take(_pipeline(store, config, batch=70), 1)
     assert pipeline.skipped == {3}
     left_out = whole['id'] == 3
     assert left_out.sum() == 1

@@ -1,4 +1,3 @@
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from tests.pipeline.batches import take
 from vmmjax.errors import UserError
 from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.targets import Names
@@ -24,10 +24,6 @@ CONFIG: dict[str, Any] = {'target': 'label', 'window': {'seconds': 1.5, 'start':
 def _pipeline(store_path: Path, batch: int = 16, **augment: Any) -> Pipeline:
     config = {**CONFIG, 'augment': augment}
     return Pipeline(Store(store_path), config, split='train', batch_size=batch, train=True, seed=0)
-
-
-def _take(pipeline: Pipeline, count: int) -> list[dict[str, np.ndarray]]:
-    return list(itertools.islice(pipeline.batches(), count))
 
 
 def test_shares_are_of_the_beta_distribution() -> None:
@@ -56,7 +52,7 @@ def test_cutmix_exchanges_a_square_of_its_share(share: float, place: tuple[float
 @pytest.mark.parametrize('kind', ['mixup', 'cutmix'])
 def test_a_batch_is_that_without_with_its_pairs_mixed(store_path: Path, kind: str) -> None:
     mixed = 0
-    for plain, batch in zip(_take(_pipeline(store_path), 4), _take(_pipeline(store_path, **{kind: 1.0}), 4),
+    for plain, batch in zip(take(_pipeline(store_path), 4), take(_pipeline(store_path, **{kind: 1.0}), 4),
                             strict=True):
         for key in plain:
             if key not in STREAMS:
@@ -100,9 +96,9 @@ def test_of_several_names_a_clip_each_is_mixed(store_path: Path) -> None:
 
 def test_mixed_clips_do_not_depend_on_processes_or_the_batch_size(store_path: Path) -> None:
     pipeline = _pipeline(store_path, mixup=0.5, cutmix=0.5)
-    whole = _take(pipeline, 2)
-    parts = [list(itertools.islice(pipeline.batches(rows=slice(i * 4, i * 4 + 4)), 2)) for i in range(4)]
-    small = _take(_pipeline(store_path, batch=4, mixup=0.5, cutmix=0.5), 8)
+    whole = take(pipeline, 2)
+    parts = [take(pipeline, 2, rows=slice(i * 4, i * 4 + 4)) for i in range(4)]
+    small = take(_pipeline(store_path, batch=4, mixup=0.5, cutmix=0.5), 8)
     for step, batch in enumerate(whole):
         for key, values in batch.items():
             np.testing.assert_array_equal(values, np.concatenate([part[step][key] for part in parts]))
