@@ -1,6 +1,6 @@
 """Tables of texts: for a terminal, and in Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], alignment: str = '<', minimum: Sequence[int] = ()) -> list[str]:
@@ -18,7 +18,7 @@ def aligned(rows: Sequence[Sequence[str]], alignment: str = '<', minimum: Sequen
             for row in rows]
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], alignment: str = '<') -> str:
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = '<') -> str:
     """A table in Markdown.
 
     Args:
@@ -26,8 +26,14 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], alignment: st
       rows: cells of every row; a `|` in them is escaped.
       alignment: as for `aligned`.
     """
+    return '\n'.join(markdown_lines(header, rows, alignment))
+
+
+def markdown_lines(header: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = '<') -> Iterator[str]:
+    """The lines of `markdown`, each as soon as its row is there."""
     marks = '|'.join({'<': '---', '>': '---:'}[side] for side in _for_columns(alignment, len(header)))
-    return '\n'.join([_markdown_row(header), f'|{marks}|', *map(_markdown_row, rows)])
+    yield from (_markdown_row(header), f'|{marks}|')
+    yield from map(_markdown_row, rows)
 
 
 def _for_columns(alignment: str, count: int) -> str:

@@ -11,6 +11,7 @@ every machine.
 """
 
 import argparse
+import json
 import os
 import runpy
 import subprocess
@@ -19,12 +20,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vmmjax.text_table import markdown_lines
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'experiments' / 'configs' / 'motion_sound.py'
 COLUMNS = ('config', 'StableHLO, lines', 'instructions', 'fusions', 'tracing, s', 'compiling, s', 'its CPU, s')
 
 
-def measure(path: Path, devices: int, classes: int) -> str:
+def measure(path: Path, devices: int, classes: int) -> list[str]:
     """The row of a config."""
     import jax
 
@@ -46,8 +49,8 @@ def measure(path: Path, devices: int, classes: int) -> str:
     compiled = lowered.compile()
     seconds, cpu = time.perf_counter() - traced, time.process_time() - cpu
     kinds = [each.kind for each in operations(compiled.as_text()).values()]
-    return _row(path.stem, f'{len(lowered.as_text().splitlines()):,}', f'{len(kinds):,}',
-                f'{kinds.count("fusion"):,}', f'{traced - began:.1f}', f'{seconds:.1f}', f'{cpu:.1f}')
+    return [path.stem, f'{len(lowered.as_text().splitlines()):,}', f'{len(kinds):,}', f'{kinds.count("fusion"):,}',
+            f'{traced - began:.1f}', f'{seconds:.1f}', f'{cpu:.1f}']
 
 
 def main() -> None:
@@ -60,19 +63,21 @@ def main() -> None:
     parser.add_argument('--row', action='store_true', help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.row:
-        print(measure(flags.configs[0], flags.devices, flags.classes))
+        print(json.dumps(measure(flags.configs[0], flags.devices, flags.classes)))
         return
-    print(_row(*COLUMNS), _row(*['---', *['---:'] * (len(COLUMNS) - 1)]), sep='\n', flush=True)
+    for line in markdown_lines(COLUMNS, (apart(config, flags) for config in flags.configs), '<>'):
+        print(line, flush=True)
+
+
+def apart(config: Path, flags: argparse.Namespace) -> list[str]:
+    """The row of a config, from a process of its own, with no program in memory."""
     count = f'--xla_force_host_platform_device_count={flags.devices}'
-    for config in flags.configs:  # Each in a process of its own, with no program in memory.
-        subprocess.run([sys.executable, __file__, str(config), '--row', f'--devices={flags.devices}',
-                        f'--classes={flags.classes}'], check=True,
-                       env=os.environ | {'JAX_PLATFORMS': 'cpu', 'TF_CPP_MIN_LOG_LEVEL': '2',
-                                         'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {count}'.strip()})
-
-
-def _row(*cells: str) -> str:
-    return f'| {" | ".join(cells)} |'
+    found = subprocess.run([sys.executable, __file__, str(config), '--row', f'--devices={flags.devices}',
+                            f'--classes={flags.classes}'], check=True, stdout=subprocess.PIPE, text=True,
+                           env=os.environ | {'JAX_PLATFORMS': 'cpu', 'TF_CPP_MIN_LOG_LEVEL': '2',
+                                             'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {count}'.strip()})
+    row: list[str] = json.loads(found.stdout.splitlines()[-1])
+    return row
 
 
 if __name__ == '__main__':

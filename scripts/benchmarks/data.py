@@ -167,7 +167,7 @@ def prepare_table(source: str, short_side: int, processes: int, turns: int) -> s
 def machine(source: str, workers: int, batch: int, short_side: int) -> str:
     """Where, with what and on what this ran."""
     where = results_page.machine(('av', 'opencv-contrib-python-headless', 'simplejpeg', 'tensorflow-cpu', 'torch',
-                             'torchcodec'))
+                                  'torchcodec'))
     return (f'{where}; {Path(source).parent.name}/{Path(source).name}, short side {short_side}, batches of {batch}, '
             f'{workers} workers a side.')
 

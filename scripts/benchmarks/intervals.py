@@ -12,6 +12,7 @@ from scipy import stats
 
 from vmmjax.evaluation import intervals
 from vmmjax.evaluation.intervals import Interval
+from vmmjax.text_table import markdown_lines
 
 CLIPS = (30, 100, 300)
 GROUPS = (5, 8, 12, 20)
@@ -157,10 +158,8 @@ def _percent(value: float) -> str:
 
 
 def _print(header: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
-    """A Markdown table."""
-    print(f'| {" | ".join(header)} |\n|{"---|" * len(header)}', flush=True)
-    for row in rows:
-        print(f'| {" | ".join(row)} |', flush=True)
+    for line in markdown_lines(header, rows):
+        print(line, flush=True)
 
 
 if __name__ == '__main__':
