@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -214,7 +213,7 @@ def test_two_processes_give_what_one_gives(tmp_path, unused_tcp_port):
         assert worker.returncode == 0, said
     one = measured([batch_of(range(10), audio=lambda row: row % 3 > 0)])
     for i in range(2):
-        assert json.loads((tmp_path / str(i) / 'eval' / 'test.json').read_text()) == one
+        assert Result.from_json((tmp_path / str(i) / 'eval' / 'test.json').read_text()) == one
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ def test_the_terminal_table():
 
 
 def test_a_result_of_before_intervals_is_shown_without_them(tmp_path):
-    older = result_of().with_(intervals={})
+    older = dataclasses.replace(result_of(), intervals={})
     for row in older.subsets.values():
         del row['intervals']
     path = write(tmp_path, older)
@@ -180,7 +180,7 @@ def test_the_interval_of_the_first_metric_stands_beside_it(tmp_path):
     few = {'low': None, 'high': None, 'label': 'no CI: 4 groups, fewer than 5'}
     for name, interval in (('rgb+audio', known), ('rgb', known), ('audio', few)):
         result.subsets[name]['intervals'] = {'accuracy': interval, 'side': known}
-    result = result.with_(intervals={'accuracy': known, 'side': known})
+    result = dataclasses.replace(result, intervals={'accuracy': known, 'side': known})
     lines = run_page.terminal_table(result).splitlines()
     assert lines[2].split()[:4] == ['streams', 'clips', 'accuracy', 'CI']
     assert lines[4].split()[3:6] == ['50.0', 'to', '75.0']

@@ -27,7 +27,6 @@ COMMANDS = {
 }
 
 _RESUMABLE = ('prepare', 'train', 'extract', 'ablate')
-_RESUMED = ('prepare', 'train', 'extract')
 _FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 

@@ -169,6 +169,11 @@ def cross_entropies(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(targets)), targets]
 
 
+def binary_cross_entropies(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The cross-entropy of each logit with its target from 0 to 1 in nats, in their shape."""
+    return np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
+
+
 def chance(targets: np.ndarray, parts: Mapping[str, Sequence[str | int]]) -> dict[str, float]:
     """What always naming the most frequent value gets: `accuracy` for the target, and each part's.
 

@@ -63,10 +63,6 @@ class Result:
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
     streaming: bool = False
 
-    def with_(self, **changes: Any) -> Self:
-        """The result with other values of some attributes."""
-        return dataclasses.replace(self, **changes)
-
     def to_json(self) -> str:
         """As JSON text, one key a line; optional keys that hold nothing are left out."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -10,7 +10,7 @@ from flax import linen as nn
 from vmmjax.models.dropout import Dropout
 from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
 from vmmjax.models.layers import BatchNorm, max_pool3d
-from vmmjax.models.tokens import Tokens
+from vmmjax.models.tokens import Tokens, coarser
 
 
 class Conv2DAudio(nn.Module):
@@ -80,8 +80,7 @@ class Conv2DAudio(nn.Module):
         for i in range(1, len(self.widths) + 1):
             x = nn.relu(layers[f'norm_{i}'](layers[f'conv_{i}'](x), rows, train))
             x = max_pool3d(x[:, None], (1, 2, 2), (1, 2, 2), self.form)[:, 0]
-            mask = jnp.pad(mask, ((0, 0), (0, mask.shape[1] % 2)))
-            mask = mask[:, ::2] | mask[:, 1::2]
+            mask = coarser(mask, 2)
             x = endpoints[f'stage_{i}'] = yield Stage(f'stage_{i}', x, mask)
         x = layers['project'](x.reshape(*x.shape[:2], -1))
         x = nn.relu(layers['project_norm'](x, mask, train))

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from vmmjax.errors import UserError
 from vmmjax.models.layers import BatchNorm, Conv2D, max_pool2d
+from vmmjax.models.tokens import coarser
 
 NON_LOCAL_MODES = ('embedded_gaussian', 'dot_product', 'gaussian')
 
@@ -74,8 +75,7 @@ def temporal_pool(x: jax.Array, valid: jax.Array, form: str | None = None) -> tu
     batch, time, height, width, channels = x.shape
     x = jnp.where(valid[:, :, None, None, None], x, -jnp.inf).reshape(batch, time, height * width, channels)
     x = max_pool2d(x, (3, 1), (2, 1), (1, 0), form).reshape(batch, -1, height, width, channels)
-    valid = jnp.pad(valid, ((0, 0), (0, time % 2)))
-    valid = valid[:, ::2] | valid[:, 1::2]
+    valid = coarser(valid, 2)
     return jnp.where(valid[:, :, None, None, None], x, 0), valid
 
 

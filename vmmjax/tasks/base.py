@@ -1,7 +1,7 @@
 """What a task is: a question that a model is trained on and measured by, in one file."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
@@ -12,11 +12,15 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation import intervals, view_averages
 from vmmjax.evaluation.predictions import Predictions, subset_names
 from vmmjax.evaluation.result import Result
+from vmmjax.training import workdir
 from vmmjax.training.objective import Context, Loss
 
 if TYPE_CHECKING:
     from vmmjax.pipeline.targets import Targets
     from vmmjax.store.store import Store
+
+
+_Figures = tuple[dict[str, float], dict[str, dict[str, Any]]]  # Metrics, and the intervals of some.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,9 +96,7 @@ class Task:
     @property
     def num_classes(self) -> int | dict[str, int]:
         """The outputs of the model's head, as `models.create` takes them."""
-        if isinstance(self.classes, Mapping):
-            return {target: len(names) for target, names in self.classes.items()}
-        return len(self.classes)
+        return workdir.num_classes(self.classes)
 
     # What is learned.
 
@@ -205,23 +207,27 @@ class Task:
         """
         whole = next(iter(predictions.values()))
         groups = store.values('group') if store.has_values('group') else None
-        metrics = self.summary(whole)
+        metrics, found = self.summary(whole), self._intervals(whole, groups)
         shown = [key for key in metrics if key != 'loss']
+
+        def measured(rows: Predictions) -> _Figures:
+            return (metrics, found) if rows is whole else (self.summary(rows), self._intervals(rows, groups))
+
         return Result(
             split=split, step=int(step), task=self.name, examples=self.examples(whole), metrics=metrics,
-            subsets={name: self._subset(name, rows, shown, groups) for name, rows in predictions.items()},
+            subsets={name: self._subset(name, rows, shown, measured) for name, rows in predictions.items()},
             chance=self.chance(whole), chance_of=self.chance_of, classes=self.classes,
-            plain=[key for key in metrics if self._is_plain(key)], intervals=self._intervals(whole, groups),
+            plain=[key for key in metrics if self._is_plain(key)], intervals=found,
             **self.details(whole, store))
 
-    def _subset(self, name: str, rows: Predictions, shown: Sequence[str], groups: np.ndarray | None) -> dict[str, Any]:
+    def _subset(self, name: str, rows: Predictions, shown: Sequence[str],
+                measured: Callable[[Predictions], _Figures]) -> dict[str, Any]:
         has_all = np.logical_and.reduce([rows.present[stream] for stream in name.split('+')])
         if not has_all.any():
             return {'examples': 0, **dict.fromkeys(shown), 'intervals': {}}
-        some = jax.tree.map(lambda values: values[has_all], rows)
-        metrics = self.summary(some)
-        return {'examples': self.examples(some), **{key: metrics[key] for key in shown},
-                'intervals': self._intervals(some, groups)}
+        some = rows if has_all.all() else jax.tree.map(lambda values: values[has_all], rows)
+        metrics, found = measured(some)
+        return {'examples': self.examples(some), **{key: metrics[key] for key in shown}, 'intervals': found}
 
     def _intervals(self, rows: Predictions, groups: np.ndarray | None) -> dict[str, dict[str, Any]]:
         """The confidence intervals of the metrics of `per_clip`, see `Result.intervals`.

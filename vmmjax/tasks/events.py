@@ -108,7 +108,7 @@ class Events(Supervised):
         right = sum(any(alarm.meets(event) for event in clip.events) for alarm, clip in raised)
         hours = sum(clip.seconds for clip in clips) / 3600
         precision, recall = right / max(1, len(raised)), found / max(1, len(events))
-        losses = np.maximum(logits, 0) - logits * target + np.log1p(np.exp(-np.abs(logits)))
+        losses = metrics.binary_cross_entropies(logits, target)
         return {
             'average_precision': (float(sklearn_metrics.average_precision_score(target, logits)) if target.any()
                                   else 0.0),

@@ -84,13 +84,14 @@ class MultiLabel(Supervised):
         told = (scores > 0) == (target > 0)
         return {'mAP': float(np.mean(precisions)) if precisions else 0.0, 'AUC': area,
                 'd_prime': float(2 ** 0.5 * special.ndtri(np.clip(area, _NEAREST, 1 - _NEAREST))),
-                'all_right': float(told.all(axis=1).mean()), 'loss': float(_entropies(scores, target).mean())}
+                'all_right': float(told.all(axis=1).mean()),
+                'loss': float(metrics.binary_cross_entropies(scores, target).mean())}
 
     def per_clip(self, rows: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
         """See `Task`; mAP and AUC are no means over clips."""
         target, scores = self._target(rows), rows.scores.astype(np.float64)
         return {'all_right': (((scores > 0) == (target > 0)).all(axis=1).astype(np.float64), None),
-                'loss': (_entropies(scores, target).mean(axis=1), None)}
+                'loss': (metrics.binary_cross_entropies(scores, target).mean(axis=1), None)}
 
     def chance(self, rows: Predictions) -> dict[str, float]:
         """The average precision of a random order is the share of clips with the name."""
@@ -110,7 +111,7 @@ class MultiLabel(Supervised):
 
     def losses(self, rows: Predictions) -> np.ndarray | None:
         """The mean over the names."""
-        return _entropies(rows.scores.astype(np.float64), self._target(rows)).mean(axis=1)
+        return metrics.binary_cross_entropies(rows.scores.astype(np.float64), self._target(rows)).mean(axis=1)
 
     def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
         """A row for each name that the clip has, then what else is likeliest."""
@@ -133,8 +134,3 @@ class MultiLabel(Supervised):
         measured = getattr(optional.load('sklearn.metrics'), measure)
         return [float(measured(target, scores)) if target.any() and (measure != 'roc_auc_score' or not target.all())
                 else None for target, scores in zip(self._target(rows).T, rows.scores.T, strict=True)]
-
-
-def _entropies(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The cross-entropy of each name of each clip in nats, float64 (N, C)."""
-    return np.maximum(scores, 0) - scores * target + np.log1p(np.exp(-np.abs(scores)))

@@ -76,10 +76,6 @@ class Players:
                                 f'the first player with a matching pattern has it.')
         return {name: traverse_util.unflatten_dict(leaves) for name, leaves in found.items()}
 
-    def whole(self, parts: Mapping[str, Any]) -> Any:
-        """One tree of what `parts` gives."""
-        return parts[ONLY] if self._alone else _merged(*parts.values())
-
     def slots(self, params: Any) -> Any:
         """The first slots of the optimizers."""
         found = {name: self.by_name[name].optimizer.init(part) for name, part in self.parts(params).items()}
@@ -119,7 +115,7 @@ class Players:
             moved[name], filled[name], averaged[name] = after
         if self._alone:
             return moved[ONLY], filled[ONLY], averaged[ONLY]
-        return (self.whole(moved), filled,
+        return (_merged(*moved.values()), filled,
                 {name: average for name, average in averaged.items() if average is not None} or None)
 
     def check(self, losses: Mapping[str, Any]) -> None:
