@@ -7,7 +7,8 @@ import pytest
 
 from tests.ops.sounds import golden_waveform
 from vmmjax.front_ends import FRONT_ENDS
-from vmmjax.media.spectrum import log_mel, mfcc
+from vmmjax.media import spectrum
+from vmmjax.media.spectrum import log_mel, log_mels, mfcc
 
 RATE = 16000
 OURS = FRONT_ENDS['log_mel']
@@ -88,3 +89,13 @@ def test_a_long_sound_is_its_parts(name: str) -> None:
     assert len(whole) > 4096
     part = log_mel(sound[4000 * end.hop:4200 * end.hop], end)
     np.testing.assert_allclose(whole[4010:4190], part[10:190], atol=1e-4)
+
+
+@pytest.mark.parametrize('name', sorted(FRONT_ENDS))
+@pytest.mark.parametrize('size', [0, 513, 5000, 11111])
+def test_a_sound_in_pieces_is_the_whole_bit_for_bit(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectrum, '_TOGETHER', 7)
+    whole = log_mel(NOISE[:size], FRONT_ENDS[name])
+    for cuts in ([], [1, 1, 700], range(0, size, 37), [size // 2]):
+        pieces = np.split(NOISE[:size], list(cuts))
+        np.testing.assert_array_equal(np.concatenate(list(log_mels(pieces, size, FRONT_ENDS[name]))), whole)

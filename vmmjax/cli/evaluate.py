@@ -4,6 +4,7 @@
   vmmjax evaluate --workdir=runs/motion_sound --split=validation --store=/elsewhere/motion_sound
   vmmjax evaluate --workdir=runs/motion_sound --base=runs/motion_sound_rgb
   vmmjax evaluate --workdir=runs/grid_av --snr=10,5,0,-5,-10 --noise=white,babble
+  vmmjax evaluate --workdir=runs/motion_sound --source=new/manifest.csv
   vmmjax evaluate --fuse=runs/rgb/eval/test.npz,runs/flow/eval/test.npz --weights=1,1
 
 Prints a table and writes <workdir>/eval/<split>.json, <workdir>/report.html and, clip by clip,
@@ -18,6 +19,13 @@ With --change clips are looked at otherwise than in training, as published proto
 the store, the target and the fold; the files are those of the measurement without, so copy what you want to keep.
 With --streaming a network that looks at the past alone, such as a uni-directional TSM, is given one frame after the
 other, as a live stream does, and measured by the mean of what it says; it is to be as right as with whole clips.
+
+With --source clips are measured that are in no store: of a manifest, a folder with a folder a class, or what else
+`vmmjax prepare` takes. They are read as the run read its own; its store is not needed. Of a source with several splits
+--split is measured, else all clips. Labels may be missing: every clip's prediction is written as CSV and JSON lines,
+and those with a label are measured. With --store of another store than the run's own its clips are measured likewise,
+whichever splits it has. Both are written to <workdir>/new_clips/<name>, named after the source or by --name, so that
+nothing of the run's own is replaced.
 
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
@@ -34,7 +42,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
-from vmmjax.cli import rows
+from vmmjax.cli import new_clips, rows
 from vmmjax.cli.processes import several_processes
 from vmmjax.errors import UserError
 from vmmjax.evaluation import noise_sweep, score_fusion, statistics
@@ -42,11 +50,9 @@ from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.evaluation.result import read_split, write
 from vmmjax.experiment import Experiment
 from vmmjax.pipeline import options
-from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
-from vmmjax.store.store import Store
 from vmmjax.training import workdir
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.objective import Context
@@ -55,7 +61,13 @@ WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax tra
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 BASE = flags.DEFINE_string('base', '', 'Workdir of another run; the page says where this config differs from its.')
-STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained.')
+STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained; or one of new '
+                            'clips.')
+SOURCE = flags.DEFINE_string('source', '', 'Clips that are in no store: manifest (CSV), folder, NAME:ANNOTATION_FILES '
+                             'or what else `vmmjax prepare --source` takes.')
+MEDIA = flags.DEFINE_string('media', None, 'Folder below which the files lie that annotations of --source name.')
+NAME = flags.DEFINE_string('name', '', 'Folder in <workdir>/new_clips for what is written of --source, or of a --store '
+                           'of new clips; named after these unless given.')
 BEST = flags.DEFINE_bool('best', False, 'Measure the best checkpoint by config.best.metric, not the newest.')
 CHANGE = flags.DEFINE_string('change', '', "Test protocol: keys of config.data that are other than in training, as "
                              "'key=value;key=value'.")
@@ -88,40 +100,59 @@ def main() -> None:
     config = _changed(configs.from_json(meta['config']), changes)
     trained_on = config.data.store
     config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
+    recorded = workdir.run_inputs(folder, meta)
+    if SOURCE.value:
+        _check_source()
+        run = Experiment(config, streaming=STREAMING.value, run_inputs=recorded)
+        run.restore(checkpoints, newest)
+        new_clips.measure_source(
+            run, folder, SOURCE.value, out=new_clips.folder_of(folder, NAME.value, SOURCE.value), media=MEDIA.value,
+            split=SPLIT.value if flags.FLAGS['split'].present else '', trained_on=trained_on, config=meta['config'],
+            changes=changes, streaming=STREAMING.value)
+        return
     if STORE.value:
         config.data.store = STORE.value
     others = [Path(name) for name in BESIDE.value]
     for other in others:
         read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    run = Experiment(config, streaming=STREAMING.value, run_inputs=workdir.run_inputs(folder, meta))
-    if run.classes_of_store != meta['classes']:
-        raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
-                        f'{folder} was trained on; name its own store with --store.')
-    if run.store.fingerprint != meta['fingerprint']:
-        _check_apart(run.store, SPLIT.value, trained_on, config.data.fold)
+    store = new_clips.opened(config, meta['fingerprint'], recorded)
+    run = Experiment(config, store, streaming=STREAMING.value, run_inputs=recorded)
+    new_clips.check_classes(run, meta['classes'], folder)
+    out = folder
+    if store.fingerprint != meta['fingerprint']:
+        new_clips.check_apart(store, store.rows(SPLIT.value), f'the split {SPLIT.value} of {store.name}', trained_on,
+                              config.data.fold)
+        out = new_clips.folder_of(folder, NAME.value, STORE.value)
     ratios = _ratios(run)
     run.restore(checkpoints, newest)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
-    swept = _with_noise(run, folder, ratios) if ratios else None
+    swept = _with_noise(run, out, ratios) if ratios else None
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
         measured = dataclasses.replace(
             measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
             worst=worst_clips.listed(run.task, whole, run.store))
-        statistics.write_scores(folder / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
-        path = write(folder, measured)
-        tensorboard.write(folder, measured)
+        statistics.write_scores(out / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
+        path = write(out, measured)
+        tensorboard.write(out, measured)
         if swept is not None:
-            noise_sweep.write(folder, swept)
-        page = run_page.write(folder, config=meta['config'], others=others, base=base,
+            noise_sweep.write(out, swept)
+        page = run_page.write(out, config=meta['config'], others=others, base=base,
                             show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
                             command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')
         print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
             print(noise_table.terminal_table(swept))
         print(f'Wrote {path} and {page}.')
+
+
+def _check_source() -> None:
+    """Refuses what is not for clips that are in no store."""
+    for name in ('store', 'snr', 'beside', 'base'):
+        if flags.FLAGS[name].present:
+            raise UserError(f'--{name} is for clips of a store, and --source names others; leave one out.')
 
 
 def _changes() -> dict[str, Any]:
@@ -187,19 +218,6 @@ def _fuse(paths: list[Path]) -> None:
     fused = score_fusion.fuse(runs, weights, AVERAGE.value)
     print(score_fusion.table(FUSE.value, runs, fused))
     print(f'{len(fused.clip)} clips; weights {", ".join(f"{weight:g}" for weight in weights)} of {AVERAGE.value}.')
-
-
-def _check_apart(store: Store, split: str, trained_on: str, fold: int | None) -> None:
-    """Refuses clips that were trained on, such as those of another of the official splits of one data set."""
-    try:
-        before = folded(Store(trained_on), fold)
-    except UserError:
-        return  # It is no longer there, and what was trained on is not known.
-    trained = set(before.values('id')[before.rows('train')].tolist())
-    shared = [clip for clip in store.values('id')[store.rows(split)].tolist() if clip in trained]
-    if shared:
-        raise UserError(f'{len(shared)} clips of the split {split} of {store.name}, such as {shared[0]!r}, are among '
-                        f'those that the run was trained on in {trained_on}; measure it on that store.')
 
 
 def _ratios(run: Experiment) -> list[float]:
