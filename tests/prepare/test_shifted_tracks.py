@@ -75,10 +75,12 @@ def remux(source: Path, target: Path, change: Change) -> None:
             time = float(packet.pts * packet.time_base)
             if time >= (change.pictures_until if kind == 'v' else change.sound_until):
                 continue
-            later = change.sound_at if kind == 'a' else 0.5 * (time > change.pause_at)
-            # Everything lies a second later, so that nothing is before zero.
-            ticks = round((1 + later) / packet.time_base)
-            packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+            # Everything lies a second later, so that nothing is before zero. Pictures are decoded at the times at which
+            # they were, since they are not decoded in the order in which they are shown.
+            later = 1 + (change.sound_at if kind == 'a' else 0.0)
+            pause = 0.5 if kind == 'v' and time > change.pause_at else 0.0
+            packet.pts += round((later + pause) / packet.time_base)
+            packet.dts += round(later / packet.time_base)
             packet.stream = track
             out.mux(packet)
 
