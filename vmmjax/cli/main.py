@@ -21,6 +21,7 @@ COMMANDS = {
     'plan': 'a config to what it needs on a pod: memory, time, what must be read',
     'extract': 'features of videos or of a store, by any endpoint of a network',
     'probe': 'what features tell, and what the columns of a store give away',
+    'audit': 'what tells a target without a model: controls for any score',
     'blend': 'how much the loss of each stream is to weigh',
     'fvd': 'how far generated videos are from real ones, by a published protocol',
     'inspect': 'what is in a store, or in the folder of a run',
