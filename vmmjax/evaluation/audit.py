@@ -18,7 +18,7 @@ from vmmjax.evaluation import intervals
 from vmmjax.evaluation.probe import turns
 
 _TREES = 300
-_PERMUTATIONS = 1000
+_PERMUTATIONS = 2000
 _FEW_VALUES = 40  # A column of more distinct values is no category.
 _LARGEST = 3  # Columns of a combination.
 NEAR = 8
@@ -228,7 +228,7 @@ def relations(columns: Mapping[str, np.ndarray], target: np.ndarray) -> list[Rel
     found = []
     for name, values in columns.items():
         bits = information(truth, values[known]) / np.log(2)
-        drawn = np.array([information(truth, rng.permutation(values[known])) for _ in range(200)]) / np.log(2)
+        drawn = np.array([information(truth, rng.permutation(values[known])) for _ in range(_PERMUTATIONS)]) / np.log(2)
         found.append(Relation(name, float(bits), float(information(truth, truth) / np.log(2)), float(drawn.mean()),
                               float((1 + (drawn >= bits - 1e-12).sum()) / (1 + len(drawn)))))
     return sorted(found, key=lambda relation: relation.by_chance - relation.bits)
@@ -256,7 +256,7 @@ def combinations(columns: Mapping[str, np.ndarray], name: str, target: np.ndarra
         for others in itertools.combinations(columns, size - 1):
             codes = [coded[each] for each in (name, *others)]
             counts = _counts(codes)
-            drawn = np.array([len(_counts([rng.permutation(code) for code in codes])) for _ in range(200)])
+            drawn = np.array([len(_counts([rng.permutation(code) for code in codes])) for _ in range(_PERMUTATIONS)])
             away = np.abs(drawn - drawn.mean())
             p = float((1 + (away >= abs(len(counts) - drawn.mean()) - 1e-12).sum()) / (1 + len(drawn)))
             found.append(Combination((name, *others), len(counts), float(drawn.mean()),
@@ -313,7 +313,7 @@ def priors(target: np.ndarray, part: np.ndarray) -> dict[str, dict[str, int]]:
     """
     names = np.unique(target[target != '']).tolist()
     return {where: {name: int(((part == where) & (target == name)).sum()) for name in names}
-            for where in dict.fromkeys(part.tolist()) if where}
+            for where in sorted({*part.tolist()} - {''}, key=lambda name: (len(name), name))}
 
 
 def as_json(found: Sequence[Any]) -> list[Any]:

@@ -45,7 +45,8 @@ class Findings(NamedTuple):
         return {'target': self.target, 'protocol': self.protocol,
                 'controls': {name: figures for (name, _, _), figures in zip(self.controls, told, strict=True)},
                 'relations': audit.as_json(self.relations), 'combinations': audit.as_json(self.combinations),
-                'priors': self.priors, 'pairs': audit.as_json(self.pairs), 'shared': self.shared}
+                'priors': self.priors, 'alike': len(self.pairs), 'most_alike': audit.as_json(self.pairs[:_MOST]),
+                'shared': self.shared}
 
 
 def terminal_table(found: Findings) -> str:
@@ -76,7 +77,7 @@ def write(path: Path, store: Store, found: Findings) -> Path:
     """
     pictures = next((column for column in store.columns.values() if column.kind == 'picture'), None)
     page = templates().get_template('audit_page.html').render(
-        title=f'{found.target} in {store.path.resolve().name}', found=found,
+        title=f'{found.target} in {store.path.resolve().name}', found=found, likely=_likely,
         controls=[(name, text, _cells(told)) for name, text, told in found.controls], relations=_sure(found)[:_MOST],
         combinations=found.combinations[:_MOST], values=list(next(iter(found.priors.values()), {})),
         pairs=[{'bits': pair.bits, 'clips': [_clip(store, pictures, row) for row in pair[:2]]}
@@ -94,7 +95,11 @@ def _cells(told: audit.Told) -> list[str]:
     ends = '' if accuracy.missing else f'{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} '
     return [str(told.clips), f'{100 * told.majority:.1f}', f'{100 * accuracy.mean:.1f}', f'{ends}({accuracy.label})',
             f'{100 * told.balanced:.1f}', '–' if told.auc is None else f'{told.auc:.2f}', f'{told.bits:+.2f}',
-            f'{told.p:.3f}', 'DEPENDS' if told.p <= _SURE else '']
+            _likely(told.p), 'DEPENDS' if told.p <= _SURE else '']
+
+
+def _likely(p: float) -> str:
+    return f'{p:.3f}' if p >= 0.001 else '< 0.001'
 
 
 def _clip(store: Store, pictures: Column | None, row: int) -> dict[str, Any]:
