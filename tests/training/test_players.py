@@ -157,8 +157,14 @@ def config(**changes):
         'discriminator': dict(params=('discriminator',), every=2, optimizer=dict(lr=dict(peak=2e-3)))}})
 
 
-def run(folder, feed):
-    settings = config()
+def feed(first):
+    """An endless feed that depends on the step alone."""
+    return ({key: value.astype(np.float32) if value.dtype == float else value for key, value in batch(i).items()}
+            for i in itertools.count(first))
+
+
+def run(folder, feed=feed, **changes):
+    settings = config(**changes)
     model = Both()
     with hold(folder):
         return train(settings, folder, mesh=make_mesh(settings.mesh, jax.devices()[:1]), apply=model.apply,
@@ -168,19 +174,24 @@ def run(folder, feed):
 
 
 def test_a_killed_run_of_two_players_goes_on_bit_for_bit(tmp_path):
-    def feed(first):
-        return ({key: value.astype(np.float32) if value.dtype == float else value for key, value in batch(i).items()}
-                for i in itertools.count(first))
-
     def dying(first):
         yield from itertools.islice(feed(first), 13 - first)
         raise KeyboardInterrupt
 
-    whole = run(tmp_path / 'whole', feed)
+    whole = run(tmp_path / 'whole')
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / 'killed', dying)
-    tiny.assert_equal(run(tmp_path / 'killed', feed), whole)
+    tiny.assert_equal(run(tmp_path / 'killed'), whole)
     assert whole.ema.keys() == {'generator'}
+
+
+def test_averages_of_a_run_that_begins_with_another_are_those_of_its_players(tmp_path):
+    run(tmp_path / 'first', steps=3)
+    begun = run(tmp_path / 'second', **{'steps': 3, 'init_from.workdir': str(tmp_path / 'first'),
+                                        'optimizer.lr.peak': 0.0, 'optimizer.lr.schedule': 'constant'})
+    assert begun.ema.keys() == {'generator'}
+    jax.tree.map(lambda average, value: np.testing.assert_allclose(average, value, rtol=1e-6),
+                 begun.ema['generator']['generator'], begun.params['generator'])
 
 
 @pytest.mark.parametrize(('given', 'message'), [

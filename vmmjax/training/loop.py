@@ -1,5 +1,6 @@
 """The training loop: one page, one way."""
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,6 +69,7 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
             begin = [Path(name) for name in config.init_from.workdir.split(',')]
             state = warmstart.load(state, begin, config.init_from.skip, config.init_from.rename, config.init_from.fit,
                                    config.task.name)
+            state = dataclasses.replace(state, ema=built.players.averages(state.params))
     else:
         meta = checkpoints.meta(newest)
         workdir.check_same_run(folder, meta, identity, allow_changed)
