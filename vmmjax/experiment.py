@@ -73,9 +73,6 @@ class Experiment:
         task = tasks.create(config)
         self.task = replace(task, facts=run_inputs['task'] if run_inputs else task.describe(self.store, config.data))
         self.average = options.read(ViewsConfig, config.data.views, 'data.views').average
-        if self.average not in self.task.averaging:
-            raise UserError(f'data.views.average is {self.average!r}, and the outputs of the task {self.task.name} '
-                            f"stand for none; set it to 'logits', which takes their mean as they are.")
         self.mesh = sharding.make_mesh(config.mesh, devices)
         self.batch_sharding = sharding.batch_sharding(self.mesh)
         self.model = models.create(config.model, self.task.num_classes)
@@ -149,6 +146,23 @@ class Experiment:
     @functools.cached_property
     def _targets(self) -> Any:
         return self.task.targets(self.store, self.config.data)
+
+    @property
+    def average(self) -> str:
+        """What is averaged over test views: `config.data.views.average`, unless it is set to another that the task has.
+
+        Raises:
+          UserError: where it is set to one that the task has not.
+        """
+        return self._average
+
+    @average.setter
+    def average(self, name: str) -> None:
+        if name not in self.task.averaging:
+            raise UserError(f'{name!r} are to be averaged over test views (data.views.average, --average), and the '
+                            f"outputs of the task {self.task.name} stand for none; name 'logits', which takes their "
+                            f'mean as they are.')
+        self._average = name
 
     @property
     def variables(self) -> dict[str, Any]:

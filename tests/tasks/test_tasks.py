@@ -214,6 +214,15 @@ def test_what_is_averaged_over_views_is_named(store, task, target, average, mess
         Experiment(config)
 
 
+def test_what_is_averaged_may_be_another_that_the_task_has(store):
+    classes = Experiment(clips.config_of(store, dict(name='classification'), 'letter', head=HEAD))
+    classes.average = 'probabilities'
+    assert classes.average == 'probabilities'
+    numbers = Experiment(clips.config_of(store, dict(name='regression'), 'size', head=HEAD))
+    with pytest.raises(UserError, match='the outputs of the task regression stand for none'):
+        numbers.average = 'probabilities'
+
+
 def test_parts_belong_to_a_class(store):
     config = clips.config_of(store, dict(name='regression'), 'size', head=HEAD)
     config.data.parts = ('letter',)
