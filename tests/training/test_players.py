@@ -206,6 +206,38 @@ def test_what_a_config_gets_wrong(given, message):
         start(Both(), optimizer.players(tiny.config(players=given)))
 
 
+GAN = {'generator': dict(params='generator'), 'discriminator': dict(params='discriminator')}
+
+
+def test_patterns_of_all_players_match_something_of_all_parameters():
+    shared = {'freeze': ('discriminator/layers_0/bias',), 'optimizer.multipliers': (('generator', 0.0, 1.0),),
+              'optimizer.lr.warmup_steps': 0}
+    model, who = Both(), optimizer.players(tiny.config(players=GAN, **shared))
+    state = start(model, who)
+    after, _ = make_train_step(model.apply, Adversary(), who, seed=0)(state, batch(0))
+    tiny.assert_equal(after.params['generator'], state.params['generator'])
+    still = jax.tree.map(np.array_equal, after.params['discriminator'], state.params['discriminator'])
+    assert still == {'layers_0': {'bias': True, 'kernel': False}, 'layers_2': {'bias': False, 'kernel': False}}
+
+
+@pytest.mark.parametrize('given', [{}, GAN])
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'freeze': ('discriminatr',)}, "'discriminatr' of config.freeze matches no path: did you mean 'discriminator"),
+    ({'freeze': ('(',)}, 'config.freeze is no regular expression'),
+    ({'optimizer.multipliers': (('generatr', 1.0, 1.0),)}, "'generatr' of config.optimizer.multipliers matches no"),
+])
+def test_patterns_of_all_players_that_match_nothing(given, changes, message):
+    with pytest.raises(UserError, match=message):
+        start(Both(), optimizer.players(tiny.config(players=given, **changes)))
+
+
+def test_a_pattern_of_one_player_that_matches_none_of_its_parameters():
+    own = dict(multipliers=(('discriminator', 1.0, 1.0),))
+    given = {**GAN, 'generator': dict(params='generator', optimizer=own)}
+    with pytest.raises(UserError, match=r"'discriminator' of config.players.generator.optimizer.multipliers matches"):
+        start(Both(), optimizer.players(tiny.config(players=given)))
+
+
 def test_losses_are_those_of_the_players():
     model = Both()
     for who, message in ((Players(Player(optax.sgd(0.1))), 'config.players is empty'),
