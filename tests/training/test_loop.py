@@ -237,6 +237,33 @@ def test_early_stopping_goes_on_exactly(tmp_path):
     assert Checkpoints(tmp_path).best() == 8
 
 
+def test_evaluations_that_fail_lose_nothing_and_are_made_up_for(tmp_path):
+    settings = tiny.config(**{**STOPPING, 'best.patience': 0, 'checkpoint_every': 100})
+    whole = tiny.run(tmp_path / 'whole', settings, evaluate=measured(RISING))
+
+    def failing(state):
+        if state.step in (8, 20):
+            raise MemoryError('of the evaluation')
+        return measured(RISING)(state)
+
+    with pytest.raises(MemoryError, match='of the evaluation'):
+        tiny.run(tmp_path / 'failed', settings, evaluate=failing)
+    assert Checkpoints(tmp_path / 'failed').newest() == 8
+    with pytest.raises(MemoryError, match='of the evaluation'):  # No step before it is made up for.
+        tiny.run(tmp_path / 'failed', settings, evaluate=failing, feed=dying(8))
+    with pytest.raises(Killed):
+        tiny.run(tmp_path / 'failed', settings, evaluate=measured(RISING), feed=dying(15))
+    with pytest.raises(MemoryError, match='of the evaluation'):
+        tiny.run(tmp_path / 'failed', settings, evaluate=failing)
+    assert Checkpoints(tmp_path / 'failed').newest() == 20
+    # Nothing is left but to measure it.
+    tiny.assert_equal(tiny.run(tmp_path / 'failed', settings, evaluate=measured(RISING), feed=dying(20)), whole)
+    figures = [[(line['step'], line['validation/accuracy']) for line in logged(tmp_path / name, 'validation/accuracy')]
+               for name in ('whole', 'failed')]
+    assert figures == [list(RISING.items())] * 2
+    assert (tmp_path / 'failed' / 'best.json').read_text() == (tmp_path / 'whole' / 'best.json').read_text()
+
+
 def test_the_least_may_be_the_best(tmp_path):
     settings = tiny.config(**{**STOPPING, 'best.mode': 'min', 'best.patience': 0})
     assert tiny.run(tmp_path, settings, evaluate=measured(RISING)).step == 20
