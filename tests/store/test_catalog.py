@@ -94,7 +94,8 @@ def test_a_clip_ends_with_its_last_track(tmp_path, suffix, pictures, sound):
     assert row.sound_end == pytest.approx(sound, abs=0.1)
     assert row.duration == max(row.picture_end, row.sound_end)
     store = Store(tmp_path / 'store')
-    assert store.columns['rgb'].lengths.tolist() == store.columns['flow'].lengths.tolist() == [pictures]
+    assert store.columns['rgb'].lengths.tolist() == [pictures]
+    assert store.columns['flow'].lengths.tolist() == [pictures if pictures > 1 else 0]
     assert store.columns['audio'].lengths[0] == pytest.approx(row.duration * 100, abs=1)
 
 
