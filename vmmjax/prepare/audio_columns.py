@@ -14,14 +14,15 @@ from vmmjax.media import audio, denoise, spectrum
 from vmmjax.store.catalog import ClipInfo
 
 
+_PIECE = 1 << 22  # Samples of a long sound that are handed over at a time.
+
+
 def check_positive(column: Any, *names: str) -> None:
     """Raises a UserError where one of the named options of a column is not above 0."""
     for name in names:
         value = getattr(column, name)
         if value <= 0:
             raise UserError(f'The option {name} of the column {column.name} is {value}; it must be above 0.')
-
-_PIECE = 1 << 22  # Samples of a long sound that are handed over at a time.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Audio(Waveform):
     fmax: float = None  # type: ignore[assignment]
 
     name: ClassVar[str] = 'audio'
+    version: ClassVar[int] = 2  # Before, bytes depended on the BLAS.
 
     def __post_init__(self) -> None:
         end: FrontEnd = registry.find(self.front_end, FRONT_ENDS, 'front end')
@@ -174,6 +176,7 @@ class Mfcc(Waveform):
     coefficients: int = 20
 
     name: ClassVar[str] = 'mfcc'
+    version: ClassVar[int] = 2  # Likewise.
 
     def __post_init__(self) -> None:
         super().__post_init__()

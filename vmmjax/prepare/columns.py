@@ -202,9 +202,12 @@ def _tuples(value: Any) -> Any:
 
 def _pictures(path: Path, clip: ClipInfo, fps: float, short_side: int) -> Iterator[np.ndarray]:
     """The pictures of a clip, uint8 (T, H, W, 3), in pieces, so that a long one never lies in memory decoded."""
+    end = clip.end if clip.picture_end is None else min(clip.end, clip.picture_end)
+    if end <= clip.start:
+        return
     frames = itertools.islice(
-        video.each_frame(path, start=clip.start, end=clip.end, fps=fps, short_side=short_side),
-        round((clip.end - clip.start) * fps))
+        video.each_frame(path, start=clip.start, end=end, fps=fps, short_side=short_side),
+        round((end - clip.start) * fps))
     for first in frames:
         most = min(_PIECE * max(1, round(fps)), max(2, _PIECE_BYTES // first.nbytes))
         yield np.stack([first, *itertools.islice(frames, most - 1)])

@@ -9,7 +9,7 @@ from vmmjax.errors import UserError
 from vmmjax.prepare.sources.clip import Clip
 
 # What the catalog measures; a manifest's own column of that name would be taken for it.
-MEASURED = ('row', 'duration', 'fps', 'width', 'height', 'audio_rate')
+MEASURED = ('row', 'duration', 'fps', 'width', 'height', 'audio_rate', 'picture_end', 'sound_end')
 
 
 def read(path: Path) -> list[Clip]:
