@@ -56,6 +56,13 @@ class ColumnBuilder(Protocol):
         """
 
 
+class Counted(ColumnBuilder, Protocol):
+    """A column that knows how much it makes of a clip, so that prediction reads a long one as it goes on."""
+
+    def count(self, clip: ClipInfo) -> int:
+        """How many frames `read` yields in all; 0 where the clip lacks the modality."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Rgb:
     """Pictures at a fixed rate, the short side resized.
@@ -89,6 +96,10 @@ class Rgb:
         if clip.fps is None:
             return
         yield from _pictures(path, clip, self.fps, self.short_side)
+
+    def count(self, clip: ClipInfo) -> int:
+        """See `Counted`."""
+        return 0 if clip.fps is None else round((clip.end - clip.start) * self.fps)
 
 
 @dataclasses.dataclass(frozen=True)

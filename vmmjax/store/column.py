@@ -39,6 +39,33 @@ class InMemory:
 
 
 @dataclasses.dataclass(frozen=True)
+class ByClip:
+    """Records that each clip has in a place of its own.
+
+    Attributes:
+      sources: of each clip.
+      offsets: int64 (clips + 1,); records offsets[r] to offsets[r + 1] - 1 are clip r's.
+    """
+
+    sources: Sequence[Records]
+    offsets: np.ndarray
+
+    def read(self, indices: np.ndarray) -> list[bytes]:
+        """See `Records`."""
+        clips = np.searchsorted(self.offsets, indices, side='right') - 1
+        found: dict[int, bytes] = {}
+        for clip in np.unique(clips).tolist():
+            mine = indices[clips == clip]
+            found |= zip(mine.tolist(), self.sources[clip].read(mine - self.offsets[clip]), strict=True)
+        return [found[index] for index in indices.tolist()]
+
+    def place(self, record: int) -> str:
+        """See `Records`."""
+        clip = int(np.searchsorted(self.offsets, record, side='right')) - 1
+        return self.sources[clip].place(record - int(self.offsets[clip]))
+
+
+@dataclasses.dataclass(frozen=True)
 class Column:
     """One modality of every clip, in catalog order.
 

@@ -36,8 +36,8 @@ GENERATED = ('synthetic', 'tfds', 'dmvr')
 
 
 def read(source: str, *, media: Path | None = None, generated: Path | None = None, fps: float | None = None,
-         audio_rate: int | None = None, seed: int = 0, sizes: Mapping[str, int] = synthetic.SIZES, workers: int = 1,
-         progress: bool = True) -> list[Clip]:
+         audio_rate: int | None = None, split: str = '', seed: int = 0,
+         sizes: Mapping[str, int] = synthetic.SIZES, workers: int = 1, progress: bool = True) -> list[Clip]:
     """Reads a source. Files are written only for what holds none: synthetic clips, records, folders of pictures.
 
     Args:
@@ -50,6 +50,7 @@ def read(source: str, *, media: Path | None = None, generated: Path | None = Non
       generated: the folder that files are written into.
       fps: pictures a second of records and folders of pictures, which do not say so.
       audio_rate: samples a second of the sound in records, which do not say so.
+      split: of the clips of a manifest without that column.
       seed: of a synthetic data set.
       sizes: its clips a split.
       workers: processes that write files.
@@ -80,7 +81,7 @@ def read(source: str, *, media: Path | None = None, generated: Path | None = Non
     if path.is_dir():
         return folders.read(path)
     if path.is_file():
-        return manifest.read(path)
+        return manifest.read(path, split=split)
     known = [*(f'synthetic:{name}' for name in SYNTHETIC), 'tfds:NAME', 'dmvr:FILES',
              *(f'{name}:FILES' for name in ANNOTATIONS)]
     raise UserError(f'The source {source!r} is neither a manifest (CSV) nor a folder that is there; '
