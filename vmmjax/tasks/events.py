@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy import special
 
 from vmmjax import optional
 from vmmjax.errors import UserError
@@ -15,7 +16,8 @@ from vmmjax.evaluation.predictions import Predictions
 from vmmjax.evaluation.result import NUMBER, PERCENT, TEXT, table
 from vmmjax.pipeline import event_targets
 from vmmjax.pipeline.targets import Targets
-from vmmjax.tasks.alarms import Span, alarms, timeline
+from vmmjax.tasks.alarms import Rules, Span, alarms, timeline
+from vmmjax.tasks.base import Levels
 from vmmjax.tasks.supervised import Sums, Supervised
 from vmmjax.training.objective import Batch
 
@@ -50,12 +52,14 @@ class Events(Supervised):
       high: in evaluation an alarm begins at a moment with at least this probability,
       low: and lasts as long as the probability is at least this (hysteresis).
       minimum: seconds; shorter alarms are dropped.
+      cool_down: seconds after the end of an alarm in which no other begins.
     """
 
     positive: str = ''
     high: float = 0.5
     low: float = 0.3
     minimum: float = 0.0
+    cool_down: float = 0.0
 
     name: ClassVar[str] = 'events'
     plain: ClassVar[tuple[str, ...]] = ('false_alarms_an_hour',)
@@ -96,6 +100,15 @@ class Events(Supervised):
         logits = of_tokens(outputs.logits)
         return {'logits': logits, 'mask': jnp.ones_like(logits) if outputs.mask is None else
                 outputs.mask.astype(jnp.float32)}
+
+    @property
+    def rules(self) -> Rules:
+        """Those of the config."""
+        return Rules(self.high, self.low, self.minimum, self.cool_down)
+
+    def levels(self, scores: Any) -> dict[str, Levels]:
+        """The probability of every token."""
+        return {self.classes[0]: Levels(special.expit(scores['logits'].astype(np.float64)), scores['mask'] > 0)}
 
     def summary(self, rows: Predictions) -> dict[str, float]:
         """See `Task`."""
@@ -151,13 +164,13 @@ class Events(Supervised):
         for clip in np.unique(rows.id):
             views = rows.id == clip
             windows = rows.target['window'][views].astype(np.float64)
-            moments = timeline(1 / (1 + np.exp(-rows.scores['logits'][views].astype(np.float64))),
-                               rows.scores['mask'][views] > 0, windows)
+            (seen,) = self.levels({name: scores[views] for name, scores in rows.scores.items()}).values()
+            moments = timeline(*seen, windows)
             # Every view has all events of the clip, in its own time.
             times = rows.target['events'][views][0].astype(np.float64) + windows[0, 0]
             found.append(_Clip(
                 int(clip), [Span(start, end, 1.0) for start, end in times if end > start],
-                alarms(moments, self.high, self.low, self.minimum),
+                alarms(moments, self.rules),
                 sum(moment.end - moment.start for moment in moments)))
         return found
 
