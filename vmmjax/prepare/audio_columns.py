@@ -129,7 +129,8 @@ class Audio(Waveform):
                             f'{self.audio_rate / 2}, half of audio_rate.')
 
     @property
-    def _end(self) -> FrontEnd:
+    def spectrogram(self) -> FrontEnd:
+        """How a spectrogram is made."""
         end: FrontEnd = registry.find(self.front_end, FRONT_ENDS, 'front end')
         if self.front_end != 'log_mel':
             return end
@@ -141,7 +142,7 @@ class Audio(Waveform):
     @property
     def rate(self) -> float:
         """Frames a second."""
-        return self._end.rate / self._end.hop
+        return self.spectrogram.rate / self.spectrogram.hop
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -151,7 +152,7 @@ class Audio(Waveform):
     def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields float32 (T, bands) in pieces."""
         for waveform in self._whole(path, clip):
-            yield from spectrum.log_mels(waveform, self._end)
+            yield from spectrum.log_mels(waveform, self.spectrogram)
 
 
 @dataclasses.dataclass(frozen=True)
