@@ -162,7 +162,7 @@ class Session:
                 self._changed.wait(0.2)
 
     def stalled(self) -> set[str]:
-        """The columns of which nothing has come for too long; of a file none. The condition is held."""
+        """The columns of which nothing has come for too long; of a file none."""
         if self.duration is not None or self.over:
             return set()
         limit = time.monotonic() - self._schedule.stall
@@ -176,23 +176,23 @@ class Session:
     def newest(self) -> Window | None:
         """The newest window that is ready, or where all are judged the oldest; None where none is.
 
-        The condition is held. Windows before it are dropped, and what was seen and what was not is counted.
+        Windows before it are dropped, and what was seen and what was not is counted.
         """
-        number = self._next
-        present = self._ready(number)
-        latest = self._latest()
-        if not self.keeps:
-            for newer in range(latest, number, -1):
-                there = self._ready(newer)
-                if there is not None:
-                    number, present = newer, there
-                    break
-        if present is None:
+        with self._changed:
+            number = self._next
+            present = self._ready(number)
+            if not self.keeps:
+                for newer in range(self._latest(), number, -1):
+                    there = self._ready(newer)
+                    if there is not None:
+                        number, present = newer, there
+                        break
+            if present is not None:
+                return self._taken(number, present)
             if self.over and not self.drained:
                 self._settle(float('inf'), float('inf'))
                 self.drained = True
             return None
-        return self._taken(number, present)
 
     def _taken(self, number: int, present: set[str]) -> Window:
         begin = number * self._schedule.stride

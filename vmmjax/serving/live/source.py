@@ -147,13 +147,16 @@ class Source(threading.Thread):
             if isinstance(probe, str):
                 raise MediaError(file, probe)
             with open_media(file) as container:
-                self._read(container, speed=speed, duration=probe.duration)
+                # One that is judged at any speed was recorded before it was last changed.
+                wall = time.time() if speed else file.stat().st_mtime - probe.duration
+                self._read(container, speed=speed, duration=probe.duration, wall=wall)
         except (MediaError, OSError) as error:
             with self._changed:
                 self.faults += 1
             self._say(str(error))
 
-    def _read(self, container: InputContainer, *, speed: float, duration: float | None = None) -> None:
+    def _read(self, container: InputContainer, *, speed: float, duration: float | None = None,
+              wall: float | None = None) -> None:
         """Reads a container to its end."""
         pictures = picture_stream(container)
         zero = clock_zero(container)
@@ -165,8 +168,8 @@ class Source(threading.Thread):
         if not columns:
             raise live.StreamLost(f'it has nothing that the run reads ({", ".join(self._reading.columns)})')
         aspect = float(pictures.sample_aspect_ratio or 1) if pictures is not None else 1.0
-        session = Session(columns, self._reading.schedule, self.counts, self._changed, wall=time.time(), speed=speed,
-                          duration=duration, aspect=aspect)
+        session = Session(columns, self._reading.schedule, self.counts, self._changed, speed=speed,
+                          wall=time.time() if wall is None else wall, duration=duration, aspect=aspect)
         recorder = Recorder(container, zero, keep=self._reading.keep, after=self._reading.after, say=self._say)
         with self._changed:
             self.sessions.append((session, recorder))
