@@ -145,7 +145,8 @@ class Audio(Waveform):
                             f'{self.audio_rate / 2}, half of audio_rate.')
 
     @property
-    def _end(self) -> FrontEnd:
+    def spectrogram(self) -> FrontEnd:
+        """How a spectrogram is made."""
         end: FrontEnd = registry.find(self.front_end, FRONT_ENDS, 'front end')
         if self.front_end != 'log_mel':
             return end
@@ -157,7 +158,7 @@ class Audio(Waveform):
     @property
     def rate(self) -> float:
         """Frames a second."""
-        return self._end.rate / self._end.hop
+        return self.spectrogram.rate / self.spectrogram.hop
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -168,11 +169,11 @@ class Audio(Waveform):
         """Yields float32 (T, bands) in pieces."""
         sound = self._sound(path, clip)
         for first in itertools.islice(sound, 1):
-            yield from spectrum.log_mels(itertools.chain([first], sound), self._samples(clip), self._end)
+            yield from spectrum.log_mels(itertools.chain([first], sound), self._samples(clip), self.spectrogram)
 
     def count(self, clip: ClipInfo) -> int:
         """See `columns.Counted`."""
-        return self._end.frames(self._samples(clip)) if clip.audio_rate is not None else 0
+        return self.spectrogram.frames(self._samples(clip)) if clip.audio_rate is not None else 0
 
 
 @dataclasses.dataclass(frozen=True)
