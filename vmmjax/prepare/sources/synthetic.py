@@ -15,8 +15,6 @@ model scores here is known beforehand, so that the data set measures the system:
   needs time with what does not.
 """
 
-import csv
-import io
 import json
 import math
 import zlib
@@ -206,21 +204,18 @@ def generate(out: Path, *, seed: int = 0, sizes: Mapping[str, int] = SIZES, prog
         (out / 'clips').mkdir(parents=True, exist_ok=True)
         atomic.remove_leftovers(out)
         atomic.write(known, settings)
-        table = io.StringIO()
-        rows = csv.DictWriter(table, ['path', 'split', *LABELS], lineterminator='\n')
-        rows.writeheader()
-        work = []
+        rows, work = [['path', 'split', *LABELS]], []
         for split, count in sizes.items():
             for index, scene in enumerate(plan(seed, split, count)):
                 name = f'clips/{split}_{index:05d}.mp4'
-                rows.writerow({'path': name, 'split': split, **scene.labels})
+                rows.append([name, split, *(scene.labels[label] for label in LABELS)])
                 if not (out / name).exists():
                     work.append((scene, name))
         if work:
             # Exhausted for its effect: the files.
             list(ordered_map(partial(_write_scene, out), work, workers=workers, progress=progress,
                              label='generating motion_sound', chunk=8))
-        atomic.write(manifest, table.getvalue())
+        atomic.write_csv(manifest, rows)
     except OSError as error:
         raise UserError(f'{out} cannot be written: {error.strerror}.') from error
     return manifest
