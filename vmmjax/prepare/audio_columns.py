@@ -13,7 +13,6 @@ from vmmjax.front_ends import FRONT_ENDS, FrontEnd
 from vmmjax.media import audio, denoise, spectrum
 from vmmjax.store.catalog import ClipInfo
 
-
 _PIECE = 1 << 22  # Samples of a long sound that are handed over at a time.
 
 
