@@ -279,7 +279,8 @@ class Experiment:
     def result(self, found: Mapping[str, Predictions], split: str) -> Result:
         """Measures predictions of a split, by subset, with the experiment's state."""
         assert self.state is not None
-        return self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=self.store)
+        result = self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=self.store)
+        return replace(result, store=self.store.name)
 
     def evaluate(self, split: str = 'test') -> Result:
         """Measures the model on a split, with every subset of its streams.
