@@ -327,7 +327,9 @@ class Experiment:
     def result(self, found: Mapping[str, Predictions], split: str, store: Store | None = None) -> Result:
         """Measures predictions of a split, by subset, with the experiment's state; of another store where given."""
         assert self.state is not None
-        return self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=store or self.store)
+        store = store or self.store
+        result = self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=store)
+        return replace(result, store=store.name)
 
     def evaluate(self, split: str = 'test') -> Result:
         """Measures the model on a split, with every subset of its streams.

@@ -395,7 +395,7 @@ def test_columns_that_were_made_otherwise_are_another_store(tmp_path, changes, s
         'data': {'columns': columns}}} for columns in ({'audio': COLUMN}, {'audio': COLUMN | changes})]
     with pytest.raises(UserError, match=said) if said else nullcontext():
         check_same_run(tmp_path, *identities, ())
-    identities[1]['inputs']['data']['columns'] = {'rgb': COLUMN | changes}  # Another stream, because the user allows it.
+    identities[1]['inputs']['data']['columns'] = {'rgb': COLUMN | changes}
     check_same_run(tmp_path, *identities, ())
 
 

@@ -13,6 +13,8 @@ On the page the clips with the greatest losses play; with --base it says where t
 TensorBoard shows the figures, too, and the confusion matrix.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
+With --store another store than the run's own is measured, too: its results are <workdir>/eval/<split>@<store>.json and
+its page <workdir>/report@<store>.html. A store that was only moved is the run's own.
 With --change clips are looked at otherwise than in training, as published protocols do: 10 windows of 3 larger crops by
 --change='data.views.clips=10;data.views.crops=3;data.streams.rgb.size=256'. Any key of config.data can be changed but
 the store, the target and the fold; the files are those of the measurement without, so copy what you want to keep.
@@ -26,6 +28,9 @@ tenths, on the files of --tune, which are the same runs' scores of another split
 
 import dataclasses
 import functools
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +46,7 @@ from vmmjax.evaluation import noise_sweep, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.evaluation.result import read_split, write
 from vmmjax.experiment import Experiment
-from vmmjax.pipeline import options
+from vmmjax.pipeline import inputs, options
 from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
@@ -90,38 +95,57 @@ def main() -> None:
     config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
     if STORE.value:
         config.data.store = STORE.value
-    others = [Path(name) for name in BESIDE.value]
-    for other in others:
-        read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    run = Experiment(config, streaming=STREAMING.value, run_inputs=workdir.run_inputs(folder, meta))
+    recorded = workdir.run_inputs(folder, meta)
+    run = Experiment(config, streaming=STREAMING.value, run_inputs=recorded)
     if run.classes_of_store != meta['classes']:
         raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
                         f'{folder} was trained on; name its own store with --store.')
     if run.store.fingerprint != meta['fingerprint']:
         _check_apart(run.store, SPLIT.value, trained_on, config.data.fold)
+    other_store = _other_store(run, meta['fingerprint'], recorded)
+    split = f'{SPLIT.value}{other_store}'
+    others = [Path(name) for name in BESIDE.value]
+    for other in others:
+        read_split(other, split)  # Before the time is spent on measuring.
     ratios = _ratios(run)
     run.restore(checkpoints, newest)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
-    swept = _with_noise(run, folder, ratios) if ratios else None
+    measured = dataclasses.replace(measured, split=split)
+    swept = _with_noise(run, folder, ratios, split) if ratios else None
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
         measured = dataclasses.replace(
             measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
             worst=worst_clips.listed(run.task, whole, run.store))
-        statistics.write_scores(folder / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
+        statistics.write_scores(folder / 'eval' / f'{split}.npz', predictions, run.store)
         path = write(folder, measured)
         tensorboard.write(folder, measured)
         if swept is not None:
             noise_sweep.write(folder, swept)
         page = run_page.write(folder, config=meta['config'], others=others, base=base,
                             show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
-                            command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')
+                            command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}'
+                                    f'{f" --store={STORE.value}" if STORE.value else ""}', store=other_store)
         print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
             print(noise_table.terminal_table(swept))
-        print(f'Wrote {path} and {page}.')
+        print(f'Wrote {path} and {page}; the clips are of {run.store.name}.')
+
+
+def _other_store(run: Experiment, fingerprint: str, recorded: Mapping[str, Any] | None) -> str:
+    """`@<name>-<identity>` of a store that is not the run's own, or was prepared otherwise since; else ''.
+
+    Where a store lies does not matter: one that was moved or copied is the run's own.
+    """
+    now = inputs.describe(run.store, {'streams': {
+        name: stream for name, stream in run.config.data.streams.items() if stream.modality in run.store.columns}})
+    if run.store.fingerprint == fingerprint and not (
+            recorded and workdir.column_differences(recorded, {'data': now})):
+        return ''
+    identity = json.dumps([run.store.fingerprint, now['columns']], sort_keys=True)
+    return f'@{run.store.name.rstrip("/").rpartition("/")[2]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}'
 
 
 def _changes() -> dict[str, Any]:
@@ -210,15 +234,15 @@ def _ratios(run: Experiment) -> list[float]:
     return ratios
 
 
-def _with_noise(run: Experiment, folder: Path, ratios: list[float]) -> dict[str, Any]:
+def _with_noise(run: Experiment, folder: Path, ratios: list[float], split: str) -> dict[str, Any]:
     config = run.config
 
     def measure(changed: ConfigDict) -> tuple[Any, Any]:
         run.config = changed
         predictions = run.predictions(SPLIT.value)
-        return predictions, run.result(predictions, SPLIT.value)
+        return predictions, dataclasses.replace(run.result(predictions, SPLIT.value), split=split)
 
-    scores = folder / 'eval' / f'{SPLIT.value}{noise_sweep.SUFFIX}' if jax.process_index() == 0 else None
+    scores = folder / 'eval' / f'{split}{noise_sweep.SUFFIX}' if jax.process_index() == 0 else None
     found = noise_sweep.sweep(config, run.store, measure, kinds=NOISE.value, ratios=ratios, folder=scores)
     run.config = config
     return found

@@ -130,8 +130,8 @@ def check_format(store: Path, version: Any) -> None:
     """Refuses a store of a format that is not known here."""
     if version not in READABLE:
         raise UserError(f'The store {store} has format {version}, this vmmjax reads the formats '
-                        f'{" and ".join(map(str, READABLE))}; prepare it again in another folder, or install the vmmjax '
-                        f'that wrote it.')
+                        f'{" and ".join(map(str, READABLE))}; prepare it again in another folder, or install the '
+                        f'vmmjax that wrote it.')
 
 
 def is_remote(path: str | Path) -> bool:
