@@ -155,7 +155,7 @@ def test_clips_that_were_trained_on_in_another_store_are_refused(trained, store,
 
 
 def test_a_workdir_without_checkpoint(tmp_path):
-    assert 'no checkpoint' in refused('evaluate', f'--workdir={tmp_path}')
+    assert 'no finished checkpoint' in refused('evaluate', f'--workdir={tmp_path}')
 
 
 def test_the_predictions_stand_in_a_file_clip_by_clip(trained):
