@@ -16,6 +16,7 @@ from vmmjax import models, tasks
 from vmmjax.errors import UserError
 from vmmjax.evaluation import new_clips, predictions
 from vmmjax.evaluation.predictions import Batch, ClipPrediction, Predictions
+from vmmjax.evaluation.rehearsal import rehearsed
 from vmmjax.evaluation.result import Result
 from vmmjax.ops import SEE_VALID
 from vmmjax.pipeline import inputs, options
@@ -25,6 +26,7 @@ from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.store.store import Store
 from vmmjax.training import Checkpoints, optimizer, sharding, train, workdir
 from vmmjax.training.distributed import say
+from vmmjax.training.early_stopping import check_metric
 from vmmjax.training.players import averaged, same_leaves
 from vmmjax.training.runtime import keep_compiled
 from vmmjax.training.state import TrainState
@@ -70,9 +72,6 @@ class Experiment:
         task = tasks.create(config)
         self.task = replace(task, facts=run_inputs['task'] if run_inputs else task.describe(self.store, config.data))
         self.average = options.read(ViewsConfig, config.data.views, 'data.views').average
-        if self.average not in self.task.averaging:
-            raise UserError(f'data.views.average is {self.average!r}, and the outputs of the task {self.task.name} '
-                            f"stand for none; set it to 'logits', which takes their mean as they are.")
         self.mesh = sharding.make_mesh(config.mesh, devices)
         self.batch_sharding = sharding.batch_sharding(self.mesh)
         self.model = models.create(config.model, self.task.num_classes)
@@ -148,6 +147,23 @@ class Experiment:
         return self.task.targets(self.store, self.config.data)
 
     @property
+    def average(self) -> str:
+        """What is averaged over test views: `config.data.views.average`, unless it is set to another that the task has.
+
+        Raises:
+          UserError: where it is set to one that the task has not.
+        """
+        return self._average
+
+    @average.setter
+    def average(self, name: str) -> None:
+        if name not in self.task.averaging:
+            raise UserError(f'{name!r} are to be averaged over test views (data.views.average, --average), and the '
+                            f"outputs of the task {self.task.name} stand for none; name 'logits', which takes their "
+                            f'mean as they are.')
+        self._average = name
+
+    @property
     def variables(self) -> dict[str, Any]:
         """The model's variables as they are evaluated; moving averages in place of parameters where there are any.
 
@@ -215,6 +231,9 @@ class Experiment:
             validates = 'validation' in self.store.splits
             if not validates:
                 say('There is no validation split, so nothing is measured while the model trains.')
+            figures = self._rehearse('validation') if validates else []
+            if metric := self.config.best.metric:
+                check_metric(metric, [f'validation/{name}' for name in figures])
 
             def evaluate(state: TrainState) -> dict[str, float]:
                 if not validates:
@@ -227,6 +246,19 @@ class Experiment:
                                objective=self.task, batches=lambda step: pipeline.batches(step, self.rows),
                                evaluate=evaluate, identity=self.identity, allow_changed=allow_changed)
         return self
+
+    def _rehearse(self, split: str) -> list[str]:
+        """What of a split is measured, if the best is kept by it; where no clip has a target it raises a UserError."""
+        spec = self.pipeline(split, train=False).spec
+        scores: Any = jax.ShapeDtypeStruct((1,), np.float32)
+        if self.config.best.metric:  # Else there is no need to trace the model.
+            variables = jax.eval_shape(self.init, jax.random.key(0))
+            batch = {name: jax.ShapeDtypeStruct(*of) for name, of in spec.items()}
+            scores = jax.eval_shape(self._eval_step, variables.pop('params'), variables, batch)
+        names = [key.removeprefix('target/') for key in self._targets.specs]
+        rows = rehearsed(self.store, split, self._targets, list(self.config.data.streams), scores,
+                         target=self.task.measured(names), each_view=self.task.each_view)
+        return list(self.task.summary(rows)) if self.config.best.metric else []
 
     def restore(self, checkpoints: Checkpoints, step: int) -> None:
         """Reads what evaluation needs of a checkpoint, on every device: parameters (or averages) and model state."""
@@ -295,7 +327,9 @@ class Experiment:
     def result(self, found: Mapping[str, Predictions], split: str, store: Store | None = None) -> Result:
         """Measures predictions of a split, by subset, with the experiment's state; of another store where given."""
         assert self.state is not None
-        return self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=store or self.store)
+        store = store or self.store
+        result = self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=store)
+        return replace(result, store=store.name)
 
     def evaluate(self, split: str = 'test') -> Result:
         """Measures the model on a split, with every subset of its streams.

@@ -1,13 +1,18 @@
-"""Spectrograms of a sound: the log-mels of `vmmjax.front_ends`, and MFCCs."""
+"""Spectrograms of a sound: the log-mels of `vmmjax.front_ends`, and MFCCs.
+
+Their bytes depend neither on the number of cores nor on their kind, so that a store is the same wherever it is made: a
+BLAS adds up a matrix product in an order of its own on each, and NumPy rounds complex magnitudes and logarithms in ways
+of its own. Here products are added up one after another, and the rest is computed in float64.
+"""
 
 from collections.abc import Iterable, Iterator
 
-import librosa
 import numpy as np
 
-from vmmjax.front_ends import FrontEnd
+from vmmjax.front_ends import FrontEnd, slaney_filters
 
 _TOGETHER = 4096  # Frames: a long sound's windows do not lie in memory all at once.
+_RANGE_DB = 80.0  # Of MFCCs, below the loudest band of a clip.
 
 
 def log_mel(waveform: np.ndarray, front_end: FrontEnd) -> np.ndarray:
@@ -39,8 +44,20 @@ def log_mels(pieces: Iterable[np.ndarray], samples: int, front_end: FrontEnd) ->
         frames = min(_TOGETHER, count - first)
         part = _heard(sound, samples, front_end, first, frames)
         windows = np.lib.stride_tricks.sliding_window_view(part, front_end.window)[::front_end.hop][:frames]
-        magnitudes = np.abs(np.fft.rfft(windows * front_end.hann, front_end.n_fft))
-        yield front_end.compress(magnitudes, np).astype(np.float32)
+        spectrum = np.fft.rfft(windows * front_end.hann, front_end.n_fft)
+        real, imaginary = spectrum.real.astype(np.float64), spectrum.imag.astype(np.float64)
+        magnitudes = np.sqrt(real ** 2 + imaginary ** 2)
+        mel = _product(magnitudes ** front_end.power, front_end.weights)
+        yield front_end.logarithm(mel, np).astype(np.float32)
+
+
+def _product(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """float64 (F, N), the product of float64 (F, K) with (K, N), added up in the order of K; zeros cost nothing."""
+    rows = np.ascontiguousarray(x.T)
+    out = np.zeros((weights.shape[1], len(x)))
+    for k, n in np.argwhere(weights).tolist():
+        out[n] += rows[k] * float(weights[k, n])
+    return out.T
 
 
 class _Forward:
@@ -90,13 +107,10 @@ def mfcc(waveform: np.ndarray, *, rate: int, window: int, hop: int, bands: int, 
     Returns:
       float32 (S // hop, C).
     """
-    count = len(waveform) // hop
-    if not count:
-        return np.zeros((0, coefficients), np.float32)
-    n_fft = 1 << (window - 1).bit_length()
-    # librosa puts the window into the middle of the transform.
-    lead = (n_fft - hop + 1) // 2
-    padded = np.pad(waveform.astype(np.float32), (max(0, lead), n_fft))[max(0, -lead):]
-    found = librosa.feature.mfcc(y=padded[:(count - 1) * hop + n_fft], sr=rate, n_mfcc=coefficients, n_fft=n_fft,
-                                 win_length=window, hop_length=hop, center=False, n_mels=bands)
-    return found.T.astype(np.float32)
+    front_end = FrontEnd(rate, window, 1 << (window - 1).bit_length(), hop, 0, rate / 2, 'hop', 2, slaney_filters, None,
+                         bands)
+    decibels = log_mel(waveform, front_end).astype(np.float64)
+    decibels = np.maximum(decibels, decibels.max(initial=-np.inf) - _RANGE_DB)
+    angles = np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(coefficients))
+    waves = np.cos(angles) * np.sqrt(np.where(np.arange(coefficients), 2, 1) / bands)  # The orthonormal DCT-II.
+    return _product(decibels, waves).astype(np.float32)

@@ -14,6 +14,8 @@ from vmmjax.front_ends import FRONT_ENDS, FrontEnd
 from vmmjax.media import audio, denoise, spectrum
 from vmmjax.store.catalog import ClipInfo
 
+_PIECE = 1 << 22  # Samples of a long sound that are handed over at a time.
+
 
 def check_positive(column: Any, *names: str) -> None:
     """Raises a UserError where one of the named options of a column is not above 0."""
@@ -21,9 +23,6 @@ def check_positive(column: Any, *names: str) -> None:
         value = getattr(column, name)
         if value <= 0:
             raise UserError(f'The option {name} of the column {column.name} is {value}; it must be above 0.')
-
-
-_PIECE = 1 << 22  # Samples of a long sound that are handed over at a time.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +125,7 @@ class Audio(Waveform):
     fmax: float = None  # type: ignore[assignment]
 
     name: ClassVar[str] = 'audio'
+    version: ClassVar[int] = 2  # Before, bytes depended on the BLAS.
 
     def __post_init__(self) -> None:
         end: FrontEnd = registry.find(self.front_end, FRONT_ENDS, 'front end')
@@ -145,7 +145,8 @@ class Audio(Waveform):
                             f'{self.audio_rate / 2}, half of audio_rate.')
 
     @property
-    def _end(self) -> FrontEnd:
+    def spectrogram(self) -> FrontEnd:
+        """How a spectrogram is made."""
         end: FrontEnd = registry.find(self.front_end, FRONT_ENDS, 'front end')
         if self.front_end != 'log_mel':
             return end
@@ -157,7 +158,7 @@ class Audio(Waveform):
     @property
     def rate(self) -> float:
         """Frames a second."""
-        return self._end.rate / self._end.hop
+        return self.spectrogram.rate / self.spectrogram.hop
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -168,11 +169,11 @@ class Audio(Waveform):
         """Yields float32 (T, bands) in pieces."""
         sound = self._sound(path, clip)
         for first in itertools.islice(sound, 1):
-            yield from spectrum.log_mels(itertools.chain([first], sound), self._samples(clip), self._end)
+            yield from spectrum.log_mels(itertools.chain([first], sound), self._samples(clip), self.spectrogram)
 
     def count(self, clip: ClipInfo) -> int:
         """See `columns.Counted`."""
-        return self._end.frames(self._samples(clip)) if clip.audio_rate is not None else 0
+        return self.spectrogram.frames(self._samples(clip)) if clip.audio_rate is not None else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +196,7 @@ class Mfcc(Waveform):
     coefficients: int = 20
 
     name: ClassVar[str] = 'mfcc'
+    version: ClassVar[int] = 2  # Likewise.
 
     def __post_init__(self) -> None:
         super().__post_init__()

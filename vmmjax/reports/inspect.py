@@ -2,13 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vmmjax.errors import UserError
+from vmmjax.evaluation.training_log import read_log
 from vmmjax.store import catalog
 from vmmjax.store.column import Column
 from vmmjax.store.store import Store
@@ -123,7 +123,9 @@ def _run(folder: Path) -> Iterator[str]:
     yield f'{folder}: a run at step {newest} of {config["steps"]}; checkpoints {", ".join(map(str, steps))}'
     weights = sum(int(np.prod(shape)) for key, shape in shapes.items() if key.startswith('params/'))
     yield f'{weights / 1e6:.3g} M parameters; {_size(_bytes(folder / "checkpoints" / str(newest)))} a checkpoint'
-    yield f'{config["data"]["target"]}: {len(meta["classes"])} classes, {_some(meta["classes"])}'
+    classes = meta['classes']
+    for target, names in classes.items() if isinstance(classes, dict) else [(config['data']['target'], classes)]:
+        yield f'{target}: {len(names)} classes, {_some(names)}'
     yield f'store {config["data"]["store"]}, fingerprint {meta["fingerprint"][:16]}'
     model = config['model']
     yield from _table(['stream', 'reads', 'encoder', 'options'], [
@@ -131,13 +133,12 @@ def _run(folder: Path) -> Iterator[str]:
          encoder['name'], ', '.join(f'{key}={value}' for key, value in encoder.items() if key != 'name') or '-']
         for name, encoder in model['encoders'].items()])
     yield ''
-    yield f'fusion {model["fusion"]["name"]}, head {model["head"]["name"]}, optimizer {config["optimizer"]["name"]}, ' \
+    head = f'head {model["head"]["name"]}' if model['head'] else 'no head'
+    yield f'fusion {model["fusion"]["name"]}, {head}, optimizer {config["optimizer"]["name"]}, ' \
           f'batches of {config["batch_size"]}, seed {config["seed"]}'
     log = folder / 'log.jsonl'
-    last: dict[str, tuple[int, float]] = {}
-    for line in log.read_text().splitlines() if log.is_file() else []:
-        entry: Mapping[str, Any] = json.loads(line)
-        last |= {key: (entry['step'], value) for key, value in entry.items() if key != 'step'}
+    series, _ = read_log(log) if log.is_file() else ({}, 0)
+    last = {key: max(points.items()) for key, points in series.items()}
     yield from _table(['last measured', 'value', 'step'],
                       [[key, f'{value:.4g}', str(step)] for key, (step, value) in sorted(last.items())])
     yield ''

@@ -82,6 +82,7 @@ class Column:
       options: those that its builder made it with; None where it was not made from files.
       builder: the builder's class as `package.module:Name`; empty for the one of vmmjax with the column's name, and
         in stores of an older vmmjax, which did not record it.
+      version: of what the builder makes with these options; 1 in stores of an older vmmjax.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Column:
     source: Records
     options: Mapping[str, Any] | None = None
     builder: str = ''
+    version: int = 1
 
     def records(self, indices: np.ndarray) -> list[bytes]:
         """Serialised `tf.train.Example`s by record number, int64 (N,); safe to call from several threads."""

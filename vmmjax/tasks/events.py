@@ -16,7 +16,8 @@ from vmmjax.evaluation.predictions import Predictions
 from vmmjax.evaluation.result import NUMBER, PERCENT, TEXT, table
 from vmmjax.pipeline import event_targets
 from vmmjax.pipeline.targets import Targets
-from vmmjax.tasks.alarms import Span, alarms, timeline
+from vmmjax.tasks.alarms import Rules, Span, alarms, timeline
+from vmmjax.tasks.base import Levels
 from vmmjax.tasks.supervised import Sums, Supervised
 from vmmjax.training.objective import Batch
 
@@ -51,12 +52,14 @@ class Events(Supervised):
       high: in evaluation an alarm begins at a moment with at least this probability,
       low: and lasts as long as the probability is at least this (hysteresis).
       minimum: seconds; shorter alarms are dropped.
+      cool_down: seconds after the end of an alarm in which no other begins.
     """
 
     positive: str = ''
     high: float = 0.5
     low: float = 0.3
     minimum: float = 0.0
+    cool_down: float = 0.0
 
     name: ClassVar[str] = 'events'
     plain: ClassVar[tuple[str, ...]] = ('false_alarms_an_hour',)
@@ -98,6 +101,15 @@ class Events(Supervised):
         return {'logits': logits, 'mask': jnp.ones_like(logits) if outputs.mask is None else
                 outputs.mask.astype(jnp.float32)}
 
+    @property
+    def rules(self) -> Rules:
+        """Those of the config."""
+        return Rules(self.high, self.low, self.minimum, self.cool_down)
+
+    def levels(self, scores: Any) -> dict[str, Levels]:
+        """The probability of every token."""
+        return {self.classes[0]: Levels(special.expit(scores['logits'].astype(np.float64)), scores['mask'] > 0)}
+
     def summary(self, rows: Predictions) -> dict[str, float]:
         """See `Task`."""
         sklearn_metrics = optional.load('sklearn.metrics')
@@ -138,7 +150,7 @@ class Events(Supervised):
         `events` has them as numbers, `start` and `end` in seconds on the clock of the windows.
         """
         views = rows.id == rows.id[place]
-        found = alarms(self._moments(rows, views), self.high, self.low, self.minimum)
+        found = alarms(self._moments(rows, views), self.rules)
         name, = self.classes
         return [{'target': name, 'truth': '', 'probability': None,
                  'named': [[f'{alarm.start:.2f} to {alarm.end:.2f} s', alarm.value] for alarm in found],
@@ -162,8 +174,8 @@ class Events(Supervised):
 
     def _moments(self, rows: Predictions, views: np.ndarray) -> list[Span]:
         """How probable the event is at each moment of a clip whose views are bool (N,) of the rows."""
-        return timeline(special.expit(rows.scores['logits'][views].astype(np.float64)),
-                        rows.scores['mask'][views] > 0, rows.target['window'][views].astype(np.float64))
+        (seen,) = self.levels({name: scores[views] for name, scores in rows.scores.items()}).values()
+        return timeline(*seen, rows.target['window'][views].astype(np.float64))
 
     def _alarms(self, rows: Predictions) -> list[_Clip]:
         found = []
@@ -175,7 +187,7 @@ class Events(Supervised):
             times = rows.target['events'][views][0].astype(np.float64) + windows[0, 0]
             found.append(_Clip(
                 int(clip), [Span(start, end, 1.0) for start, end in times if end > start],
-                alarms(moments, self.high, self.low, self.minimum),
+                alarms(moments, self.rules),
                 sum(moment.end - moment.start for moment in moments)))
         return found
 
