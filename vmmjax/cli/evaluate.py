@@ -4,6 +4,7 @@
   vmmjax evaluate --workdir=runs/motion_sound --split=validation --store=/elsewhere/motion_sound
   vmmjax evaluate --workdir=runs/motion_sound --base=runs/motion_sound_rgb
   vmmjax evaluate --workdir=runs/grid_av --snr=10,5,0,-5,-10 --noise=white,babble
+  vmmjax evaluate --workdir=runs/motion_sound --source=new/manifest.csv
   vmmjax evaluate --fuse=runs/rgb/eval/test.npz,runs/flow/eval/test.npz --weights=1,1
 
 Prints a table and writes <workdir>/eval/<split>.json, <workdir>/report.html and, clip by clip,
@@ -21,6 +22,13 @@ the store, the target and the fold; the files are those of the measurement witho
 With --streaming a network that looks at the past alone, such as a uni-directional TSM, is given one frame after the
 other, as a live stream does, and measured by the mean of what it says; it is to be as right as with whole clips.
 
+With --source clips are measured that are in no store: of a manifest, a folder with a folder a class, or what else
+`vmmjax prepare` takes. They are read as the run read its own; its store is not needed. Of a source with several splits
+--split is measured, else all clips. Labels may be missing: every clip's prediction is written as CSV and JSON lines,
+and those with a label are measured. With --store of another store than the run's own its clips are measured likewise,
+whichever splits it has. Both are written to <workdir>/new_clips/<name>, named after the source or by --name, so that
+nothing of the run's own is replaced.
+
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
 tenths, on the files of --tune, which are the same runs' scores of another split.
@@ -28,9 +36,6 @@ tenths, on the files of --tune, which are the same runs' scores of another split
 
 import dataclasses
 import functools
-import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +44,17 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
-from vmmjax.cli import rows
+from vmmjax.cli import new_clips, rows
 from vmmjax.cli.processes import several_processes
 from vmmjax.errors import UserError
 from vmmjax.evaluation import noise_sweep, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.evaluation.result import read_split, write
 from vmmjax.experiment import Experiment
-from vmmjax.pipeline import inputs, options
-from vmmjax.pipeline.folds import folded
+from vmmjax.pipeline import options
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
-from vmmjax.store.store import Store
 from vmmjax.training import workdir
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.objective import Context
@@ -60,7 +63,13 @@ WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax tra
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 BASE = flags.DEFINE_string('base', '', 'Workdir of another run; the page says where this config differs from its.')
-STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained.')
+STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained; or one of new '
+                            'clips.')
+SOURCE = flags.DEFINE_string('source', '', 'Clips that are in no store: manifest (CSV), folder, NAME:ANNOTATION_FILES '
+                             'or what else `vmmjax prepare --source` takes.')
+MEDIA = flags.DEFINE_string('media', None, 'Folder below which the files lie that annotations of --source name.')
+NAME = flags.DEFINE_string('name', '', 'Folder in <workdir>/new_clips for what is written of --source, or of a --store '
+                           'of new clips; named after these unless given.')
 BEST = flags.DEFINE_bool('best', False, 'Measure the best checkpoint by config.best.metric, not the newest.')
 CHANGE = flags.DEFINE_string('change', '', "Test protocol: keys of config.data that are other than in training, as "
                              "'key=value;key=value'.")
@@ -93,59 +102,64 @@ def main() -> None:
     config = _changed(configs.from_json(meta['config']), changes)
     trained_on = config.data.store
     config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
+    recorded = workdir.run_inputs(folder, meta)
+    if SOURCE.value:
+        _check_source()
+        run = Experiment(config, streaming=STREAMING.value, run_inputs=recorded)
+        run.restore(checkpoints, newest)
+        new_clips.measure_source(
+            run, folder, SOURCE.value, out=new_clips.folder_of(folder, NAME.value, SOURCE.value), media=MEDIA.value,
+            split=SPLIT.value if flags.FLAGS['split'].present else '', trained_on=trained_on, config=meta['config'],
+            changes=changes, streaming=STREAMING.value)
+        return
     if STORE.value:
         config.data.store = STORE.value
     base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    recorded = workdir.run_inputs(folder, meta)
-    run = Experiment(config, streaming=STREAMING.value, run_inputs=recorded)
-    if run.classes_of_store != meta['classes']:
-        raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
-                        f'{folder} was trained on; name its own store with --store.')
-    if run.store.fingerprint != meta['fingerprint']:
-        _check_apart(run.store, SPLIT.value, trained_on, config.data.fold)
-    other_store = _other_store(run, meta['fingerprint'], recorded)
-    split = f'{SPLIT.value}{other_store}'
+    store = new_clips.opened(config, meta['fingerprint'], recorded)
+    run = Experiment(config, store, streaming=STREAMING.value, run_inputs=recorded)
+    new_clips.check_classes(run, meta['classes'], folder)
+    out = folder
+    if store.fingerprint != meta['fingerprint']:
+        new_clips.check_apart(store, store.rows(SPLIT.value), f'the split {SPLIT.value} of {store.name}', trained_on,
+                              config.data.fold)
+    if not new_clips.is_own(run, meta['fingerprint'], recorded):
+        out = new_clips.folder_of(folder, NAME.value, store.name)
+        new_clips.check_free(out, new_clips.identity(run))
     others = [Path(name) for name in BESIDE.value]
     for other in others:
-        read_split(other, split)  # Before the time is spent on measuring.
+        read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     ratios = _ratios(run)
     run.restore(checkpoints, newest)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
-    measured = dataclasses.replace(measured, split=split)
-    swept = _with_noise(run, folder, ratios, split) if ratios else None
+    swept = _with_noise(run, out, ratios, SPLIT.value) if ratios else None
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
         measured = dataclasses.replace(
             measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
             worst=worst_clips.listed(run.task, whole, run.store))
-        statistics.write_scores(folder / 'eval' / f'{split}.npz', predictions, run.store)
-        path = write(folder, measured)
-        tensorboard.write(folder, measured)
+        if out != folder:
+            new_clips.mark(out, new_clips.identity(run))
+        statistics.write_scores(out / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
+        path = write(out, measured)
+        tensorboard.write(out, measured)
         if swept is not None:
-            noise_sweep.write(folder, swept)
-        page = run_page.write(folder, config=meta['config'], others=others, base=base,
+            noise_sweep.write(out, swept)
+        page = run_page.write(out, config=meta['config'], others=others, base=base,
                             show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
                             command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}'
-                                    f'{f" --store={STORE.value}" if STORE.value else ""}', store=other_store)
+                                    f'{f" --store={STORE.value}" if STORE.value else ""}')
         print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
             print(noise_table.terminal_table(swept))
         print(f'Wrote {path} and {page}; the clips are of {run.store.name}.')
 
 
-def _other_store(run: Experiment, fingerprint: str, recorded: Mapping[str, Any] | None) -> str:
-    """`@<name>-<identity>` of a store that is not the run's own, or was prepared otherwise since; else ''.
-
-    Where a store lies does not matter: one that was moved or copied is the run's own.
-    """
-    now = inputs.describe(run.store, {'streams': {
-        name: stream for name, stream in run.config.data.streams.items() if stream.modality in run.store.columns}})
-    if run.store.fingerprint == fingerprint and not (
-            recorded and workdir.column_differences(recorded, {'data': now})):
-        return ''
-    identity = json.dumps([run.store.fingerprint, now['columns']], sort_keys=True)
-    return f'@{run.store.name.rstrip("/").rpartition("/")[2]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}'
+def _check_source() -> None:
+    """Refuses what is not for clips that are in no store."""
+    for name in ('store', 'snr', 'beside', 'base'):
+        if flags.FLAGS[name].present:
+            raise UserError(f'--{name} is for clips of a store, and --source names others; leave one out.')
 
 
 def _changes() -> dict[str, Any]:
@@ -211,19 +225,6 @@ def _fuse(paths: list[Path]) -> None:
     fused = score_fusion.fuse(runs, weights, AVERAGE.value)
     print(score_fusion.table(FUSE.value, runs, fused))
     print(f'{len(fused.clip)} clips; weights {", ".join(f"{weight:g}" for weight in weights)} of {AVERAGE.value}.')
-
-
-def _check_apart(store: Store, split: str, trained_on: str, fold: int | None) -> None:
-    """Refuses clips that were trained on, such as those of another of the official splits of one data set."""
-    try:
-        before = folded(Store(trained_on), fold)
-    except UserError:
-        return  # It is no longer there, and what was trained on is not known.
-    trained = set(before.values('id')[before.rows('train')].tolist())
-    shared = [clip for clip in store.values('id')[store.rows(split)].tolist() if clip in trained]
-    if shared:
-        raise UserError(f'{len(shared)} clips of the split {split} of {store.name}, such as {shared[0]!r}, are among '
-                        f'those that the run was trained on in {trained_on}; measure it on that store.')
 
 
 def _ratios(run: Experiment) -> list[float]:
