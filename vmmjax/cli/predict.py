@@ -10,9 +10,10 @@ The network is the I3D of Kinetics-400 unless --weights names another: a publish
 network, or a folder that `vmmjax train` made. I3D sees windows of 64 frames at 25 per second, one after another, and
 their scores are averaged; TSM and TSN see 8 frames spread over the video.
 
-A run of `vmmjax train` reads every file as it read the clips of its evaluation, all of its streams, in its own window
-and test views; its store is not needed. A stream that a file lacks, such as sound, is absent, and that is said. With
---json every file is one JSON object on a line of its own, with its `error` if it could not be read.
+A run of `vmmjax train`, or a bundle of `vmmjax export`, reads every file as it read the clips of its evaluation, all
+of its streams, in its own window and test views; its store is not needed. A stream that a file lacks, such as sound, is
+absent, and that is said. With --json every file is one JSON object on a line of its own, with its `error` if it could
+not be read.
 """
 
 import io
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from vmmjax import convert
+from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 from vmmjax.pipeline.views import AVERAGES
 from vmmjax.serving.classes import KINETICS, kinetics_classes, read_classes
@@ -77,14 +79,14 @@ def main(videos: list[str]) -> None:
 def _run(weights: str) -> 'Experiment | None':
     """The run that was trained here; None of a published network, also of one that `vmmjax convert` wrote."""
     folder = Path(weights)
-    if not (folder / 'checkpoints').is_dir():
+    if not is_run(folder):
         return None
     # Brings orbax and the pipeline along, which a published network need not wait for.
     from vmmjax import config as configs
+    from vmmjax.convert import own
     from vmmjax.experiment import Experiment
-    from vmmjax.training.checkpoint import Checkpoints
 
-    _, meta = Checkpoints(folder).newest_meta()
+    _, meta = own.opened(folder).newest_meta()
     if not configs.from_json(meta['config']).data.streams:
         return None
     experiment = Experiment.load(folder)
@@ -145,11 +147,10 @@ def _published(weights: str) -> tuple[Predictor, list[str]]:
     """The network, and the names of its classes."""
     names: list[str] | None = None
     model, variables = convert.load_pretrained(weights)
-    if Path(weights).is_dir():
+    if is_run(Path(weights)):
         # Brings orbax along, which takes longer to import than all the rest.
         from vmmjax.convert import own
-        if own.is_run(Path(weights)):
-            names = own.classes(Path(weights))
+        names = own.classes(Path(weights))
     predictor = Predictor(model, variables, average=AVERAGE.value or 'logits')
     count = predictor.classes
     if CLASSES.value:

@@ -1,10 +1,11 @@
-"""What `vmmjax convert` writes: a folder like that of a training run, so that all that reads runs reads it too."""
+"""Runs as they lie on the disk: the folder of a training, what `vmmjax convert` writes like one, and a bundle."""
 
 import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,44 +13,53 @@ from flax.traverse_util import unflatten_dict
 
 from vmmjax import atomic, models
 from vmmjax import config as configs
+from vmmjax.convert.bundle import Bundle, is_bundle
 from vmmjax.convert.report import Entry, Loaded, Report
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.state import TrainState
 from vmmjax.training.workdir import num_classes
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder is one that `vmmjax train` or `vmmjax convert` wrote."""
-    return (folder / 'checkpoints').is_dir()
+def opened(path: Path) -> Checkpoints | Bundle:
+    """What a run has kept.
+
+    Raises:
+      UserError: for a bundle that is none.
+    """
+    return Bundle(path) if is_bundle(path) else Checkpoints(path)
 
 
-def classes(folder: Path) -> list[str]:
-    """The names of the classes of a folder's network."""
-    _, meta = Checkpoints(folder).newest_meta()
+def classes(path: Path) -> list[str]:
+    """The names of the classes of a run's network."""
+    _, meta = opened(path).newest_meta()
     found: list[str] = meta['classes']
     return found
 
 
-def read(folder: Path) -> Loaded:
-    """The newest whole checkpoint of a folder; where a moving average was kept, that.
+def read(path: Path) -> Loaded:
+    """The newest whole checkpoint of a run; where a moving average was kept, that.
 
     Raises:
       UserError: where none is whole.
     """
-    checkpoints = Checkpoints(folder)
-    step, meta = checkpoints.newest_meta()
+    run = opened(path)
+    step, meta = run.newest_meta()
     config = configs.from_json(meta['config'])
+    values = run.weights if isinstance(run, Bundle) else _restored(run, step, config)
+    report = Report(str(path), 'vmmjax', f'step {step}', tuple(
+        Entry('loaded', name, name, value.shape, value.shape) for name, value in values.items()))
+    model = models.create(config.model, num_classes(meta['classes']))
+    return Loaded(model, unflatten_dict(values, sep='/'), report, config.model.to_dict())
+
+
+def _restored(checkpoints: Checkpoints, step: int, config: Any) -> dict[str, Any]:
     params = 'ema' if config.ema_decay > 0 else 'params'
     shapes = {name: shape for name, shape in checkpoints.shapes(step).items()
               if name.startswith((f'{params}/', 'model_state/'))}
     restored = checkpoints.restore_arrays(
         step, {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()})
-    values = {name.replace(f'{params}/', 'params/', 1).removeprefix('model_state/'): value
-              for name, value in restored.items()}
-    report = Report(str(folder), 'vmmjax', f'step {step}', tuple(
-        Entry('loaded', name, name, value.shape, value.shape) for name, value in values.items()))
-    model = models.create(config.model, num_classes(meta['classes']))
-    return Loaded(model, unflatten_dict(values, sep='/'), report, config.model.to_dict())
+    return {name.replace(f'{params}/', 'params/', 1).removeprefix('model_state/'): value
+            for name, value in restored.items()}
 
 
 def write(folder: Path, loaded: Loaded, classes: Sequence[str]) -> None:
