@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING, Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from vmmjax import config as configs
 from vmmjax import models, tasks
 from vmmjax.errors import UserError
-from vmmjax.evaluation import predictions
-from vmmjax.evaluation.predictions import ClipPrediction, Predictions
+from vmmjax.evaluation import new_clips, predictions
+from vmmjax.evaluation.predictions import Batch, ClipPrediction, Predictions
+from vmmjax.evaluation.rehearsal import rehearsed
 from vmmjax.evaluation.result import Result
 from vmmjax.ops import SEE_VALID
 from vmmjax.pipeline import inputs, options
 from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.pipeline import Pipeline
-from vmmjax.pipeline.targets import NoTargets
 from vmmjax.pipeline.views import ViewsConfig
-from vmmjax.prepare import new_clips
 from vmmjax.store.store import Store
 from vmmjax.training import Checkpoints, optimizer, sharding, train, workdir
 from vmmjax.training.distributed import say
+from vmmjax.training.early_stopping import check_metric
 from vmmjax.training.players import averaged, same_leaves
 from vmmjax.training.runtime import keep_compiled
 from vmmjax.training.state import TrainState
@@ -76,9 +75,6 @@ class Experiment:
         task = tasks.create(config)
         self.task = replace(task, facts=run_inputs['task'] if run_inputs else task.describe(self.store, config.data))
         self.average = options.read(ViewsConfig, config.data.views, 'data.views').average
-        if self.average not in self.task.averaging:
-            raise UserError(f'data.views.average is {self.average!r}, and the outputs of the task {self.task.name} '
-                            f"stand for none; set it to 'logits', which takes their mean as they are.")
         self.mesh = sharding.make_mesh(config.mesh, devices)
         self.batch_sharding = sharding.batch_sharding(self.mesh)
         self.model = models.create(config.model, self.task.num_classes)
@@ -156,6 +152,23 @@ class Experiment:
         return self.task.targets(self.store, self.config.data)
 
     @property
+    def average(self) -> str:
+        """What is averaged over test views: `config.data.views.average`, unless it is set to another that the task has.
+
+        Raises:
+          UserError: where it is set to one that the task has not.
+        """
+        return self._average
+
+    @average.setter
+    def average(self, name: str) -> None:
+        if name not in self.task.averaging:
+            raise UserError(f'{name!r} are to be averaged over test views (data.views.average, --average), and the '
+                            f"outputs of the task {self.task.name} stand for none; name 'logits', which takes their "
+                            f'mean as they are.')
+        self._average = name
+
+    @property
     def variables(self) -> dict[str, Any]:
         """The model's variables as they are evaluated; moving averages in place of parameters where there are any.
 
@@ -223,6 +236,9 @@ class Experiment:
             validates = 'validation' in self.store.splits
             if not validates:
                 say('There is no validation split, so nothing is measured while the model trains.')
+            figures = self._rehearse('validation') if validates else []
+            if metric := self.config.best.metric:
+                check_metric(metric, [f'validation/{name}' for name in figures])
 
             def evaluate(state: TrainState) -> dict[str, float]:
                 if not validates:
@@ -235,6 +251,19 @@ class Experiment:
                                objective=self.task, batches=lambda step: pipeline.batches(step, self.rows),
                                evaluate=evaluate, identity=self.identity, allow_changed=allow_changed)
         return self
+
+    def _rehearse(self, split: str) -> list[str]:
+        """What of a split is measured, if the best is kept by it; where no clip has a target it raises a UserError."""
+        spec = self.pipeline(split, train=False).spec
+        scores: Any = jax.ShapeDtypeStruct((1,), np.float32)
+        if self.config.best.metric:  # Else there is no need to trace the model.
+            variables = jax.eval_shape(self.init, jax.random.key(0))
+            batch = {name: jax.ShapeDtypeStruct(*of) for name, of in spec.items()}
+            scores = jax.eval_shape(self._eval_step, variables.pop('params'), variables, batch)
+        names = [key.removeprefix('target/') for key in self._targets.specs]
+        rows = rehearsed(self.store, split, self._targets, list(self.config.data.streams), scores,
+                         target=self.task.measured(names), each_view=self.task.each_view)
+        return list(self.task.summary(rows)) if self.config.best.metric else []
 
     def restore(self, checkpoints: 'Checkpoints | Bundle', step: int) -> None:
         """Reads what evaluation needs of a checkpoint, on every device: parameters (or averages) and model state."""
@@ -273,21 +302,40 @@ class Experiment:
         Raises:
           UserError: before training or loading, and where the split has no clips with targets.
         """
+        names = [key.removeprefix('target/') for key in self._targets.specs]
+        return self.predictions_of(self.pipeline(split, train=False).batches(rows=self.rows),
+                                   self.task.measured(names), state=state, subsets=subsets)
+
+    def predictions_of(self, batches: Iterable[Batch], target: str | Sequence[str], *,
+                       state: TrainState | None = None, subsets: bool = True) -> dict[str, Predictions]:
+        """What the model predicts of the clips of batches.
+
+        Args:
+          batches: of evaluation, this process's rows, such as of a `Pipeline` of any store.
+          target: which of their targets are returned, see `evaluation.predictions.predict`.
+          state: in place of the experiment's.
+          subsets: see `predictions`.
+
+        Returns:
+          By subset, all streams first.
+
+        Raises:
+          UserError: before training or loading, and where there are no clips.
+        """
         params, model_state = (state.eval_params, state.model_state) if state is not None else self._evaluated
         streams = list(self.config.data.streams)
         kept = self.task.subsets(streams)
         if not subsets:
             kept = dict([next(iter(kept.items()))])
-        names = [key.removeprefix('target/') for key in self._targets.specs]
         return predictions.subsets(
-            self._eval_step, params, model_state, self.pipeline(split, train=False).batches(rows=self.rows), streams,
-            put=lambda batch: sharding.put(batch, self.batch_sharding), target=self.task.measured(names),
+            self._eval_step, params, model_state, batches, streams,
+            put=lambda batch: sharding.put(batch, self.batch_sharding), target=target,
             each_view=self.task.each_view, average=self.task.averaging[self.average], kept=kept)
 
-    def result(self, found: Mapping[str, Predictions], split: str) -> Result:
-        """Measures predictions of a split, by subset, with the experiment's state."""
+    def result(self, found: Mapping[str, Predictions], split: str, store: Store | None = None) -> Result:
+        """Measures predictions of a split, by subset, with the experiment's state; of another store where given."""
         assert self.state is not None
-        return self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=self.store)
+        return self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=store or self.store)
 
     def evaluate(self, split: str = 'test') -> Result:
         """Measures the model on a split, with every subset of its streams.
@@ -311,42 +359,7 @@ class Experiment:
           One for each clip, in order. Where one cannot be read, its `error` says why.
 
         Raises:
-          UserError: before training or loading, and for a run that did not write down how its streams are read.
+          UserError: before training or loading, for a run that did not write down how its streams are read, and for a
+            task that predicts nothing of one clip.
         """
-        self._evaluated  # noqa: B018 - says so where there are no parameters.
-        recorded = inputs.checked(self.run_inputs.get('data'), self.config.data.store)
-        views = len(options.read(ViewsConfig, self.config.data.views, 'data.views'))
-        count = len(next(iter(clips.values()))) if isinstance(clips, Mapping) else len(clips)
-        shards = sharding.row_shards(self.batch_sharding)
-        # A batch of the training's size would be padding for the most part, of one clip.
-        size = max(shards, min(self.config.batch_size, 1 << max(0, count * views - 1).bit_length()))
-        found: list[ClipPrediction] = []
-        with tqdm(total=count, unit='clip', delay=2.0, leave=False, disable=None if progress else True) as bar:
-            for names, store, errors, empty in new_clips.in_groups(recorded, clips, max(1, size // views)):
-                rows = iter(self._predicted(store, size, most) if len(store) else ())
-                for place, name in enumerate(names):
-                    each = None if place in errors else next(rows)
-                    error = errors.get(place) or empty.get(place)
-                    found.append(ClipPrediction(name, error=str(error)) if error or each is None
-                                 else replace(each, clip=name))
-                bar.update(len(names))
-        return found
-
-    def _predicted(self, store: Store, size: int, most: int) -> list[ClipPrediction]:
-        """Of each row of a store in memory."""
-        params, model_state = self._evaluated
-        data = self.config.data.to_dict()
-        for stream in data['streams'].values():
-            stream.pop('noise', None)  # Of training and its evaluation.
-        streams = list(data['streams'])
-        pipeline = Pipeline(store, data, split=new_clips.SPLIT, batch_size=size, train=False, seed=self.config.seed,
-                            labels=NoTargets())
-        rows = next(iter(predictions.subsets(
-            self._eval_step, params, model_state,
-            pipeline.batches(rows=sharding.local_rows(self.batch_sharding, size)), streams,
-            put=lambda batch: sharding.put(batch, self.batch_sharding), target=(),
-            average=self.task.averaging[self.average], kept={'+'.join(streams): tuple(streams)}).values()))
-        return [ClipPrediction(
-            store.clip(int(row)), float(store.durations[int(row)]),
-            {stream: bool(rows.present[stream][place]) for stream in streams}, self.task.reading(rows, place, most),
-            jax.tree.map(lambda scores, place=place: scores[place], rows.scores)) for place, row in enumerate(rows.id)]
+        return list(new_clips.each(self, clips, most=most, progress=progress))

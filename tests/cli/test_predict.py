@@ -49,7 +49,8 @@ def test_a_machine_reads_one_object_a_line(run, videos):
     first, broken, last = map(json.loads, found.stdout.splitlines())
     assert [part['video'] for part in (first, broken, last)] == [
         str(videos / name) for name in ('a.mp4', 'broken.mp4', 'b c.mp4')]
-    assert first.keys() == last.keys() == {'video', 'seconds', 'present', 'predicted'}
+    assert first.keys() == last.keys() == {'video', 'start', 'end', 'seconds', 'present', 'predicted'}
+    assert (first['start'], first['end']) == (0, pytest.approx(1.8))
     assert (first['seconds'], first['present']) == (pytest.approx(1.8), {'rgb': True})
     (predicted,) = first['predicted']
     assert predicted['target'] == 'label'
@@ -86,7 +87,7 @@ def test_classes_may_be_named_by_a_file(run, videos, tmp_path):
     (['{videos}/a.mp4', '--weights={run}', '--top=0'], 'top'),
     (['{videos}/a.mp4', '--weights=nowhere.pth'], 'nowhere.pth'),
     (['{videos}/a.mp4', '--weights=i3d_rgb_kinetics'], "did you mean 'i3d_rgb_kinetics400'"),
-    (['--weights={run}'], 'needs VIDEO'),
+    (['--weights={run}'], 'needs FILE'),
 ])
 def test_what_a_user_gets_wrong_is_one_sentence(run, videos, arguments, message):
     assert message in refused('predict', *(part.format(run=run, videos=videos) for part in arguments))

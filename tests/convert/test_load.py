@@ -238,6 +238,17 @@ class TestOwnFolders:
         expected = {path: value + path.startswith('params/') for path, value in variables().items()}
         assert_same(again.variables, expected)
 
+    def test_averages_of_some_players_stand_in_place_of_their_parameters(self, folder, tmp_path):
+        loaded = convert.load(folder)
+        params = loaded.variables['params']
+        ema = {'speaker': {'head': jax.tree.map(lambda leaf: leaf + 1, params['head'])}}
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(TrainState(jnp.array(7), params, {'batch_stats': loaded.variables['batch_stats']}, (), ema),
+                         Checkpoints(folder).meta(0))
+        checkpoints.close()
+        expected = {path: value + path.startswith('params/head/') for path, value in variables().items()}
+        assert_same(convert.load(tmp_path).variables, expected)
+
     def test_an_empty_run_is_said_to_be_one(self, tmp_path):
         (tmp_path / 'checkpoints').mkdir()
         with pytest.raises(UserError, match='no finished checkpoint'):

@@ -67,6 +67,7 @@ def test_the_shared_cases_are_prepared(shared_cases: Path, tmp_path: Path) -> No
     lengths = {name: {column: store.columns[column].lengths[row] for column in store.columns}
                for name, row in rows.items()}
     assert lengths['cut_after_audio.mp4'] == {'rgb': 50, 'audio': 0, 'waveform': 0, 'mfcc': 0}
+    assert lengths['cover_as_h264.mp4'] == {'rgb': 1, 'audio': 200, 'waveform': 32000, 'mfcc': 200}
     assert lengths['slides_150s.mp4']['rgb'] == 15000
     assert lengths['one_nan.wav'] == dict.fromkeys(store.columns, 0)
     for name in ('ffmpeg_pipe.wav', 'zero_sizes.wav', 'rate_change.mp3'):

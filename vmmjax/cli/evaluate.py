@@ -19,6 +19,8 @@ the store, the target and the fold; the files are those of the measurement witho
 With --streaming a network that looks at the past alone, such as a uni-directional TSM, is given one frame after the
 other, as a live stream does, and measured by the mean of what it says; it is to be as right as with whole clips.
 
+Of a bundle (--workdir=model.vmm) the files are written to <bundle>.results beside it.
+
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
 tenths, on the files of --tune, which are the same runs' scores of another split.
@@ -36,6 +38,8 @@ from ml_collections import ConfigDict
 from vmmjax import config as configs
 from vmmjax.cli import rows
 from vmmjax.cli.processes import several_processes
+from vmmjax.convert import own
+from vmmjax.convert.bundle import is_bundle
 from vmmjax.errors import UserError
 from vmmjax.evaluation import noise_sweep, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
@@ -48,10 +52,9 @@ from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
 from vmmjax.store.store import Store
 from vmmjax.training import workdir
-from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.objective import Context
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.')
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made, or a bundle.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 BASE = flags.DEFINE_string('base', '', 'Workdir of another run; the page says where this config differs from its.')
@@ -77,7 +80,9 @@ def main() -> None:
     if not WORKDIR.value:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
     folder = Path(WORKDIR.value)
-    checkpoints = Checkpoints(folder)
+    checkpoints = own.opened(folder)
+    if is_bundle(folder):
+        folder = folder.with_name(f'{folder.name}.results')
     newest = checkpoints.newest()
     if newest is None:
         raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
@@ -145,7 +150,7 @@ def _changed(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
 
 def _base(folder: Path, config: str) -> tuple[str, list[Difference]]:
     """The name of a run, and where this config differs from its."""
-    _, meta = Checkpoints(folder).newest_meta()
+    _, meta = own.opened(folder).newest_meta()
     return without_paths(str(folder)), differing(meta['config'], config)
 
 

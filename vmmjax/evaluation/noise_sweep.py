@@ -103,9 +103,9 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
     Returns:
       Plain JSON values: `split`, `step`, `metric` (the task's first), `streams` (those that hear the noise), `trained`
       (with which noise), `ratios` (as they stand in the rows, the first None: no noise), `chance`, and `rows`, one a
-      kind and subset: `kind`, `subset`, `examples`, `values` by ratio; of classes `intervals` (each mean, low and
-      high, None where there is no interval), `methods` (or why there is none) and `gains`, all streams less this subset
-      on the same clips with its interval, None for all.
+      kind and subset: `kind`, `subset`, `examples`, and by ratio `values`, `intervals` (each value, low and high, the
+      latter None where there is no interval; None for a metric that has none) and `methods` (or why there is none); of
+      classes also `gains`, all streams less this subset on the same clips with its interval, None for all.
 
     Raises:
       UserError: where no stream is a waveform, or a kind or ratio does not fit.
@@ -119,7 +119,7 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
             return result, {}
         path = folder / f'{condition(kind, level)}.npz'
         statistics.write_scores(path, predictions, store)
-        return result, _sure(statistics.read_scores(path), list(predictions))
+        return result, _gains(statistics.read_scores(path), list(predictions))
 
     clean = one('', None)
     result = clean[0]
@@ -128,13 +128,16 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
     for kind in kinds:
         table: dict[str, dict[str, Any]] = {}
         for level in levels:
-            measured, sure = clean if level is None else one(kind, level)
+            measured, gains = clean if level is None else one(kind, level)
             for subset, figures in measured.subsets.items():
                 row = table.setdefault(subset, {'kind': kind, 'subset': subset, 'examples': figures['examples'],
-                                                'values': []})
+                                                'values': [], 'intervals': [], 'methods': []})
+                interval = figures['intervals'].get(metric)
                 row['values'].append(figures[metric])
-                for key, values in sure.get(subset, {}).items():
-                    row.setdefault(key, []).append(values)
+                row['intervals'].append(interval and [figures[metric], interval['low'], interval['high']])
+                row['methods'].append(interval['label'] if interval else '')
+                if subset in gains:
+                    row.setdefault('gains', []).append(gains[subset])
         rows += table.values()
     trained = {name: _told(config.data.streams[name]) for name in streams}
     return {'split': result.split, 'step': result.step, 'metric': metric, 'plain': metric in result.plain,
@@ -153,23 +156,15 @@ def write(workdir: Path, found: Mapping[str, Any]) -> Path:
     return path
 
 
-def _sure(scores: statistics.Scores, subsets: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Interval of each subset, and what all streams gain over it on the same clips."""
+def _gains(scores: statistics.Scores, subsets: Sequence[str]) -> dict[str, list[float | None] | None]:
+    """What all streams gain over each subset on the same clips: mean, low and high."""
     everything = np.logical_and.reduce(list(scores.present.values()))
-    whole, found = scores.right(subsets[0]), {}
-    for subset in subsets:
-        right = scores.right(subset)
-        has = np.logical_and.reduce([scores.present[name] for name in subset.split('+')])
-        own = intervals.proportion(right[has], scores.group[has]) if has.any() else None
-        gain = intervals.difference((whole - right)[everything], scores.group[everything]) if (
-            subset != subsets[0] and everything.any()) else None
-        found[subset] = {'intervals': own and _ends(own), 'gains': gain and _ends(gain),
-                         'methods': own.label if own else ''}
-    return found
-
-
-def _ends(found: intervals.Interval) -> list[float | None]:
-    return [found.mean, None if found.missing else found.low, None if found.missing else found.high]
+    whole = scores.right(subsets[0])
+    gains: dict[str, list[float | None] | None] = dict.fromkeys(subsets)
+    for subset in subsets[1:] if everything.any() else ():
+        found = intervals.difference((whole - scores.right(subset))[everything], scores.group[everything])
+        gains[subset] = [found.mean, *((None, None) if found.missing else (found.low, found.high))]
+    return gains
 
 
 def _told(stream: Mapping[str, Any]) -> str:

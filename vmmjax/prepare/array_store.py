@@ -59,7 +59,8 @@ class ArrayStore(MemoryStore):
                 length = str(round(seconds[len(rows)], 6))
                 rows.append([str(len(rows)), texts['id'][i] if 'id' in texts else f'{split}/{i}', split, '',
                              '0.0', length, length, '', '', '', '', *(texts[name][i] for name in labels)])
-        super().__init__('in memory', catalog.of_rows([*catalog.FIXED, *labels], rows), columns,
+        fixed = [name for name in catalog.FIXED if name not in catalog.TRACK_ENDS]
+        super().__init__('in memory', catalog.of_rows([*fixed, *labels], rows), columns,
                          content=_digest(clips, rates), vocabularies=vocabularies)
 
 
@@ -107,7 +108,7 @@ def _column(name: str, clips: Sequence[np.ndarray | None], rate: float) -> Colum
                             f'they may differ in their numbers of frames, and pictures in their size.')
         else:
             column.add(*((clip, (0, 0)) if kind == 'array' else (encode(kind, clip), clip.shape[1:3])))
-    return column.finished('the store in memory')
+    return column.finished()
 
 
 def _kind(name: str, clip: np.ndarray) -> str:

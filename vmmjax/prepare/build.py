@@ -19,7 +19,7 @@ from vmmjax.prepare.records import chunk_frames
 from vmmjax.prepare.runners import Local, Runner
 from vmmjax.prepare.sources import Clip
 from vmmjax.store import catalog, locks
-from vmmjax.store.store import FORMAT
+from vmmjax.store.store import FORMAT, check_format
 
 State = Literal['made', 'found', 'waiting']
 """Of a column after a call: completed by it, complete before, or with shards left that other workers make."""
@@ -113,10 +113,10 @@ class Maker:
         if self.share.workers > 1:
             raise UserError(f'The store {self.folder} is damaged ({names}): run the command without --worker first, '
                             f'which makes that again.')
-        versions = json.loads((target / 'column.json').read_text())['versions']
-        if versions != plan.record['versions']:
-            raise UserError(f'The column {target} is damaged ({names}) and was made by other versions ({versions}): '
-                            f'install those, or renew the column with --force.')
+        recorded = json.loads((target / 'column.json').read_text())
+        if not plan.is_made_alike(recorded):
+            raise UserError(f'The column {target} is damaged ({names}) and was made by {plan.makers(recorded)}: install '
+                            f'that, or renew the column with --force.')
         for job in again:
             job.file.unlink(missing_ok=True)
         (target / 'shards').mkdir(exist_ok=True)
@@ -232,9 +232,7 @@ def _make_catalog(clips: Sequence[Clip], folder: Path, origin: str, processes: i
 def _check_source(clips: Sequence[Clip], folder: Path, origin: str) -> None:
     """Compares the source with the one that the store was made from."""
     meta = json.loads((folder / 'store.json').read_text())
-    if meta['format'] != FORMAT:
-        raise UserError(f'The store {folder} has format {meta["format"]}, this vmmjax writes format {FORMAT}; '
-                        f'choose another --store.')
+    check_format(folder, meta['format'])
     if meta['source'] != _source(clips, origin):
         raise UserError(f'The store {folder} was made from {meta["source"]["origin"]!r}, which is not what '
                         f'--source gives now ({origin!r}, or its rows changed); choose another --store, or '

@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from vmmjax import atomic
 from vmmjax.checksum import sha256
 from vmmjax.errors import UserError
-from vmmjax.training import distributed, path_patterns
+from vmmjax.training import distributed, early_stopping, path_patterns
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
@@ -84,6 +84,12 @@ class Checkpoints:
             self._give_up(failure)
         else:
             self._sealing = self._thread.submit(self._seal, self._writer, step, best)
+
+    def wait(self) -> bool:
+        """Waits for the last save; whether it is whole. If not, the next `save` or `close` says why."""
+        self._settle()
+        whole: bool = distributed.agreed(lambda: self._failure is None)
+        return whole
 
     def close(self) -> None:
         """Waits until the last save is on disk.
@@ -222,9 +228,10 @@ class Checkpoints:
           UserError: where there is none, besides what `newest` and `meta` raise.
         """
         step, meta = self.newest_meta()
-        if not meta.get('best'):
+        best = early_stopping.best_step(self._workdir) or meta.get('best', {}).get('step')
+        if best is None:
             raise UserError(f'The run in {self._workdir} keeps no best checkpoint; train with config.best.metric.')
-        if fault := self._fault(best := meta['best']['step']):
+        if fault := self._fault(best):
             raise UserError(f'The best checkpoint, of step {best}, is not whole: {fault} The newest is of step {step}.')
         return best
 

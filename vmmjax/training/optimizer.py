@@ -80,7 +80,7 @@ def players(config: Any) -> Players:
       UserError: see `create`; for a key that nothing reads, and a player without patterns.
     """
     if not config.players:
-        return Players(Player(create(config), ema_decay=config.ema_decay))
+        return Players(Player(create(config), ema_decay=config.ema_decay), _shared(config))
     found = {}
     for name, given in config.players.items():
         options = dict(given)
@@ -96,8 +96,10 @@ def players(config: Any) -> Players:
                             f'paths of its parameters, and 1 or more steps.')
         own = ConfigDict(config.to_dict())
         own.optimizer.update(options.get('optimizer', {}))
-        found[name] = Player(create(own), patterns, options.get('ema_decay', config.ema_decay), every)
-    return Players(found)
+        transformation, key = create(own), f'config.players.{name}.optimizer.multipliers'
+        found[name] = Player(transformation, patterns, options.get('ema_decay', config.ema_decay), every,
+                             {key: _patterns(own)} if 'multipliers' in options.get('optimizer', {}) else {})
+    return Players(found, _shared(config))
 
 
 def create(config: Any) -> optax.GradientTransformation:
@@ -108,8 +110,10 @@ def create(config: Any) -> optax.GradientTransformation:
     rate, of the weight decay)`: a parameter takes those of the first pattern that matches, 1 where none does, as
     PyTorch's parameter groups. Frozen parameters have no slots and do not count towards the clipped norm.
 
+    A pattern may match nothing, as a player has only some of the paths: `Players` looks for those of no use.
+
     Raises:
-      UserError: for an unknown optimizer, schedule or option; on `init`, for a pattern that matches nothing.
+      UserError: for an unknown optimizer, schedule or option.
     """
     settings = config.optimizer
     factory: Callable[..., optax.GradientTransformation] = find(settings.name, OPTIMIZERS, 'optimizer')
@@ -142,8 +146,6 @@ def create(config: Any) -> optax.GradientTransformation:
         return transformation
 
     def labels(params: Any) -> Any:
-        if not config.players:  # Of several players each has only some of the paths.
-            path_patterns.first_match(patterns, params, 'config.freeze')
         return jax.tree_util.tree_map_with_path(
             lambda path, _: 'freeze' if path_patterns.matches(patterns, path) else 'train', params)
 
@@ -158,12 +160,21 @@ def _by_path(multipliers: Any, descent: Callable[[float, float], optax.GradientT
                         f'learning rate, of the weight decay).')
 
     def labels(params: Any) -> Any:
-        matches = path_patterns.first_match([pattern for pattern, _, _ in groups], params,
-                                            'config.optimizer.multipliers')
-        return jax.tree.map(str, matches)
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: next((str(i) for i, (pattern, _, _) in enumerate(groups)
+                                  if path_patterns.matches([pattern], path)), '-1'), params)
 
     return optax.multi_transform({'-1': descent(1, 1)} | {
         str(i): descent(of_rate, of_decay) for i, (_, of_rate, of_decay) in enumerate(groups)}, labels)
+
+
+def _shared(config: Any) -> dict[str, list[str]]:
+    """The path patterns of all players, by config key."""
+    return {'config.freeze': frozen(config), 'config.optimizer.multipliers': _patterns(config)}
+
+
+def _patterns(config: Any) -> list[str]:
+    return [pattern for pattern, _, _ in config.optimizer.multipliers]
 
 
 def _kernels(params: Any) -> Any:

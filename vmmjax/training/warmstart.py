@@ -85,7 +85,7 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
     """The state with parameters and running statistics of the newest checkpoints of other runs.
 
     Args:
-      state: freshly initialised.
+      state: freshly initialised; its moving averages stay those of what it was.
       workdirs: of the runs to begin from, such as one for each encoder; what several have is the first one's.
       skip: path patterns that stay as initialised, such as a head for other classes.
       rename: (path pattern, replacement): where in the other runs that is which has this path here, by `re.sub`; the
@@ -147,8 +147,7 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
     merged = jax.tree_util.tree_map_with_path(lambda path, leaf: loaded.get(path_patterns.name(path), leaf), wanted)
     say(f'{len(jax.tree.leaves(wanted)) - len(loaded)} arrays stay as initialised'
         f'{f", {own} of them of what only training needs (task_training)" if own else ""}.')
-    ema = None if state.ema is None else jax.tree.map(lambda leaf: leaf.copy(), merged['params'])
-    return dataclasses.replace(state, params=merged['params'], model_state=merged['model_state'], ema=ema)
+    return dataclasses.replace(state, params=merged['params'], model_state=merged['model_state'])
 
 
 def _part(name: str) -> str:
