@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,9 @@ from vmmjax.training.players import averaged, same_leaves
 from vmmjax.training.runtime import keep_compiled
 from vmmjax.training.state import TrainState
 from vmmjax.training.step import make_eval_step
+
+if TYPE_CHECKING:
+    from vmmjax.convert.bundle import Bundle
 
 
 class Experiment:
@@ -84,13 +87,15 @@ class Experiment:
         """A run as it was trained, with the state of a checkpoint.
 
         Args:
-          folder: the workdir.
+          folder: the workdir, or a bundle of `vmmjax export`.
           best: takes the best checkpoint by `config.best.metric`, not the newest.
 
         Raises:
           UserError: where no checkpoint is whole.
         """
-        checkpoints = Checkpoints(Path(folder))
+        from vmmjax.convert import own  # Training reads none of it.
+
+        checkpoints = own.opened(Path(folder))
         step = checkpoints.best() if best else checkpoints.newest()
         if step is None:
             raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
@@ -260,7 +265,7 @@ class Experiment:
                          target=self.task.measured(names), each_view=self.task.each_view)
         return list(self.task.summary(rows)) if self.config.best.metric else []
 
-    def restore(self, checkpoints: Checkpoints, step: int) -> None:
+    def restore(self, checkpoints: 'Checkpoints | Bundle', step: int) -> None:
         """Reads what evaluation needs of a checkpoint, on every device: parameters (or averages) and model state."""
         where = sharding.replicated(self.mesh)
 
@@ -270,6 +275,9 @@ class Experiment:
         model_state = placed(dict(jax.eval_shape(self.init, jax.random.key(0))))
         params = model_state.pop('params')
         averages = placed(jax.eval_shape(optimizer.players(self.config).averages, params))
+        if checkpoints.averaged:  # And what only training needs is left out.
+            averages = None
+            params.pop('task_training', None)
         wanted = {'params': params, 'model_state': model_state, 'ema': averages}
         if averages is None:
             del wanted['ema']

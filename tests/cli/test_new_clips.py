@@ -67,7 +67,7 @@ def test_another_manifest_of_the_same_name_is_not_measured_over_it(run: tuple[Ex
     out = _measure(run, source, name='one')
     before = (out / 'eval' / 'test.json').read_bytes()
     other = shutil.copytree(source.parent, tmp_path / 'other') / source.name
-    with pytest.raises(UserError, match='holds results of other clips; .* --name'):
+    with pytest.raises(UserError, match=r'holds results of other clips; .* --name'):
         _measure(run, other, name='one')
     assert (out / 'eval' / 'test.json').read_bytes() == before
 

@@ -29,6 +29,8 @@ and those with a label are measured. With --store of another store than the run'
 whichever splits it has. Both are written to <workdir>/new_clips/<name>, named after the source or by --name, so that
 nothing of the run's own is replaced.
 
+Of a bundle (--workdir=model.vmm) the files are written to <bundle>.results beside it.
+
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
 tenths, on the files of --tune, which are the same runs' scores of another split.
@@ -46,6 +48,8 @@ from ml_collections import ConfigDict
 from vmmjax import config as configs
 from vmmjax.cli import new_clips, rows
 from vmmjax.cli.processes import several_processes
+from vmmjax.convert import own
+from vmmjax.convert.bundle import is_bundle
 from vmmjax.errors import UserError
 from vmmjax.evaluation import noise_sweep, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
@@ -56,10 +60,9 @@ from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
 from vmmjax.training import workdir
-from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.objective import Context
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.')
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made, or a bundle.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 BASE = flags.DEFINE_string('base', '', 'Workdir of another run; the page says where this config differs from its.')
@@ -91,7 +94,9 @@ def main() -> None:
     if not WORKDIR.value:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
     folder = Path(WORKDIR.value)
-    checkpoints = Checkpoints(folder)
+    checkpoints = own.opened(folder)
+    if is_bundle(folder):
+        folder = folder.with_name(f'{folder.name}.results')
     newest = checkpoints.newest()
     if newest is None:
         raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
@@ -147,7 +152,7 @@ def main() -> None:
             noise_sweep.write(out, swept)
         page = run_page.write(out, config=meta['config'], others=others, base=base,
                             show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
-                            command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}'
+                            command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
                                     f'{f" --store={STORE.value}" if STORE.value else ""}')
         print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
@@ -183,7 +188,7 @@ def _changed(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
 
 def _base(folder: Path, config: str) -> tuple[str, list[Difference]]:
     """The name of a run, and where this config differs from its."""
-    _, meta = Checkpoints(folder).newest_meta()
+    _, meta = own.opened(folder).newest_meta()
     return without_paths(str(folder)), differing(meta['config'], config)
 
 
