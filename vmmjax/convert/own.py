@@ -8,11 +8,12 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vmmjax import atomic, models
 from vmmjax import config as configs
 from vmmjax.convert.report import Entry, Loaded, Report
+from vmmjax.training import lora
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.state import TrainState
 from vmmjax.training.workdir import num_classes
@@ -31,7 +32,7 @@ def classes(folder: Path) -> list[str]:
 
 
 def read(folder: Path) -> Loaded:
-    """The newest whole checkpoint of a folder; where a moving average was kept, that.
+    """The newest whole checkpoint of a folder; where a moving average was kept, that. Low-rank factors are merged.
 
     Raises:
       UserError: where none is whole.
@@ -46,10 +47,12 @@ def read(folder: Path) -> Loaded:
         step, {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()})
     values = {name.replace(f'{params}/', 'params/', 1).removeprefix('model_state/'): value
               for name, value in restored.items()}
+    variables = lora.merged(unflatten_dict(values, sep='/'), config.lora)
     report = Report(str(folder), 'vmmjax', f'step {step}', tuple(
-        Entry('loaded', name, name, value.shape, value.shape) for name, value in values.items()))
+        Entry('loaded', name, name, value.shape, value.shape)
+        for name, value in flatten_dict(variables, sep='/').items()))
     model = models.create(config.model, num_classes(meta['classes']))
-    return Loaded(model, unflatten_dict(values, sep='/'), report, config.model.to_dict())
+    return Loaded(model, variables, report, config.model.to_dict())
 
 
 def write(folder: Path, loaded: Loaded, classes: Sequence[str]) -> None:
