@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -20,17 +20,21 @@ from vmmjax.evaluation.rehearsal import rehearsed
 from vmmjax.evaluation.result import Result
 from vmmjax.ops import SEE_VALID
 from vmmjax.pipeline import inputs, options
+from vmmjax.pipeline.few_labels import with_few_labels
 from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.store.store import Store
-from vmmjax.training import Checkpoints, optimizer, sharding, train, workdir
+from vmmjax.training import Checkpoints, lora, optimizer, sharding, train, workdir
 from vmmjax.training.distributed import say
 from vmmjax.training.early_stopping import check_metric
 from vmmjax.training.players import averaged, same_leaves
 from vmmjax.training.runtime import keep_compiled
 from vmmjax.training.state import TrainState
 from vmmjax.training.step import make_eval_step
+
+if TYPE_CHECKING:
+    from vmmjax.convert.bundle import Bundle
 
 
 class Experiment:
@@ -69,8 +73,9 @@ class Experiment:
             keep_compiled()
         self.config = config
         self._given_store, self._recorded = store, run_inputs
-        task = tasks.create(config)
-        self.task = replace(task, facts=run_inputs['task'] if run_inputs else task.describe(self.store, config.data))
+        self.task = tasks.create(config)
+        self.task = replace(self.task, facts=run_inputs['task'] if run_inputs else
+                            self.task.describe(self.store, config.data))
         self.average = options.read(ViewsConfig, config.data.views, 'data.views').average
         self.mesh = sharding.make_mesh(config.mesh, devices)
         self.batch_sharding = sharding.batch_sharding(self.mesh)
@@ -84,13 +89,15 @@ class Experiment:
         """A run as it was trained, with the state of a checkpoint.
 
         Args:
-          folder: the workdir.
+          folder: the workdir, or a bundle of `vmmjax export`.
           best: takes the best checkpoint by `config.best.metric`, not the newest.
 
         Raises:
           UserError: where no checkpoint is whole.
         """
-        checkpoints = Checkpoints(Path(folder))
+        from vmmjax.convert import own  # Training reads none of it.
+
+        checkpoints = own.opened(Path(folder))
         step = checkpoints.best() if best else checkpoints.newest()
         if step is None:
             raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
@@ -112,10 +119,12 @@ class Experiment:
     @functools.cached_property
     def store(self) -> Store:
         """The clips, with the splits of the run."""
-        if self._given_store is not None:
-            return self._given_store
-        data = self.config.data
-        return folded(Store(data.store), data.fold, data.fold_validates)
+        data, store = self.config.data, self._given_store
+        if store is None:
+            store = folded(Store(data.store), data.fold, data.fold_validates)
+        if self.task.learns_unlabelled:
+            return store
+        return with_few_labels(store, self.task.columns, data.labels_share, data.labels_seed)
 
     @functools.cached_property
     def run_inputs(self) -> dict[str, Any]:
@@ -167,11 +176,13 @@ class Experiment:
     def variables(self) -> dict[str, Any]:
         """The model's variables as they are evaluated; moving averages in place of parameters where there are any.
 
+        Low-rank factors are merged into their kernels.
+
         Raises:
           UserError: before training or loading.
         """
         params, model_state = self._evaluated
-        return {'params': params, **model_state}
+        return lora.merged({'params': params, **model_state}, self.config.lora)
 
     @property
     def _evaluated(self) -> tuple[Any, Any]:
@@ -198,11 +209,14 @@ class Experiment:
         own = self.task.init(jax.random.fold_in(key, 1), self.apply(variables, batch, train=False), batch)
         for collection, values in own.items():
             variables[collection] = {**variables.get(collection, {}), **values}
+        if self.config.lora.rank:
+            factors = lora.adapters(jax.random.fold_in(key, 2), variables['params'], self.config.lora)
+            variables['params'] = {**variables['params'], lora.LORA: factors}
         return variables
 
     def apply(self, variables: Any, batch: Any, **options: Any) -> Any:
         """The model on a raw clip batch: its preprocessing, then the network."""
-        return self.model.apply(variables, self.model.preprocess(batch), **options)
+        return self.model.apply(lora.merged(variables, self.config.lora), self.model.preprocess(batch), **options)
 
     def _stream(self, variables: Any, batch: Any, **options: Any) -> Any:
         for name, way in self.model.normalisation.items():
@@ -211,7 +225,8 @@ class Experiment:
                                 f'live stream cannot be. Train with another config.model.preprocess.{name}.')
         from vmmjax.evaluation.streaming import frame_by_frame
 
-        return frame_by_frame(self.model, variables, self.model.preprocess(batch), **options)
+        return frame_by_frame(self.model, lora.merged(variables, self.config.lora), self.model.preprocess(batch),
+                              **options)
 
     def train(self, folder: str | Path, *, allow_changed: Sequence[str] = ()) -> Self:
         """Trains to `config.steps`, from the newest whole checkpoint in the folder where there is one.
@@ -260,7 +275,7 @@ class Experiment:
                          target=self.task.measured(names), each_view=self.task.each_view)
         return list(self.task.summary(rows)) if self.config.best.metric else []
 
-    def restore(self, checkpoints: Checkpoints, step: int) -> None:
+    def restore(self, checkpoints: 'Checkpoints | Bundle', step: int) -> None:
         """Reads what evaluation needs of a checkpoint, on every device: parameters (or averages) and model state."""
         where = sharding.replicated(self.mesh)
 
@@ -270,6 +285,9 @@ class Experiment:
         model_state = placed(dict(jax.eval_shape(self.init, jax.random.key(0))))
         params = model_state.pop('params')
         averages = placed(jax.eval_shape(optimizer.players(self.config).averages, params))
+        if checkpoints.averaged:  # And what only training needs is left out.
+            averages = None
+            params.pop('task_training', None)
         wanted = {'params': params, 'model_state': model_state, 'ema': averages}
         if averages is None:
             del wanted['ema']

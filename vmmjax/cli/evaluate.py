@@ -14,8 +14,7 @@ On the page the clips with the greatest losses play; with --base it says where t
 TensorBoard shows the figures, too, and the confusion matrix.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
-With --store another store than the run's own is measured, too: its results are <workdir>/eval/<split>@<store>.json and
-its page <workdir>/report@<store>.html. A store that was only moved is the run's own.
+A store that was only moved is the run's own; of another one see below.
 With --change clips are looked at otherwise than in training, as published protocols do: 10 windows of 3 larger crops by
 --change='data.views.clips=10;data.views.crops=3;data.streams.rgb.size=256'. Any key of config.data can be changed but
 the store, the target and the fold; the files are those of the measurement without, so copy what you want to keep.
@@ -23,9 +22,13 @@ With --streaming a network that looks at the past alone, such as a uni-direction
 other, as a live stream does, and measured by the mean of what it says; it is to be as right as with whole clips.
 
 With --source clips are measured that are in no store: of a manifest, a folder with a folder a class, or what else
-`vmmjax prepare` takes. They are read as the run read its own, whose store is not needed. Of a source with several
-splits --split is measured, else all clips. Every clip's prediction is written, whether it has a label or not, to
-<workdir>/eval/<split>@<source>.csv and .jsonl; those with a label are measured as clips of another store are.
+`vmmjax prepare` takes. They are read as the run read its own; its store is not needed. Of a source with several splits
+--split is measured, else all clips. Labels may be missing: every clip's prediction is written as CSV and JSON lines,
+and those with a label are measured. With --store of another store than the run's own its clips are measured likewise,
+whichever splits it has. Both are written to <workdir>/new_clips/<name>, named after the source or by --name, so that
+nothing of the run's own is replaced.
+
+Of a bundle (--workdir=model.vmm) the files are written to <bundle>.results beside it.
 
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
@@ -34,9 +37,6 @@ tenths, on the files of --tune, which are the same runs' scores of another split
 
 import dataclasses
 import functools
-import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,27 +47,31 @@ from ml_collections import ConfigDict
 from vmmjax import config as configs
 from vmmjax.cli import new_clips, rows
 from vmmjax.cli.processes import several_processes
+from vmmjax.convert import own
+from vmmjax.convert.bundle import is_bundle
 from vmmjax.errors import UserError
 from vmmjax.evaluation import noise_sweep, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.evaluation.result import read_split, write
 from vmmjax.experiment import Experiment
-from vmmjax.pipeline import inputs, options
+from vmmjax.pipeline import options
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
 from vmmjax.training import workdir
-from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.objective import Context
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.')
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made, or a bundle.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 BASE = flags.DEFINE_string('base', '', 'Workdir of another run; the page says where this config differs from its.')
-STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained; or another one.')
+STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained; or one of new '
+                            'clips.')
 SOURCE = flags.DEFINE_string('source', '', 'Clips that are in no store: manifest (CSV), folder, NAME:ANNOTATION_FILES '
                              'or what else `vmmjax prepare --source` takes.')
 MEDIA = flags.DEFINE_string('media', None, 'Folder below which the files lie that annotations of --source name.')
+NAME = flags.DEFINE_string('name', '', 'Folder in <workdir>/new_clips for what is written of --source, or of a --store '
+                           'of new clips; named after these unless given.')
 BEST = flags.DEFINE_bool('best', False, 'Measure the best checkpoint by config.best.metric, not the newest.')
 CHANGE = flags.DEFINE_string('change', '', "Test protocol: keys of config.data that are other than in training, as "
                              "'key=value;key=value'.")
@@ -89,7 +93,9 @@ def main() -> None:
     if not WORKDIR.value:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
     folder = Path(WORKDIR.value)
-    checkpoints = Checkpoints(folder)
+    checkpoints = own.opened(folder)
+    if is_bundle(folder):
+        folder = folder.with_name(f'{folder.name}.results')
     newest = checkpoints.newest()
     if newest is None:
         raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
@@ -106,8 +112,9 @@ def main() -> None:
         run = Experiment(config, streaming=STREAMING.value, run_inputs=recorded)
         run.restore(checkpoints, newest)
         new_clips.measure_source(
-            run, folder, SOURCE.value, media=MEDIA.value, split=SPLIT.value if flags.FLAGS['split'].present else '',
-            trained_on=trained_on, config=meta['config'], changes=changes, streaming=STREAMING.value)
+            run, folder, SOURCE.value, out=new_clips.folder_of(folder, NAME.value, SOURCE.value), media=MEDIA.value,
+            split=SPLIT.value if flags.FLAGS['split'].present else '', trained_on=trained_on, config=meta['config'],
+            changes=changes, streaming=STREAMING.value)
         return
     if STORE.value:
         config.data.store = STORE.value
@@ -115,52 +122,41 @@ def main() -> None:
     store = new_clips.opened(config, meta['fingerprint'], recorded)
     run = Experiment(config, store, streaming=STREAMING.value, run_inputs=recorded)
     new_clips.check_classes(run, meta['classes'], folder)
+    out = folder
     if store.fingerprint != meta['fingerprint']:
         new_clips.check_apart(store, store.rows(SPLIT.value), f'the split {SPLIT.value} of {store.name}', trained_on,
                               config.data.fold)
-    other_store = _other_store(run, meta['fingerprint'], recorded)
-    split = f'{SPLIT.value}{other_store}'
+    if not new_clips.is_own(run, meta['fingerprint'], recorded):
+        out = new_clips.folder_of(folder, NAME.value, store.name)
+        new_clips.check_free(out, new_clips.identity(run))
     others = [Path(name) for name in BESIDE.value]
     for other in others:
-        read_split(other, split)  # Before the time is spent on measuring.
+        read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     ratios = _ratios(run)
     run.restore(checkpoints, newest)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
-    measured = dataclasses.replace(measured, split=split)
-    swept = _with_noise(run, folder, ratios, split) if ratios else None
+    swept = _with_noise(run, out, ratios, SPLIT.value) if ratios else None
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
         measured = dataclasses.replace(
             measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
             worst=worst_clips.listed(run.task, whole, run.store))
-        statistics.write_scores(folder / 'eval' / f'{split}.npz', predictions, run.store)
-        path = write(folder, measured)
-        tensorboard.write(folder, measured)
+        if out != folder:
+            new_clips.mark(out, new_clips.identity(run))
+        statistics.write_scores(out / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
+        path = write(out, measured)
+        tensorboard.write(out, measured)
         if swept is not None:
-            noise_sweep.write(folder, swept)
-        page = run_page.write(folder, config=meta['config'], others=others, base=base,
+            noise_sweep.write(out, swept)
+        page = run_page.write(out, config=meta['config'], others=others, base=base,
                             show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
-                            command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}'
-                                    f'{f" --store={STORE.value}" if STORE.value else ""}', store=other_store)
+                            command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
+                                    f'{f" --store={STORE.value}" if STORE.value else ""}')
         print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
             print(noise_table.terminal_table(swept))
         print(f'Wrote {path} and {page}; the clips are of {run.store.name}.')
-
-
-def _other_store(run: Experiment, fingerprint: str, recorded: Mapping[str, Any] | None) -> str:
-    """`@<name>-<identity>` of a store that is not the run's own, or was prepared otherwise since; else ''.
-
-    Where a store lies does not matter: one that was moved or copied is the run's own.
-    """
-    now = inputs.describe(run.store, {'streams': {
-        name: stream for name, stream in run.config.data.streams.items() if stream.modality in run.store.columns}})
-    if run.store.fingerprint == fingerprint and not (
-            recorded and workdir.column_differences(recorded, {'data': now})):
-        return ''
-    identity = json.dumps([run.store.fingerprint, now['columns']], sort_keys=True)
-    return f'@{run.store.name.rstrip("/").rpartition("/")[2]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}'
 
 
 def _check_source() -> None:
@@ -191,7 +187,7 @@ def _changed(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
 
 def _base(folder: Path, config: str) -> tuple[str, list[Difference]]:
     """The name of a run, and where this config differs from its."""
-    _, meta = Checkpoints(folder).newest_meta()
+    _, meta = own.opened(folder).newest_meta()
     return without_paths(str(folder)), differing(meta['config'], config)
 
 

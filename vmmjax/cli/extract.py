@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from vmmjax import convert
 from vmmjax.checksum import sha256
+from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 from vmmjax.front_ends import FRONT_ENDS
 from vmmjax.media.probe import MediaError
@@ -66,7 +67,7 @@ def main(paths: list[str]) -> None:
     keep_compiled()
     loaded = convert.load(WEIGHTS.value)
     folder = Path(WEIGHTS.value)
-    if (folder / 'checkpoints').is_dir():
+    if is_run(folder):
         if WINDOW.value or FRONT_END.value:
             raise UserError(f'--{"window" if WINDOW.value else "front_end"} is for published networks; {folder} reads '
                             f'clips as it was trained.')

@@ -19,6 +19,8 @@ COMMANDS = {
     'evaluate': 'a trained model to tables and a report',
     'ablate': 'a question to a table: every row trained, measured and compared',
     'plan': 'a config to what it needs on a pod: memory, time, what must be read',
+    'export': 'a trained model to one file that predicts anywhere',
+    'check': 'whether an exported file is as it was written, and says what it said',
     'watch': 'live streams to alarms, by a run of your own',
     'extract': 'features of videos or of a store, by any endpoint of a network',
     'probe': 'what features tell, and what the columns of a store give away',

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,9 @@ import jax
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import measure_clips, prediction_lines, statistics
-from vmmjax.evaluation.predictions import ClipPrediction
 from vmmjax.evaluation.result import write, write_text
 from vmmjax.experiment import Experiment
+from vmmjax.pipeline import inputs
 from vmmjax.pipeline.folds import folded
 from vmmjax.prepare import sources
 from vmmjax.prepare.file_store import FileStore
@@ -22,9 +23,52 @@ from vmmjax.prepare.sources import listing
 from vmmjax.prepare.sources.clip import Clip
 from vmmjax.reports import run_page, tensorboard, worst_clips
 from vmmjax.store.store import RowIndices, Store
+from vmmjax.training import workdir
 
 _MOST = 5  # Classes that a JSON line names.
-_SPLIT = 'clips'  # Of a source that has only one.
+_OF = 'clips_of.txt'
+
+
+def folder_of(workdir: Path, name: str, source: str) -> Path:
+    """Where the results of new clips are: named by the user, or after the source."""
+    stem = Path(source.rpartition(':')[2].rstrip('/')).name.removesuffix('.csv')
+    return workdir / 'new_clips' / (name or re.sub(r'[^\w.=+-]+', '_', stem).strip('_.') or 'clips')
+
+
+def check_free(out: Path, of: str) -> None:
+    """Refuses a folder with results of other clips, such as of another folder of the same name.
+
+    Args:
+      out: the folder.
+      of: what identifies the clips, which `mark` has written there.
+    """
+    file = out / _OF
+    if file.is_file() and file.read_text(encoding='utf-8') != of:
+        raise UserError(f'{out} holds results of other clips; give these a name of their own with --name.')
+
+
+def mark(out: Path, of: str) -> None:
+    """Writes down which clips the results in a folder are of, see `check_free`."""
+    write_text(out / _OF, of)
+
+
+def identity(run: Experiment) -> str:
+    """Of the store of an experiment: its catalog, and how the columns that its streams read were made."""
+    now = inputs.describe(run.store, {'streams': {
+        name: stream for name, stream in run.config.data.streams.items() if stream.modality in run.store.columns}})
+    return json.dumps([run.store.fingerprint, now['columns']], sort_keys=True)
+
+
+def is_own(run: Experiment, fingerprint: str, recorded: Mapping[str, Any] | None) -> bool:
+    """Whether the store of an experiment is the one it was trained on, wherever it lies now.
+
+    Args:
+      run: the experiment.
+      fingerprint: of the store that it was trained on.
+      recorded: what the run has written down of that, see `Experiment.run_inputs`.
+    """
+    columns = {'data': {'columns': json.loads(identity(run))[1]}}
+    return run.store.fingerprint == fingerprint and not (recorded and workdir.column_differences(recorded, columns))
 
 
 def opened(config: Any, fingerprint: str, recorded: Mapping[str, Any] | None) -> Store:
@@ -76,14 +120,15 @@ def _identities(store: Store, rows: RowIndices) -> list[tuple[str, ...]]:
     return list(zip(*(store.values(name)[rows].tolist() for name in ('id', 'start', 'end')), strict=True))
 
 
-def measure_source(run: Experiment, folder: Path, source: str, *, split: str, media: str | None, trained_on: str,
-                   config: str, changes: Mapping[str, Any], streaming: bool) -> None:
-    """Predicts the clips of a source, measures those with a target, and writes both beside the run's own results.
+def measure_source(run: Experiment, folder: Path, source: str, *, out: Path, split: str, media: str | None,
+                   trained_on: str, config: str, changes: Mapping[str, Any], streaming: bool) -> None:
+    """Predicts the clips of a source, measures those with a target, and writes both.
 
     Args:
       run: with parameters.
       folder: its workdir.
       source: see `prepare.sources.read`.
+      out: the folder for what is written.
       split: of the source; empty for the only one, or `test`.
       media: see `prepare.sources.read`.
       trained_on: the store that the run was trained on, which may be gone.
@@ -94,23 +139,25 @@ def measure_source(run: Experiment, folder: Path, source: str, *, split: str, me
     Raises:
       UserError: see `measure_clips.measure`.
     """
-    clips, split = _chosen(_clips(source, media, folder / 'files'), split, source)
+    of = str(Path(source).resolve()) if Path(source).exists() else source
+    check_free(out, of)
+    clips, label = _chosen(_clips(source, out, media), split, source, out.name)
     found = measure_clips.measure(run, clips, name=source, most=_MOST, progress=True)
     check_apart(found.store, range(len(found.store)), source, trained_on, run.config.data.fold)
     if jax.process_index() > 0:
         return
-    name = f'@{_short(source)}-{found.store.fingerprint[:8]}'
-    written = _write_predictions(folder / 'eval' / f'{split}{name}', found.told)
+    mark(out, of)
+    written = _write_predictions(out, label, found.told)
     if found.predictions:
         whole = next(iter(found.predictions.values()))
-        result = dataclasses.replace(
-            run.result(found.predictions, f'{split}{name}', found.store), changes=dict(changes), streaming=streaming,
-            worst=worst_clips.listed(run.task, whole, found.store))
-        statistics.write_scores(folder / 'eval' / f'{split}{name}.npz', found.predictions, found.store)
-        tensorboard.write(folder, result)
-        written += [write(folder, result), run_page.write(
-            folder, config=config, splits=[split], show=functools.partial(_shown, run, clips), store=name,
-            command=f'vmmjax evaluate --workdir={folder} --source={source}')]
+        result = dataclasses.replace(run.result(found.predictions, label, found.store), changes=dict(changes),
+                                     streaming=streaming, worst=worst_clips.listed(run.task, whole, found.store))
+        statistics.write_scores(out / 'eval' / f'{label}.npz', found.predictions, found.store)
+        written += [write(out, result), tensorboard.write(out, result)]
+        written.append(run_page.write(
+            out, title=f'{folder.resolve().name}: {out.name}', config=config, splits=[label],
+            show=functools.partial(_shown, run, clips),
+            command=f'vmmjax evaluate --workdir={folder} --source={source}'))
         print(run_page.terminal_table(result))
     else:
         print('No clip has a label, so nothing was measured.')
@@ -120,37 +167,33 @@ def measure_source(run: Experiment, folder: Path, source: str, *, split: str, me
     print(f'Wrote {", ".join(map(str, written))}.')
 
 
-def _short(source: str) -> str:
-    """What a source is called in the names of files."""
-    stem = Path(source.rpartition(':')[2].rstrip('/')).name.removesuffix('.csv')
-    return re.sub(r'[^\w.=+-]+', '_', stem).strip('_.') or 'clips'
-
-
-def _clips(source: str, media: str | None, generated: Path) -> list[Clip]:
+def _clips(source: str, out: Path, media: str | None) -> list[Clip]:
     """Those of a source, or, of a folder without folders, of its files, which have no labels."""
     path = Path(source)
     if path.is_dir() and not any(each.is_dir() for each in path.iterdir() if not each.name.startswith('.')):
         return listing.read([source])
-    return sources.read(source, media=None if media is None else Path(media), generated=generated, split=_SPLIT)
+    return sources.read(source, media=None if media is None else Path(media), generated=out / 'files', split='clips')
 
 
-def _chosen(clips: list[Clip], split: str, source: str) -> tuple[list[Clip], str]:
-    """The clips to be measured, and what their split is called."""
+def _chosen(clips: list[Clip], split: str, source: str, name: str) -> tuple[list[Clip], str]:
+    """The clips to be measured, and what their results are called."""
     splits = list(dict.fromkeys(clip.split for clip in clips))
     if not split and len(splits) == 1:
-        return clips, _SPLIT
+        return clips, name
     split = split or 'test'
     if split not in splits:
         raise UserError(f'{source} has no split {split!r}: {did_you_mean(split, splits)}. Name one as --split.')
     return [clip for clip in clips if clip.split == split], split
 
 
-def _write_predictions(path: Path, told: Sequence[ClipPrediction]) -> list[Path]:
-    texts = {'.csv': prediction_lines.header() + ''.join(map(prediction_lines.of_csv, told)),
-             '.jsonl': ''.join(map(prediction_lines.of_json, told))}
+def _write_predictions(out: Path, label: str, told: Sequence[Any]) -> list[Path]:
+    texts = {'.jsonl': ''.join(map(prediction_lines.of_json, told)),
+             '.csv': prediction_lines.header() + ''.join(map(prediction_lines.of_csv, told))}
+    written = []
     for ending, text in texts.items():
-        write_text(path.with_name(path.name + ending), text)
-    return [path.with_name(path.name + ending) for ending in texts]
+        written.append(out / 'eval' / f'{label}{ending}')
+        write_text(written[-1], text)
+    return written
 
 
 def _shown(run: Experiment, clips: Sequence[Clip], worst: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

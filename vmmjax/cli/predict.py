@@ -12,10 +12,10 @@ The network is the I3D of Kinetics-400 unless --weights names another: a publish
 network, or a folder that `vmmjax train` made. I3D sees windows of 64 frames at 25 per second, one after another, and
 their scores are averaged; TSM and TSN see 8 frames spread over the video.
 
-A run of `vmmjax train` reads every file as it read the clips of its evaluation, all of its streams, in its own window
-and test views; its store is not needed. A stream that a file lacks, such as sound, is absent, and that is said. Parts
-of files, and texts for runs that read them, are given by a list.csv with the columns path, and, where they are wanted,
-id, start, end (seconds) and those of the texts.
+A run of `vmmjax train`, or a bundle of `vmmjax export`, reads every file as it read the clips of its evaluation, all of
+its streams, in its own window and test views; its store is not needed. A stream that a file lacks, such as sound, is
+absent, and that is said. Parts of files, and texts for runs that read them, are given by a list.csv with the columns
+path, and, where they are wanted, id, start, end (seconds) and those of the texts.
 
 With --timeline a run is asked about one window after another, each --stride seconds later; a run that looks at whole
 clips is told by --window how long a window is. A run that finds events says at the end which there are in the file.
@@ -36,6 +36,7 @@ from absl import flags
 from tqdm import tqdm
 
 from vmmjax import convert
+from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 from vmmjax.evaluation import prediction_lines
 from vmmjax.evaluation.predictions import ClipPrediction
@@ -144,14 +145,14 @@ class _Output:
 def _run(weights: str) -> 'Experiment | None':
     """The run that was trained here; None of a published network, also of one that `vmmjax convert` wrote."""
     folder = Path(weights)
-    if not (folder / 'checkpoints').is_dir():
+    if not is_run(folder):
         return None
     # Brings orbax and the pipeline along, which a published network need not wait for.
     from vmmjax import config as configs
+    from vmmjax.convert import own
     from vmmjax.experiment import Experiment
-    from vmmjax.training.checkpoint import Checkpoints
 
-    _, meta = Checkpoints(folder).newest_meta()
+    _, meta = own.opened(folder).newest_meta()
     if not configs.from_json(meta['config']).data.streams:
         return None
     experiment = Experiment.load(folder)
@@ -243,11 +244,10 @@ def _published(weights: str) -> tuple[Predictor, list[str]]:
     """The network, and the names of its classes."""
     names: list[str] | None = None
     model, variables = convert.load_pretrained(weights)
-    if Path(weights).is_dir():
+    if is_run(Path(weights)):
         # Brings orbax along, which takes longer to import than all the rest.
         from vmmjax.convert import own
-        if own.is_run(Path(weights)):
-            names = own.classes(Path(weights))
+        names = own.classes(Path(weights))
     predictor = Predictor(model, variables, average=AVERAGE.value or 'logits')
     count = predictor.classes
     if CLASSES.value:

@@ -12,6 +12,7 @@ from vmmjax.errors import UserError, did_you_mean
 from vmmjax.explain.score import Batch
 from vmmjax.models import MultimodalModel, Tokens
 from vmmjax.models.ast import AST
+from vmmjax.models.dropout import Dropout
 from vmmjax.models.embedding import WordEmbeddings
 
 Arrange = Callable[[jax.Array], jax.Array]  # What a layer gives -> (B, T', *places, C).
@@ -46,7 +47,7 @@ def of_encoder(model: MultimodalModel, stream: str, variables: Any, batch: Batch
         path = '/'.join(context.module.path)
         if context.method_name == '__call__' and path.partition('/')[0] == f'encoders_{stream}':
             x = _array(out)
-            if x is not None:
+            if x is not None and not isinstance(context.module, Dropout | nn.Dropout):  # Here they do nothing.
                 found[path] = Layer(path, x.shape, type(context.module))
         return out
 
@@ -104,10 +105,10 @@ def find(layers: Mapping[str, Layer], path: str, encoder: nn.Module, shape: tupl
                         f'that its maps cannot be drawn; leave hirescam and gradcam out.')
     path = path or words(layers) or _patches(layers)
 
-    def worth(name: str) -> tuple[int, bool]:
+    def worth(name: str) -> tuple[int, bool, bool]:
         given = jax.ShapeDtypeStruct(layers[name].shape, 'float32')
-        places = jax.eval_shape(fitting[name], given).shape[2:-1]
-        return len(places), all(length >= _FEWEST for length in places)
+        _, times, *places, _ = jax.eval_shape(fitting[name], given).shape
+        return len(places), all(length >= _FEWEST for length in places), times > 1
 
     path = path or max(reversed(fitting), key=worth)  # The last of several that are worth the same.
     return path, fitting[path]

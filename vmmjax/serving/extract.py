@@ -284,10 +284,10 @@ def of_run(folder: Path) -> OfRun:
         store is not there.
     """
     # Brings orbax along, which takes longer to import than all the rest.
+    from vmmjax.convert import own
     from vmmjax.experiment import Experiment
-    from vmmjax.training.checkpoint import Checkpoints
 
-    _, meta = Checkpoints(folder).newest_meta()
+    _, meta = own.opened(folder).newest_meta()
     if not configs.from_json(meta['config']).data.streams:
         raise UserError(f'{folder} was never trained here, so how its network reads clips is not known; name the file '
                         f'that it was converted from as --weights.')
