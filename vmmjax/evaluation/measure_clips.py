@@ -67,7 +67,7 @@ def _unread(clips: Sequence[Clip], name: str) -> MemoryStore:
     """A store of clips of which no file was read: they have their labels and no length."""
     labels = list(clips[0].labels)
     return MemoryStore(name, of_rows([*FIXED, *labels], [
-        [str(row), clip.id, clip.split, clip.name, '0.0', '0.0', '0.0', '', '', '', '',
+        [str(row), clip.id, clip.split, clip.name, '0.0', '0.0', '0.0', *[''] * (len(FIXED) - 7),
          *(clip.labels[label] for label in labels)] for row, clip in enumerate(clips)]), [])
 
 
