@@ -14,8 +14,7 @@ On the page the clips with the greatest losses play; with --base it says where t
 TensorBoard shows the figures, too, and the confusion matrix.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
-With --store another store than the run's own is measured, too: its results are <workdir>/eval/<split>@<store>.json and
-its page <workdir>/report@<store>.html. A store that was only moved is the run's own.
+A store that was only moved is the run's own; of another one see below.
 With --change clips are looked at otherwise than in training, as published protocols do: 10 windows of 3 larger crops by
 --change='data.views.clips=10;data.views.crops=3;data.streams.rgb.size=256'. Any key of config.data can be changed but
 the store, the target and the fold; the files are those of the measurement without, so copy what you want to keep.
