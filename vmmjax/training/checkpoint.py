@@ -22,10 +22,12 @@ import orbax.checkpoint as ocp
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.training import distributed, early_stopping, manifest, path_patterns
+from vmmjax.training import distributed, early_stopping, manifest, orbax_messages, path_patterns
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
+
+orbax_messages.silence()
 
 
 class Checkpoints:
