@@ -47,9 +47,10 @@ from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
 from vmmjax.store.store import Store
-from vmmjax.training import workdir
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.objective import Context
+from vmmjax.training.saved_run import SavedRun
+from vmmjax.training.state import parameters
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
@@ -77,31 +78,25 @@ def main() -> None:
     if not WORKDIR.value:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
     folder = Path(WORKDIR.value)
-    checkpoints = Checkpoints(folder)
-    newest = checkpoints.newest()
-    if newest is None:
-        raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
-    if BEST.value:
-        newest = checkpoints.best()
-    meta = checkpoints.meta(newest)
+    saved = SavedRun.open(folder, best=BEST.value)
+    meta = saved.meta
     changes = _changes()
-    config = _changed(configs.from_json(meta['config']), changes)
+    config = _changed(saved.config, changes)
     trained_on = config.data.store
-    config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
     if STORE.value:
         config.data.store = STORE.value
     others = [Path(name) for name in BESIDE.value]
     for other in others:
         read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    run = Experiment(config, streaming=STREAMING.value, run_inputs=workdir.run_inputs(folder, meta))
+    run = Experiment(config, streaming=STREAMING.value, run_inputs=saved.run_inputs)
     if run.classes_of_store != meta['classes']:
         raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
                         f'{folder} was trained on; name its own store with --store.')
     if run.store.fingerprint != meta['fingerprint']:
         _check_apart(run.store, SPLIT.value, trained_on, config.data.fold)
     ratios = _ratios(run)
-    run.restore(checkpoints, newest)
+    run.restore(saved.checkpoints, saved.step)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
     swept = _with_noise(run, folder, ratios) if ratios else None
@@ -116,8 +111,8 @@ def main() -> None:
         if swept is not None:
             noise_sweep.write(folder, swept)
         page = run_page.write(folder, config=meta['config'], others=others, base=base,
-                            show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
-                            command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')
+                              show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
+                              command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')
         print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
             print(noise_table.terminal_table(swept))
@@ -166,7 +161,7 @@ def _cost(run: Experiment) -> dict[str, Any]:
     except ValueError:  # A loop of a user's own, of any number of turns.
         operations = None
     devices = jax.devices()
-    return {'parameters': sum(leaf.size for leaf in jax.tree.leaves(run.variables['params'])), 'macs': operations,
+    return {'parameters': parameters(run.variables['params']), 'macs': operations,
             'views': len(options.read(ViewsConfig, run.config.data.views, 'data.views')),
             'batch_size': run.config.batch_size,
             'machine': f'{len(devices)} x {devices[0].device_kind}: {results_page.hardware()}'}

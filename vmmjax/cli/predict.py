@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from vmmjax import convert
+from vmmjax.convert.files import is_run
 from vmmjax.errors import UserError
 from vmmjax.pipeline.views import AVERAGES
 from vmmjax.serving.classes import KINETICS, kinetics_classes, read_classes
@@ -77,17 +78,16 @@ def main(videos: list[str]) -> None:
 def _run(weights: str) -> 'Experiment | None':
     """The run that was trained here; None of a published network, also of one that `vmmjax convert` wrote."""
     folder = Path(weights)
-    if not (folder / 'checkpoints').is_dir():
+    if not is_run(folder):
         return None
     # Brings orbax and the pipeline along, which a published network need not wait for.
-    from vmmjax import config as configs
     from vmmjax.experiment import Experiment
-    from vmmjax.training.checkpoint import Checkpoints
+    from vmmjax.training.saved_run import SavedRun
 
-    _, meta = Checkpoints(folder).newest_meta()
-    if not configs.from_json(meta['config']).data.streams:
+    saved = SavedRun.open(folder)
+    if saved.is_converted:
         return None
-    experiment = Experiment.load(folder)
+    experiment = Experiment.of(saved)
     if AVERAGE.value is not None:
         experiment.average = AVERAGE.value
     if CLASSES.value:
@@ -143,14 +143,9 @@ def table(named: Sequence[tuple[str, float | None]]) -> str:
 
 def _published(weights: str) -> tuple[Predictor, list[str]]:
     """The network, and the names of its classes."""
-    names: list[str] | None = None
-    model, variables = convert.load_pretrained(weights)
-    if Path(weights).is_dir():
-        # Brings orbax along, which takes longer to import than all the rest.
-        from vmmjax.convert import own
-        if own.is_run(Path(weights)):
-            names = own.classes(Path(weights))
-    predictor = Predictor(model, variables, average=AVERAGE.value or 'logits')
+    loaded = convert.load(weights)
+    names = loaded.classes
+    predictor = Predictor(loaded.model, loaded.variables, average=AVERAGE.value or 'logits')
     count = predictor.classes
     if CLASSES.value:
         names = read_classes(Path(CLASSES.value))

@@ -67,14 +67,13 @@ def load(source: str | Path, *, name: str | None = None, stream: str | None = No
         unused or of other sizes and not allowed to be. It names them, and how to go on.
     """
     path = find(source)
-    if path.is_dir():
+    if files.is_run(path):
         # Brings orbax and the parts of training along, which no file needs.
         from vmmjax.convert import own
-        if own.is_run(path):
-            if name or stream or channels or options or allow_missing or allow_unused:
-                raise UserError(f'{path} is a folder of vmmjax, which tells its model itself; to go on training with '
-                                f'another model, name it as --config.init_from.workdir of `vmmjax train`.')
-            return own.read(path)
+        if name or stream or channels or options or allow_missing or allow_unused:
+            raise UserError(f'{path} is a folder of vmmjax, which tells its model itself; to go on training with '
+                            f'another model, name it as --config.init_from.workdir of `vmmjax train`.')
+        return own.read(path)
     tensors = files.read(path)
     format, described = recognise(tensors, path)
     network = _asked_for(described, path, name, stream, channels, options)

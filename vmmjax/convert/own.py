@@ -19,18 +19,6 @@ from vmmjax.training.state import TrainState
 from vmmjax.training.workdir import num_classes
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder is one that `vmmjax train` or `vmmjax convert` wrote."""
-    return (folder / 'checkpoints').is_dir()
-
-
-def classes(folder: Path) -> list[str]:
-    """The names of the classes of a folder's network."""
-    _, meta = Checkpoints(folder).newest_meta()
-    found: list[str] = meta['classes']
-    return found
-
-
 def read(folder: Path) -> Loaded:
     """The newest whole checkpoint of a folder; moving averages in place of the parameters that have one.
 
@@ -52,7 +40,7 @@ def read(folder: Path) -> Loaded:
         Entry('loaded', name, name, value.shape, value.shape)
         for name, value in flatten_dict(variables, sep='/').items()))
     model = models.create(config.model, num_classes(meta['classes']))
-    return Loaded(model, variables, report, config.model.to_dict())
+    return Loaded(model, variables, report, config.model.to_dict(), meta['classes'])
 
 
 def write(folder: Path, loaded: Loaded, classes: Sequence[str]) -> None:

@@ -38,6 +38,11 @@ class TrainState:
         return averaged(self.params, self.ema)
 
 
+def parameters(params: Any) -> int:
+    """How many numbers a tree of arrays or of shapes holds."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
 def initializer(init: Callable[[jax.Array], Any], players: Players, scale_loss: bool = False
                 ) -> Callable[[jax.Array], TrainState]:
     """A function of a key that gives the first state; to be run under `jit(out_shardings=...)`.
