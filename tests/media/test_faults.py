@@ -56,7 +56,7 @@ def test_the_shared_cases(shared_cases: Path) -> None:
         except MediaError as error:
             refused[name] = error.reason
             continue
-        if name == 'cover_as_h264.mp4':  # See the clip's length in tests/data/test_catalog.py.
+        if name == 'cover_as_h264.mp4':  # See the clip's length in tests/store/test_catalog.py.
             continue
         if row['seconds']:
             assert found.duration == pytest.approx(float(row['seconds']), abs=0.105), name

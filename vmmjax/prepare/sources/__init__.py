@@ -40,9 +40,9 @@ def read(source: str, *, media: Path | None = None, generated: Path | None = Non
 
     Args:
       source: a manifest (see `manifest.read`), a folder with one folder a class (see `folders.read`),
-        `synthetic:motion_sound`, `tfds:<name or folder>` (see `records_tfds.shards`), `dmvr:<files>` (see
-        `records_dmvr.shards`) or `<name>:<files>` for the annotation files of a published data set, a name of
-        `ANNOTATIONS`. Several files have commas between them, or are a pattern such as `splits/*_test_split1.txt`.
+        `synthetic:motion_sound`, `tfds:<name or folder>` (see `tfds.shards`), `dmvr:<files>` (see `dmvr.shards`)
+        or `<name>:<files>` for the annotation files of a published data set, a name of `ANNOTATIONS`. Several files
+        have commas between them, or are a pattern such as `splits/*_test_split1.txt`.
       media: the folder below which the files lie that annotations name; theirs unless given.
       generated: the folder that files are written into.
       fps: pictures a second of records and folders of pictures, which do not say so.
