@@ -1,33 +1,30 @@
 """Training, evaluation and prediction from Python, by a config."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from vmmjax import config as configs
 from vmmjax.errors import UserError
-from vmmjax.evaluation import predictions
-from vmmjax.evaluation.predictions import ClipPrediction, Predictions
+from vmmjax.evaluation import new_clips, predictions
+from vmmjax.evaluation.predictions import Batch, ClipPrediction, Predictions
 from vmmjax.evaluation.rehearsal import rehearsed
 from vmmjax.evaluation.result import Result
 from vmmjax.parts import Parts
-from vmmjax.pipeline import inputs, options
-from vmmjax.pipeline.pipeline import Pipeline
-from vmmjax.pipeline.targets import NoTargets
-from vmmjax.pipeline.views import ViewsConfig
-from vmmjax.prepare import new_clips
 from vmmjax.store.store import Store
 from vmmjax.training import Checkpoints, sharding, train, workdir
 from vmmjax.training.distributed import say
 from vmmjax.training.early_stopping import check_metric
-from vmmjax.training.saved_run import SavedRun, evaluated
-from vmmjax.training.state import TrainState
+from vmmjax.training.state import TrainState, evaluated
 from vmmjax.training.step import make_eval_step
+
+if TYPE_CHECKING:
+    from vmmjax.convert.bundle import Bundle
+    from vmmjax.convert.saved_run import SavedRun
 
 
 class Experiment(Parts):
@@ -68,16 +65,18 @@ class Experiment(Parts):
         """A run as it was trained, with the state of a checkpoint.
 
         Args:
-          folder: the workdir.
+          folder: the workdir, or a bundle of `vmmjax export`.
           best: takes the best checkpoint by `config.best.metric`, not the newest.
 
         Raises:
           UserError: where no checkpoint is whole.
         """
+        from vmmjax.convert.saved_run import SavedRun  # Training reads none of it.
+
         return cls.of(SavedRun.open(folder, best=best))
 
     @classmethod
-    def of(cls, run: SavedRun) -> Self:
+    def of(cls, run: 'SavedRun') -> Self:
         """A run as it was trained, with the state of the checkpoint that was opened; see `load`."""
         recorded = run.run_inputs
         try:
@@ -160,7 +159,7 @@ class Experiment(Parts):
                          target=self.task.measured(names), each_view=self.task.each_view)
         return list(self.task.summary(rows)) if self.config.best.metric else []
 
-    def restore(self, checkpoints: Checkpoints, step: int) -> None:
+    def restore(self, checkpoints: 'Checkpoints | Bundle', step: int) -> None:
         """Reads what evaluation needs of a checkpoint, on every device: parameters (or averages) and model state."""
         self.state = evaluated(checkpoints, step, self.config, self.init, sharding.replicated(self.mesh))
 
@@ -179,21 +178,42 @@ class Experiment(Parts):
         Raises:
           UserError: before training or loading, and where the split has no clips with targets.
         """
+        names = [key.removeprefix('target/') for key in self._targets.specs]
+        return self.predictions_of(self.pipeline(split, train=False).batches(rows=self.rows),
+                                   self.task.measured(names), state=state, subsets=subsets)
+
+    def predictions_of(self, batches: Iterable[Batch], target: str | Sequence[str], *,
+                       state: TrainState | None = None, subsets: bool = True) -> dict[str, Predictions]:
+        """What the model predicts of the clips of batches.
+
+        Args:
+          batches: of evaluation, this process's rows, such as of a `Pipeline` of any store.
+          target: which of their targets are returned, see `evaluation.predictions.predict`.
+          state: in place of the experiment's.
+          subsets: see `predictions`.
+
+        Returns:
+          By subset, all streams first.
+
+        Raises:
+          UserError: before training or loading, and where there are no clips.
+        """
         params, model_state = (state.eval_params, state.model_state) if state is not None else self._evaluated
         streams = list(self.config.data.streams)
         kept = self.task.subsets(streams)
         if not subsets:
             kept = dict([next(iter(kept.items()))])
-        names = [key.removeprefix('target/') for key in self._targets.specs]
         return predictions.subsets(
-            self._eval_step, params, model_state, self.pipeline(split, train=False).batches(rows=self.rows), streams,
-            put=lambda batch: sharding.put(batch, self.batch_sharding), target=self.task.measured(names),
+            self._eval_step, params, model_state, batches, streams,
+            put=lambda batch: sharding.put(batch, self.batch_sharding), target=target,
             each_view=self.task.each_view, average=self.task.averaging[self.average], kept=kept)
 
-    def result(self, found: Mapping[str, Predictions], split: str) -> Result:
-        """Measures predictions of a split, by subset, with the experiment's state."""
+    def result(self, found: Mapping[str, Predictions], split: str, store: Store | None = None) -> Result:
+        """Measures predictions of a split, by subset, with the experiment's state; of another store where given."""
         assert self.state is not None
-        return self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=self.store)
+        store = store or self.store
+        result = self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=store)
+        return replace(result, store=store.name)
 
     def evaluate(self, split: str = 'test') -> Result:
         """Measures the model on a split, with every subset of its streams.
@@ -217,42 +237,7 @@ class Experiment(Parts):
           One for each clip, in order. Where one cannot be read, its `error` says why.
 
         Raises:
-          UserError: before training or loading, and for a run that did not write down how its streams are read.
+          UserError: before training or loading, for a run that did not write down how its streams are read, and for a
+            task that predicts nothing of one clip.
         """
-        self._evaluated  # noqa: B018 - says so where there are no parameters.
-        recorded = inputs.checked(self.run_inputs.get('data'), self.config.data.store)
-        views = len(options.read(ViewsConfig, self.config.data.views, 'data.views'))
-        count = len(next(iter(clips.values()))) if isinstance(clips, Mapping) else len(clips)
-        shards = sharding.row_shards(self.batch_sharding)
-        # A batch of the training's size would be padding for the most part, of one clip.
-        size = max(shards, min(self.config.batch_size, 1 << max(0, count * views - 1).bit_length()))
-        found: list[ClipPrediction] = []
-        with tqdm(total=count, unit='clip', delay=2.0, leave=False, disable=None if progress else True) as bar:
-            for names, store, errors, empty in new_clips.in_groups(recorded, clips, max(1, size // views)):
-                rows = iter(self._predicted(store, size, most) if len(store) else ())
-                for place, name in enumerate(names):
-                    each = None if place in errors else next(rows)
-                    error = errors.get(place) or empty.get(place)
-                    found.append(ClipPrediction(name, error=str(error)) if error or each is None
-                                 else replace(each, clip=name))
-                bar.update(len(names))
-        return found
-
-    def _predicted(self, store: Store, size: int, most: int) -> list[ClipPrediction]:
-        """Of each row of a store in memory."""
-        params, model_state = self._evaluated
-        data = self.config.data.to_dict()
-        for stream in data['streams'].values():
-            stream.pop('noise', None)  # Of training and its evaluation.
-        streams = list(data['streams'])
-        pipeline = Pipeline(store, data, split=new_clips.SPLIT, batch_size=size, train=False, seed=self.config.seed,
-                            labels=NoTargets())
-        rows = next(iter(predictions.subsets(
-            self._eval_step, params, model_state,
-            pipeline.batches(rows=sharding.local_rows(self.batch_sharding, size)), streams,
-            put=lambda batch: sharding.put(batch, self.batch_sharding), target=(),
-            average=self.task.averaging[self.average], kept={'+'.join(streams): tuple(streams)}).values()))
-        return [ClipPrediction(
-            store.clip(int(row)), float(store.durations[int(row)]),
-            {stream: bool(rows.present[stream][place]) for stream in streams}, self.task.reading(rows, place, most),
-            jax.tree.map(lambda scores, place=place: scores[place], rows.scores)) for place, row in enumerate(rows.id)]
+        return list(new_clips.each(self, clips, most=most, progress=progress))

@@ -49,8 +49,9 @@ class Parts:
             keep_compiled()
         self.config = config
         self._given_store, self._recorded = store, run_inputs
-        task = tasks.create(config)
-        self.task = replace(task, facts=run_inputs['task'] if run_inputs else task.describe(self.store, config.data))
+        self.task = tasks.create(config)
+        self.task = replace(self.task, facts=run_inputs['task'] if run_inputs else
+                            self.task.describe(self.store, config.data))
         self.average = options.read(ViewsConfig, config.data.views, 'data.views').average
         self.mesh = sharding.make_mesh(config.mesh, devices)
         self.batch_sharding = sharding.batch_sharding(self.mesh)
@@ -59,10 +60,10 @@ class Parts:
     @functools.cached_property
     def store(self) -> Store:
         """The clips, with the splits of the run."""
-        if self._given_store is not None:
-            return self._given_store
-        data = self.config.data
-        return folded(Store(data.store), data.fold, data.fold_validates)
+        data, store = self.config.data, self._given_store
+        if store is None:
+            store = folded(Store(data.store), data.fold, data.fold_validates)
+        return store
 
     @functools.cached_property
     def run_inputs(self) -> dict[str, Any]:
@@ -140,4 +141,5 @@ class Parts:
                                 f'live stream cannot be. Train with another config.model.preprocess.{name}.')
         from vmmjax.evaluation.streaming import frame_by_frame
 
-        return frame_by_frame(self.model, variables, self.model.preprocess(batch), **options)
+        return frame_by_frame(self.model, variables, self.model.preprocess(batch),
+                              **options)

@@ -220,7 +220,7 @@ class TestOwnFolders:
         assert_same({'params': begun.params, **begun.model_state}, expected)
 
     def test_options_are_refused(self, folder):
-        with pytest.raises(UserError, match=r'is a folder of vmmjax, which tells its model itself.*init_from'):
+        with pytest.raises(UserError, match=r'is a run of vmmjax, which tells its model itself.*init_from'):
             convert.load(folder, num_classes=10)
 
     def test_the_moving_average_of_a_run_is_what_counts(self, folder, tmp_path):

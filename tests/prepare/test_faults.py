@@ -15,7 +15,7 @@ from vmmjax.errors import UserError
 from vmmjax.prepare import sources
 from vmmjax.prepare.audio_columns import Mfcc, Waveform
 from vmmjax.prepare.build import Summary, prepare
-from vmmjax.prepare.columns import Audio, Rgb
+from vmmjax.prepare.columns import Audio, Flow, Rgb
 from vmmjax.prepare.sources.media_index import Files
 from vmmjax.store.store import Store
 
@@ -67,6 +67,7 @@ def test_the_shared_cases_are_prepared(shared_cases: Path, tmp_path: Path) -> No
     lengths = {name: {column: store.columns[column].lengths[row] for column in store.columns}
                for name, row in rows.items()}
     assert lengths['cut_after_audio.mp4'] == {'rgb': 50, 'audio': 0, 'waveform': 0, 'mfcc': 0}
+    assert lengths['cover_as_h264.mp4'] == {'rgb': 1, 'audio': 200, 'waveform': 32000, 'mfcc': 200}
     assert lengths['slides_150s.mp4']['rgb'] == 15000
     assert lengths['one_nan.wav'] == dict.fromkeys(store.columns, 0)
     for name in ('ffmpeg_pipe.wav', 'zero_sizes.wav', 'rate_change.mp3'):
@@ -77,6 +78,22 @@ def test_the_shared_cases_are_prepared(shared_cases: Path, tmp_path: Path) -> No
         assert len(waveform) == lengths[name]['waveform']
         for part in (waveform[3200:6400], waveform[-9600:-6400]):
             assert abs(pitch(part, 16000) - 440) < 10, name
+
+
+def test_a_clip_with_pictures_has_one_at_any_rate(tmp_path: Path) -> None:
+    (tmp_path / 'a').mkdir()
+    write_media(tmp_path / 'a' / 'one.gif', counting_frames(1), codec='gif', pixels='gray')
+    write_tracks(tmp_path / 'a' / 'one.avi', Track('mpeg4', counting_frames(1)),
+                 Track('pcm_s16le', tone(1, 8000), 8000))
+    write_tracks(tmp_path / 'a' / 'short.mkv', Track('libx264', counting_frames(3)))
+    (tmp_path / 'manifest.csv').write_text(
+        'path,split,start,end\na/one.gif,train,,\na/one.avi,train,,\na/short.mkv,train,,\na/short.mkv,train,0.05,0.06\n')
+    summary, rejected, damaged = made(tmp_path / 'manifest.csv', tmp_path / 'store', Rgb(fps=4, short_side=24),
+                                      Flow(fps=4, short_side=24))
+    lengths = {name: column.lengths.tolist() for name, column in Store(tmp_path / 'store').columns.items()}
+    assert lengths == {'rgb': [1] * 4, 'flow': [0] * 4}
+    assert set(rejected.values()) == {'flow: it has one picture at 4 a second, and so no motion'}
+    assert (summary.rejected, damaged) == (4, {})
 
 
 def _frames(record: bytes) -> list[float]:
@@ -186,7 +203,7 @@ _MEMORY = r'''
 import re, resource, sys
 from pathlib import Path
 from tests.prepare.test_faults import made
-from vmmjax.prepare.columns import Audio, Rgb
+from vmmjax.prepare.columns import Audio, Flow, Rgb
 if __name__ == '__main__':
     made(Path(sys.argv[1]), Path(sys.argv[2]), Rgb(fps=5, short_side=24), Audio())
     # Its ru_maxrss would count the process that started it.

@@ -8,7 +8,7 @@ import sys
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import jax
 import numpy as np
@@ -373,7 +373,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused(tmp_path, monkeypatch):
         tiny.run(tmp_path, tiny.config())
 
 
-def test_a_run_of_an_older_version_goes_on(tmp_path):
+def test_a_run_of_an_older_version_goes_on(tmp_path, capsys):
     def without_new_keys(identity):
         config = json.loads(identity['config'])
         for key in ('best', 'max_skipped', 'profile', 'wandb'):
@@ -383,6 +383,28 @@ def test_a_run_of_an_older_version_goes_on(tmp_path):
     settings = tiny.config()
     identity = {'config': configs.to_json(settings), 'fingerprint': 'f', 'classes': list('abcd')}
     check_same_run(tmp_path, without_new_keys(identity), identity, ())
+    assert not capsys.readouterr().out
+    check_same_run(tmp_path, identity, identity | {'inputs': {'data': {'columns': {}}}}, ())
+    assert 'whether they are the same is not checked' in capsys.readouterr().out
+
+
+COLUMN = {'kind': 'array', 'rate': 100.0, 'chunk': 100, 'shape': [64], 'options': {'bands': 64}, 'builder': ''}
+
+
+@pytest.mark.parametrize(('changes', 'said'), [
+    ({'version': 1}, ''), ({'builder': 'mine:Sound'}, ''), ({'chunk': 50}, ''),
+    ({'version': 2}, 'the column audio has version=2, and had 1'),
+    ({'rate': 50.0}, 'the column audio has rate=50.0, and had 100.0'),
+    ({'options': {'bands': 64, 'fmax': 7500.0}}, 'the column audio has fmax=7500.0, and had None'),
+    ({'options': {'bands': 80}, 'shape': [80]}, 'the column audio has bands=80, and had 64'),
+])
+def test_columns_that_were_made_otherwise_are_another_store(tmp_path, changes, said):
+    identities = [{'config': configs.to_json(tiny.config()), 'fingerprint': 'f', 'classes': [], 'inputs': {
+        'data': {'columns': columns}}} for columns in ({'audio': COLUMN}, {'audio': COLUMN | changes})]
+    with pytest.raises(UserError, match=said) if said else nullcontext():
+        check_same_run(tmp_path, *identities, ())
+    identities[1]['inputs']['data']['columns'] = {'rgb': COLUMN | changes}
+    check_same_run(tmp_path, *identities, ())
 
 
 def test_some_steps_are_traced(tmp_path):

@@ -4,6 +4,7 @@
   vmmjax evaluate --workdir=runs/motion_sound --split=validation --store=/elsewhere/motion_sound
   vmmjax evaluate --workdir=runs/motion_sound --base=runs/motion_sound_rgb
   vmmjax evaluate --workdir=runs/grid_av --snr=10,5,0,-5,-10 --noise=white,babble
+  vmmjax evaluate --workdir=runs/motion_sound --source=new/manifest.csv
   vmmjax evaluate --fuse=runs/rgb/eval/test.npz,runs/flow/eval/test.npz --weights=1,1
 
 Prints a table and writes <workdir>/eval/<split>.json, <workdir>/report.html and, clip by clip,
@@ -13,11 +14,22 @@ On the page the clips with the greatest losses play; with --base it says where t
 TensorBoard shows the figures, too, and the confusion matrix.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
+With --store another store than the run's own is measured, too: its results are <workdir>/eval/<split>@<store>.json and
+its page <workdir>/report@<store>.html. A store that was only moved is the run's own.
 With --change clips are looked at otherwise than in training, as published protocols do: 10 windows of 3 larger crops by
 --change='data.views.clips=10;data.views.crops=3;data.streams.rgb.size=256'. Any key of config.data can be changed but
 the store, the target and the fold; the files are those of the measurement without, so copy what you want to keep.
 With --streaming a network that looks at the past alone, such as a uni-directional TSM, is given one frame after the
 other, as a live stream does, and measured by the mean of what it says; it is to be as right as with whole clips.
+
+With --source clips are measured that are in no store: of a manifest, a folder with a folder a class, or what else
+`vmmjax prepare` takes. They are read as the run read its own; its store is not needed. Of a source with several splits
+--split is measured, else all clips. Labels may be missing: every clip's prediction is written as CSV and JSON lines,
+and those with a label are measured. With --store of another store than the run's own its clips are measured likewise,
+whichever splits it has. Both are written to <workdir>/new_clips/<name>, named after the source or by --name, so that
+nothing of the run's own is replaced.
+
+Of a bundle (--workdir=model.vmm) the files are written to <bundle>.results beside it.
 
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
@@ -34,29 +46,34 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
-from vmmjax.cli import rows
+from vmmjax.cli import new_clips, rows
 from vmmjax.cli.processes import several_processes
+from vmmjax.convert import own
+from vmmjax.convert.bundle import is_bundle
+from vmmjax.convert.saved_run import SavedRun
 from vmmjax.errors import UserError
 from vmmjax.evaluation import noise_sweep, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.evaluation.result import read_split, write
 from vmmjax.experiment import Experiment
 from vmmjax.pipeline import options
-from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
-from vmmjax.store.store import Store
-from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.objective import Context
-from vmmjax.training.saved_run import SavedRun
 from vmmjax.training.state import parameters
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.')
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made, or a bundle.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 BASE = flags.DEFINE_string('base', '', 'Workdir of another run; the page says where this config differs from its.')
-STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained.')
+STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained; or one of new '
+                            'clips.')
+SOURCE = flags.DEFINE_string('source', '', 'Clips that are in no store: manifest (CSV), folder, NAME:ANNOTATION_FILES '
+                             'or what else `vmmjax prepare --source` takes.')
+MEDIA = flags.DEFINE_string('media', None, 'Folder below which the files lie that annotations of --source name.')
+NAME = flags.DEFINE_string('name', '', 'Folder in <workdir>/new_clips for what is written of --source, or of a --store '
+                           'of new clips; named after these unless given.')
 BEST = flags.DEFINE_bool('best', False, 'Measure the best checkpoint by config.best.metric, not the newest.')
 CHANGE = flags.DEFINE_string('change', '', "Test protocol: keys of config.data that are other than in training, as "
                              "'key=value;key=value'.")
@@ -79,44 +96,70 @@ def main() -> None:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
     folder = Path(WORKDIR.value)
     saved = SavedRun.open(folder, best=BEST.value)
+    if is_bundle(folder):
+        folder = folder.with_name(f'{folder.name}.results')
     meta = saved.meta
     changes = _changes()
     config = _changed(saved.config, changes)
     trained_on = config.data.store
+    recorded = saved.run_inputs
+    if SOURCE.value:
+        _check_source()
+        run = Experiment(config, streaming=STREAMING.value, run_inputs=recorded)
+        run.restore(saved.checkpoints, saved.step)
+        new_clips.measure_source(
+            run, folder, SOURCE.value, out=new_clips.folder_of(folder, NAME.value, SOURCE.value), media=MEDIA.value,
+            split=SPLIT.value if flags.FLAGS['split'].present else '', trained_on=trained_on, config=meta['config'],
+            changes=changes, streaming=STREAMING.value)
+        return
     if STORE.value:
         config.data.store = STORE.value
+    base = _base(Path(BASE.value), meta['config']) if BASE.value else None
+    store = new_clips.opened(config, meta['fingerprint'], recorded)
+    run = Experiment(config, store, streaming=STREAMING.value, run_inputs=recorded)
+    new_clips.check_classes(run, meta['classes'], folder)
+    out = folder
+    if store.fingerprint != meta['fingerprint']:
+        new_clips.check_apart(store, store.rows(SPLIT.value), f'the split {SPLIT.value} of {store.name}', trained_on,
+                              config.data.fold)
+    if not new_clips.is_own(run, meta['fingerprint'], recorded):
+        out = new_clips.folder_of(folder, NAME.value, store.name)
+        new_clips.check_free(out, new_clips.identity(run))
     others = [Path(name) for name in BESIDE.value]
     for other in others:
         read_split(other, SPLIT.value)  # Before the time is spent on measuring.
-    base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    run = Experiment(config, streaming=STREAMING.value, run_inputs=saved.run_inputs)
-    if run.classes_of_store != meta['classes']:
-        raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
-                        f'{folder} was trained on; name its own store with --store.')
-    if run.store.fingerprint != meta['fingerprint']:
-        _check_apart(run.store, SPLIT.value, trained_on, config.data.fold)
     ratios = _ratios(run)
     run.restore(saved.checkpoints, saved.step)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
-    swept = _with_noise(run, folder, ratios) if ratios else None
+    swept = _with_noise(run, out, ratios, SPLIT.value) if ratios else None
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
         measured = dataclasses.replace(
             measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
             worst=worst_clips.listed(run.task, whole, run.store))
-        statistics.write_scores(folder / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
-        path = write(folder, measured)
-        tensorboard.write(folder, measured)
+        if out != folder:
+            new_clips.mark(out, new_clips.identity(run))
+        statistics.write_scores(out / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
+        path = write(out, measured)
+        tensorboard.write(out, measured)
         if swept is not None:
-            noise_sweep.write(folder, swept)
-        page = run_page.write(folder, config=meta['config'], others=others, base=base,
+            noise_sweep.write(out, swept)
+        page = run_page.write(out, config=meta['config'], others=others, base=base,
                               show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
-                              command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')
+                              command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
+                                      f'{f" --store={STORE.value}" if STORE.value else ""}')
         print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
             print(noise_table.terminal_table(swept))
-        print(f'Wrote {path} and {page}.')
+        print(f'Wrote {path} and {page}; the clips are of {run.store.name}.')
+
+
+def _check_source() -> None:
+    """Refuses what is not for clips that are in no store."""
+    for name in ('store', 'snr', 'beside', 'base'):
+        if flags.FLAGS[name].present:
+            raise UserError(f'--{name} is for clips of a store, and --source names others; leave one out.')
 
 
 def _changes() -> dict[str, Any]:
@@ -140,7 +183,7 @@ def _changed(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
 
 def _base(folder: Path, config: str) -> tuple[str, list[Difference]]:
     """The name of a run, and where this config differs from its."""
-    _, meta = Checkpoints(folder).newest_meta()
+    _, meta = own.opened(folder).newest_meta()
     return without_paths(str(folder)), differing(meta['config'], config)
 
 
@@ -184,19 +227,6 @@ def _fuse(paths: list[Path]) -> None:
     print(f'{len(fused.clip)} clips; weights {", ".join(f"{weight:g}" for weight in weights)} of {AVERAGE.value}.')
 
 
-def _check_apart(store: Store, split: str, trained_on: str, fold: int | None) -> None:
-    """Refuses clips that were trained on, such as those of another of the official splits of one data set."""
-    try:
-        before = folded(Store(trained_on), fold)
-    except UserError:
-        return  # It is no longer there, and what was trained on is not known.
-    trained = set(before.values('id')[before.rows('train')].tolist())
-    shared = [clip for clip in store.values('id')[store.rows(split)].tolist() if clip in trained]
-    if shared:
-        raise UserError(f'{len(shared)} clips of the split {split} of {store.name}, such as {shared[0]!r}, are among '
-                        f'those that the run was trained on in {trained_on}; measure it on that store.')
-
-
 def _ratios(run: Experiment) -> list[float]:
     """Those of --snr, checked before time is spent on measuring."""
     ratios = noise_sweep.ratios(SNR.value)
@@ -205,15 +235,15 @@ def _ratios(run: Experiment) -> list[float]:
     return ratios
 
 
-def _with_noise(run: Experiment, folder: Path, ratios: list[float]) -> dict[str, Any]:
+def _with_noise(run: Experiment, folder: Path, ratios: list[float], split: str) -> dict[str, Any]:
     config = run.config
 
     def measure(changed: ConfigDict) -> tuple[Any, Any]:
         run.config = changed
         predictions = run.predictions(SPLIT.value)
-        return predictions, run.result(predictions, SPLIT.value)
+        return predictions, dataclasses.replace(run.result(predictions, SPLIT.value), split=split)
 
-    scores = folder / 'eval' / f'{SPLIT.value}{noise_sweep.SUFFIX}' if jax.process_index() == 0 else None
+    scores = folder / 'eval' / f'{split}{noise_sweep.SUFFIX}' if jax.process_index() == 0 else None
     found = noise_sweep.sweep(config, run.store, measure, kinds=NOISE.value, ratios=ratios, folder=scores)
     run.config = config
     return found

@@ -21,9 +21,14 @@ COMMANDS = {
     'evaluate': 'a trained model to tables and a report',
     'ablate': 'a question to a table: every row trained, measured and compared',
     'plan': 'a config to what it needs on a pod: memory, time, what must be read',
+    'export': 'a trained model to one file that predicts anywhere',
+    'check': 'whether an exported file is as it was written, and says what it said',
+    'watch': 'live streams to alarms, by a run of your own',
     'extract': 'features of videos or of a store, by any endpoint of a network',
     'probe': 'what features tell, and what the columns of a store give away',
+    'audit': 'what tells a target without a model: controls for any score',
     'blend': 'how much the loss of each stream is to weigh',
+    'explain': 'what a prediction rests on: which streams, and where and when in them',
     'fvd': 'how far generated videos are from real ones, by a published protocol',
     'inspect': 'what is in a store, or in the folder of a run',
 }
@@ -75,12 +80,13 @@ def _dispatch(arguments: list[str]) -> int:
         print(_flag_help(module.__name__))
         return 0
     positional = _parse(command, rest)
-    # A command that takes arguments beside its flags names them, such as `POSITIONAL = 'VIDEO ...'`.
+    # A command that takes arguments beside its flags names them, such as `POSITIONAL = 'VIDEO ...'`; in brackets
+    # where it can do without.
     taken = getattr(module, 'POSITIONAL', '')
     if positional and not taken:
         raise UserError(f'`vmmjax {command}` takes flags only, not {positional[0]!r}; '
                         f'see `vmmjax {command} --help`.')
-    if taken and not positional:
+    if taken and not positional and not taken.startswith('['):
         raise UserError(f'`vmmjax {command}` needs {taken}; see `vmmjax {command} --help`.')
     _quiet()
     module.main(*([positional] if taken else []))

@@ -26,11 +26,6 @@ _MOST_SHARED = 8
 _TABLE = struct.pack('<Q', 0xDB4775248B80FB57)
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder is one that `vmmjax train` or `vmmjax convert` wrote."""
-    return (folder / 'checkpoints').is_dir()
-
-
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """The tensors of a file, whatever wrote it.
 

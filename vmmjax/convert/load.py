@@ -13,6 +13,7 @@ from flax.traverse_util import unflatten_dict
 
 from vmmjax.convert import files
 from vmmjax.convert.blank import IMPOSSIBLE, Blank, describe
+from vmmjax.convert.bundle import is_run
 from vmmjax.convert.format import Format, Network, Tensors
 from vmmjax.convert.formats import FORMATS
 from vmmjax.convert.match import Inflation, Matched, Wanted, match, patterns
@@ -50,7 +51,8 @@ def load(source: str | Path, *, name: str | None = None, stream: str | None = No
 
     Args:
       source: a file of PyTorch, TensorFlow, safetensors or a pickle of arrays; a folder that `vmmjax train` or
-        `vmmjax convert` wrote; or the name of weights that a package brings, such as `i3d_rgb_kinetics400`.
+        `vmmjax convert` wrote, or a bundle of `vmmjax export`; or the name of weights that a package brings, such as
+        `i3d_rgb_kinetics400`.
       name: another model of `list_models()` that takes the weights: a ResNet's for `tsm_resnet50`, those of a net of
         pictures for `i3d`. By default what the file holds.
       stream: key of the input in the batch, where it is not what the weights were trained for.
@@ -67,12 +69,12 @@ def load(source: str | Path, *, name: str | None = None, stream: str | None = No
         unused or of other sizes and not allowed to be. It names them, and how to go on.
     """
     path = find(source)
-    if files.is_run(path):
-        # Brings orbax and the parts of training along, which no file needs.
-        from vmmjax.convert import own
+    if is_run(path):
         if name or stream or channels or options or allow_missing or allow_unused:
-            raise UserError(f'{path} is a folder of vmmjax, which tells its model itself; to go on training with '
-                            f'another model, name it as --config.init_from.workdir of `vmmjax train`.')
+            raise UserError(f'{path} is a run of vmmjax, which tells its model itself; to go on training with another '
+                            f'model, name it as --config.init_from.workdir of `vmmjax train`.')
+        # Brings orbax and the parts of training along, which no published file needs.
+        from vmmjax.convert import own
         return own.read(path)
     tensors = files.read(path)
     format, described = recognise(tensors, path)

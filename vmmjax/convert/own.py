@@ -1,10 +1,11 @@
-"""What `vmmjax convert` writes: a folder like that of a training run, so that all that reads runs reads it too."""
+"""Runs as they lie on the disk: the folder of a training, what `vmmjax convert` writes like one, and a bundle."""
 
 import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vmmjax import atomic, models
 from vmmjax import config as configs
+from vmmjax.convert.bundle import Bundle, is_bundle
 from vmmjax.convert.report import Entry, Loaded, Report
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.players import averaged
@@ -19,15 +21,33 @@ from vmmjax.training.state import TrainState
 from vmmjax.training.workdir import num_classes
 
 
-def read(folder: Path) -> Loaded:
-    """The newest whole checkpoint of a folder; moving averages in place of the parameters that have one.
+def opened(path: Path) -> Checkpoints | Bundle:
+    """What a run has kept.
+
+    Raises:
+      UserError: for a bundle that is none.
+    """
+    return Bundle(path) if is_bundle(path) else Checkpoints(path)
+
+
+def read(path: Path) -> Loaded:
+    """The newest whole checkpoint of a run; moving averages in place of the parameters that have one.
 
     Raises:
       UserError: where none is whole.
     """
-    checkpoints = Checkpoints(folder)
-    step, meta = checkpoints.newest_meta()
+    run = opened(path)
+    step, meta = run.newest_meta()
     config = configs.from_json(meta['config'])
+    variables = unflatten_dict(run.weights, sep='/') if isinstance(run, Bundle) else _variables(run, step)
+    report = Report(str(path), 'vmmjax', f'step {step}', tuple(
+        Entry('loaded', name, name, value.shape, value.shape)
+        for name, value in flatten_dict(variables, sep='/').items()))
+    model = models.create(config.model, num_classes(meta['classes']))
+    return Loaded(model, variables, report, config.model.to_dict(), meta['classes'])
+
+
+def _variables(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
     shapes = checkpoints.shapes(step)
     names = [name for name in shapes if name.partition('/')[0] in ('params', 'ema', 'model_state')]
     if all(f'ema/{name.removeprefix("params/")}' in shapes for name in names if name.startswith('params/')):
@@ -35,12 +55,7 @@ def read(folder: Path) -> Loaded:
     tree = unflatten_dict(checkpoints.restore_arrays(
         step, {name: jax.ShapeDtypeStruct(shapes[name], jnp.float32) for name in names}), sep='/')
     params = averaged(tree['params'], tree.get('ema')) if 'params' in tree else tree['ema']
-    variables = {'params': params, **tree.get('model_state', {})}
-    report = Report(str(folder), 'vmmjax', f'step {step}', tuple(
-        Entry('loaded', name, name, value.shape, value.shape)
-        for name, value in flatten_dict(variables, sep='/').items()))
-    model = models.create(config.model, num_classes(meta['classes']))
-    return Loaded(model, variables, report, config.model.to_dict(), meta['classes'])
+    return {'params': params, **tree.get('model_state', {})}
 
 
 def write(folder: Path, loaded: Loaded, classes: Sequence[str]) -> None:

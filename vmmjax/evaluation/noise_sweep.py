@@ -111,11 +111,12 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
         but the first.
 
     Returns:
-      Plain JSON values: `split`, `step`, `metric` (the task's first), `streams` (those that hear the noise), `trained`
-      (with which noise), `ratios` (as they stand in the rows, the first None: no noise), `chance`, and `rows`, one a
-      kind and subset: `kind`, `subset`, `examples`, and by ratio `values`, `intervals` (each value, low and high, the
-      latter None where there is no interval; None for a metric that has none) and `methods` (or why there is none); of
-      classes also `gains`, all streams less this subset on the same clips with its interval, None for all.
+      Plain JSON values: `split`, `store`, `step`, `metric` (the task's first), `streams` (those that hear the noise),
+      `trained` (with which noise), `ratios` (as they stand in the rows, the first None: no noise), `chance`, and
+      `rows`, one a kind and subset: `kind`, `subset`, `examples`, and by ratio `values`, `intervals` (each value, low
+      and high, the latter None where there is no interval; None for a metric that has none) and `methods` (or why
+      there is none); of classes also `gains`, all streams less this subset on the same clips with its interval, None
+      for all.
 
     Raises:
       UserError: where no stream is a waveform, or a kind or ratio does not fit.
@@ -150,9 +151,9 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
                     row.setdefault('gains', []).append(gains[subset])
         rows += table.values()
     trained = {name: _told(config.data.streams[name]) for name in streams}
-    return {'split': result.split, 'step': result.step, 'metric': metric, 'plain': metric in result.plain,
-            'streams': streams, 'trained': trained, 'ratios': measured_at, 'chance': result.chance.get(metric),
-            'rows': rows}
+    return {'split': result.split, 'store': store.name, 'step': result.step, 'metric': metric,
+            'plain': metric in result.plain, 'streams': streams, 'trained': trained, 'ratios': measured_at,
+            'chance': result.chance.get(metric), 'rows': rows}
 
 
 def write(workdir: Path, found: Mapping[str, Any]) -> Path:

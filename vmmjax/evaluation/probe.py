@@ -195,6 +195,16 @@ def _folds(labels: Mapping[str, np.ndarray], known: np.ndarray, target: np.ndarr
     return list(selection.StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(known, target[known]))
 
 
+def encoded(columns: Mapping[str, np.ndarray], target: np.ndarray) -> np.ndarray:
+    """Columns as numbers, float32 (N, K), see `leak`.
+
+    Args:
+      columns: text (N,) each.
+      target: text (N,), whose value is hidden in texts of several words.
+    """
+    return np.concatenate([_encoded(values, target) for values in columns.values()], axis=1)
+
+
 def _encoded(values: np.ndarray, target: np.ndarray) -> np.ndarray:
     """A column as numbers, float32 (N, K)."""
     if _is_number(values):

@@ -78,7 +78,7 @@ class TDNN(nn.Module):
             x = nn.relu(BatchNorm(name=f'norm_{i}', **norm)(x, rows, train))
             endpoints[f'conv_{i}'] = x
             x = Dropout(self.dropout, deterministic=not train)(x)
-        x = nn.Dense(self.features, name='clip', **dtypes)(x.reshape(len(x), -1))
+        x = nn.Dense(self.features, name='clip', **dtypes)(x.reshape(x.shape[0], -1))
         return Tokens(x[:, None], rows[:, None]), endpoints
 
     @nn.nowrap

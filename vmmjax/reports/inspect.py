@@ -1,13 +1,14 @@
-"""What is in a store or in the folder of a run, as a page of text."""
+"""What is in a store, in the folder of a run or in a bundle, as a page of text."""
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vmmjax.convert.files import is_run
+from vmmjax.convert.bundle import Bundle, is_bundle, is_run
 from vmmjax.errors import UserError
 from vmmjax.evaluation.training_log import read_log
 from vmmjax.store import catalog
@@ -21,12 +22,14 @@ _BAR = 20
 
 
 def describe(path: str) -> str:
-    """Describes a store (its path may be remote) or a workdir.
+    """Describes a store (its path may be remote), a workdir or a bundle.
 
     Raises:
       UserError: for a path that is neither.
     """
     folder = Path(path)
+    if is_bundle(folder):
+        return '\n'.join(_bundle(Bundle(folder)))
     if is_run(folder):
         return '\n'.join(_run(folder))
     if folder.is_dir() and not (folder / 'store.json').is_file():
@@ -124,6 +127,30 @@ def _run(folder: Path) -> Iterator[str]:
     yield f'{folder}: a run at step {newest} of {config["steps"]}; checkpoints {", ".join(map(str, steps))}'
     weights = sum(int(np.prod(shape)) for key, shape in shapes.items() if key.startswith('params/'))
     yield f'{weights / 1e6:.3g} M parameters; {_size(_bytes(folder / "checkpoints" / str(newest)))} a checkpoint'
+    yield from _made_of(meta, config)
+    log = folder / 'log.jsonl'
+    series, _ = read_log(log) if log.is_file() else ({}, 0)
+    last = {key: max(points.items()) for key, points in series.items()}
+    yield from _table(['last measured', 'value', 'step'],
+                      [[key, f'{value:.4g}', str(step)] for key, (step, value) in sorted(last.items())])
+    yield ''
+    for file in sorted(folder.glob('eval/*.json')):
+        yield f'evaluated: {file}'
+
+
+def _bundle(found: Bundle) -> Iterator[str]:
+    step, meta = found.newest_meta()
+    config, versions = json.loads(meta['config']), found.contents['versions']
+    yield f'{found.path}: a bundle of a run at step {step} of {config["steps"]}, written by vmmjax ' \
+          f'{versions["vmmjax"]} with jax {versions["jax"]}'
+    weights = sum(array.size for name, array in found.weights.items() if name.startswith('params/'))
+    yield f'{weights / 1e6:.3g} M parameters; {_size(found.path.stat().st_size)}'
+    yield from _made_of(meta, config)
+    yield from _table(['program for', 'was'], [list(each) for each in found.contents['program']['platforms'].items()])
+
+
+def _made_of(meta: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    """Classes, streams, networks and training of a run."""
     classes = meta['classes']
     for target, names in classes.items() if isinstance(classes, dict) else [(config['data']['target'], classes)]:
         yield f'{target}: {len(names)} classes, {_some(names)}'
@@ -137,14 +164,6 @@ def _run(folder: Path) -> Iterator[str]:
     head = f'head {model["head"]["name"]}' if model['head'] else 'no head'
     yield f'fusion {model["fusion"]["name"]}, {head}, optimizer {config["optimizer"]["name"]}, ' \
           f'batches of {config["batch_size"]}, seed {config["seed"]}'
-    log = folder / 'log.jsonl'
-    series, _ = read_log(log) if log.is_file() else ({}, 0)
-    last = {key: max(points.items()) for key, points in series.items()}
-    yield from _table(['last measured', 'value', 'step'],
-                      [[key, f'{value:.4g}', str(step)] for key, (step, value) in sorted(last.items())])
-    yield ''
-    for file in sorted(folder.glob('eval/*.json')):
-        yield f'evaluated: {file}'
 
 
 def _some(names: list[str]) -> str:

@@ -135,7 +135,8 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
 
 def _view(result: Result) -> dict[str, Any]:
     """Adds to a result what the page shows of it."""
-    view = {**vars(result), 'columns': _columns(result), 'labels': _labels(result), 'reliability': ''}
+    view = {**vars(result), 'store': without_paths(result.store), 'columns': _columns(result),
+            'labels': _labels(result), 'reliability': ''}
     if result.calibration:
         view['reliability'] = plots.svg(f'reliability-{result.split}',
                                         plots.reliability(result.calibration), (3.8, 3.3))

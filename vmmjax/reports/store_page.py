@@ -13,6 +13,7 @@ import numpy as np
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
+from vmmjax.pipeline import stored_frames
 from vmmjax.reports import timeline
 from vmmjax.reports.templates import templates
 from vmmjax.store import catalog
@@ -139,7 +140,7 @@ def _lane(column: Column, row: int, seconds: float) -> dict[str, Any]:
     width = 100 * shown / column.rate / seconds
     if column.kind in ('picture', 'flow'):
         times = (np.arange(_PICTURES) + 0.5) / _PICTURES * seconds
-        frames = timeline.pictures(column, row, np.floor(times * column.rate + 1e-6).astype(int).tolist())
+        frames = stored_frames.pictures(column, row, np.floor(times * column.rate + 1e-6).astype(int).tolist())
         height, across = column.sizes[row].tolist()
         lane |= {'ratio': across / height, 'note': f'{column.rate:g} a second, {height} x {across}'}
         if column.kind == 'picture':
@@ -148,7 +149,7 @@ def _lane(column: Column, row: int, seconds: float) -> dict[str, Any]:
         cells, full = timeline.motions(frames)
         return lane | {'kind': 'motion', 'cells': cells,
                        'note': f'{lane["note"]}; full colour at {full:.1f} pixels a frame'}
-    values = timeline.array(column, row, shown)
+    values = stored_frames.array(column, row, shown)
     if not column.shape:
         path, points, peak = timeline.waveform(values)
         return lane | {'kind': 'curve', 'path': path, 'points': points, 'width': width,

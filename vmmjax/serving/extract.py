@@ -147,6 +147,12 @@ class Reading:
         """A store as the network reads it."""
         raise NotImplementedError
 
+    def columns(self, store: Store) -> dict[str, Any]:
+        """Options and version of each column of a store that is read."""
+        names = {stream['modality'] for stream in self.data['streams'].values()} & store.columns.keys()
+        return {name: {'options': dict(store.columns[name].options or {}), 'version': store.columns[name].version}
+                for name in sorted(names)}
+
     def rates(self, store: Store | None) -> dict[str, float | None]:
         """Frames a second that the network is given of each stream; None where they depend on the clip's length."""
         found: dict[str, float | None] = {}
@@ -283,8 +289,8 @@ def of_run(folder: Path) -> tuple[OfRun, 'Experiment']:
         store is not there.
     """
     # Brings orbax along, which takes longer to import than all the rest.
+    from vmmjax.convert.saved_run import SavedRun
     from vmmjax.experiment import Experiment
-    from vmmjax.training.saved_run import SavedRun
 
     saved = SavedRun.open(folder)
     if saved.is_converted:

@@ -16,7 +16,9 @@ from vmmjax.store.shard_files import MirroredShards, ShardFiles
 if TYPE_CHECKING:
     from vmmjax.store.remote import Mirror
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)
+"""Catalogs of format 1 lack `catalog.TRACK_ENDS`; such a store stays what it is when columns are added."""
 RowIndices = range | np.ndarray
 """Catalog rows in ascending order: a range as a store was prepared, int64 (N,) where folds were chosen."""
 
@@ -120,10 +122,16 @@ def _read_meta(path: Path) -> dict[str, Any]:
         version = meta['format']
     except (json.JSONDecodeError, TypeError, KeyError) as error:
         raise UserError(f'{file} is damaged ({error!r}); delete the folder and prepare the store again.') from error
-    if version != FORMAT:
-        raise UserError(f'The store {path} has format {version}, this vmmjax reads format {FORMAT}; '
-                        f'prepare it again in another folder, or install the vmmjax that wrote it.')
+    check_format(path, version)
     return meta
+
+
+def check_format(store: Path, version: Any) -> None:
+    """Refuses a store of a format that is not known here."""
+    if version not in READABLE:
+        raise UserError(f'The store {store} has format {version}, this vmmjax reads the formats '
+                        f'{" and ".join(map(str, READABLE))}; prepare it again in another folder, or install the '
+                        f'vmmjax that wrote it.')
 
 
 def is_remote(path: str | Path) -> bool:
@@ -150,4 +158,4 @@ def _read_column(folder: Path, mirror: 'Mirror | None') -> Column:
                   shape=tuple(meta['shape']), lengths=np.load(folder / 'lengths.npy'),
                   offsets=np.load(folder / 'offsets.npy'), sizes=np.load(folder / 'sizes.npy'),
                   source=MirroredShards(files, counts, mirror) if mirror else ShardFiles(files, counts),
-                  options=meta['options'], builder=meta.get('builder', ''))
+                  options=meta['options'], builder=meta.get('builder', ''), version=meta.get('version', 1))

@@ -147,6 +147,18 @@ class Retrieval(Task):
             found[f'median_rank_{name}'] = (clips + 1) / 2
         return found
 
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
+        """How alike the two streams of a clip are, the cosine of their embeddings; `embeddings` has these by stream.
+
+        Other clips' embeddings find the clip, or are found by it.
+        """
+        there = [stream for stream in self.streams if rows.present[stream][place]]
+        vectors = {stream: _unit(rows.scores[stream][place][None])[0] for stream in there}
+        alike = float(vectors[self.streams[0]] @ vectors[self.streams[1]]) if len(there) == 2 else None
+        return [{'target': ' and '.join(self.streams), 'truth': '', 'probability': None,
+                 'named': [] if alike is None else [[f'cosine {alike:.4f}', None]], 'cosine': alike,
+                 'embeddings': {stream: vector.tolist() for stream, vector in vectors.items()}}]
+
     def _ranks(self, rows: Predictions) -> dict[str, tuple[np.ndarray, float]]:
         """Both ways the ranks of `ranked` of the clips with both streams, and its loss."""
         both = self._both(rows)
@@ -159,6 +171,7 @@ class Retrieval(Task):
 
     def _both(self, rows: Predictions) -> np.ndarray:
         return np.logical_and(*(rows.present[stream] for stream in self.streams))
+
 
 def _nearest(alike: jax.Array, valid: jax.Array, excluded: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sums over the valid rows: the loss, and how many have their own the nearest."""

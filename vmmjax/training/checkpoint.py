@@ -35,7 +35,12 @@ class Checkpoints:
 
     Saving is asynchronous. One checkpoint holds the state and `meta` (JSON): what resuming needs to compare. Of several
     processes all call the same methods in the same order; what is on the disk is looked at by the first one.
+
+    Attributes:
+      averaged: whether parameters are saved as evaluation takes them, as in a bundle; here averages are beside them.
     """
+
+    averaged = False
 
     def __init__(self, workdir: Path, keep: int = 2) -> None:
         """Opens the folder; nothing is written before the first `save`.
