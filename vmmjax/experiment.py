@@ -16,7 +16,7 @@ from vmmjax.evaluation.rehearsal import rehearsed
 from vmmjax.evaluation.result import Result
 from vmmjax.parts import Parts
 from vmmjax.store.store import Store
-from vmmjax.training import Checkpoints, sharding, train, workdir
+from vmmjax.training import Checkpoints, lora, sharding, train, workdir
 from vmmjax.training.distributed import say
 from vmmjax.training.early_stopping import check_metric
 from vmmjax.training.state import TrainState, evaluated
@@ -100,11 +100,13 @@ class Experiment(Parts):
     def variables(self) -> dict[str, Any]:
         """The model's variables as they are evaluated; moving averages in place of parameters where there are any.
 
+        Low-rank factors are merged into their kernels.
+
         Raises:
           UserError: before training or loading.
         """
         params, model_state = self._evaluated
-        return {'params': params, **model_state}
+        return lora.merged({'params': params, **model_state}, self.config.lora)
 
     @property
     def _evaluated(self) -> tuple[Any, Any]:

@@ -13,11 +13,12 @@ from vmmjax import models, tasks
 from vmmjax.errors import UserError
 from vmmjax.ops import SEE_VALID
 from vmmjax.pipeline import inputs, options
+from vmmjax.pipeline.few_labels import with_few_labels
 from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.store.store import Store
-from vmmjax.training import sharding
+from vmmjax.training import lora, sharding
 from vmmjax.training.runtime import keep_compiled
 
 
@@ -63,7 +64,9 @@ class Parts:
         data, store = self.config.data, self._given_store
         if store is None:
             store = folded(Store(data.store), data.fold, data.fold_validates)
-        return store
+        if self.task.learns_unlabelled:
+            return store
+        return with_few_labels(store, self.task.columns, data.labels_share, data.labels_seed)
 
     @functools.cached_property
     def run_inputs(self) -> dict[str, Any]:
@@ -127,11 +130,14 @@ class Parts:
         own = self.task.init(jax.random.fold_in(key, 1), self.apply(variables, batch, train=False), batch)
         for collection, values in own.items():
             variables[collection] = {**variables.get(collection, {}), **values}
+        if self.config.lora.rank:
+            factors = lora.adapters(jax.random.fold_in(key, 2), variables['params'], self.config.lora)
+            variables['params'] = {**variables['params'], lora.LORA: factors}
         return variables
 
     def apply(self, variables: Any, batch: Any, **options: Any) -> Any:
         """The model on a raw clip batch: its preprocessing, then the network."""
-        return self.model.apply(variables, self.model.preprocess(batch), **options)
+        return self.model.apply(lora.merged(variables, self.config.lora), self.model.preprocess(batch), **options)
 
     def apply_streaming(self, variables: Any, batch: Any, **options: Any) -> Any:
         """`apply`, of a model that sees the frames of a clip one by one; see `frame_by_frame`."""
@@ -141,5 +147,5 @@ class Parts:
                                 f'live stream cannot be. Train with another config.model.preprocess.{name}.')
         from vmmjax.evaluation.streaming import frame_by_frame
 
-        return frame_by_frame(self.model, variables, self.model.preprocess(batch),
+        return frame_by_frame(self.model, lora.merged(variables, self.config.lora), self.model.preprocess(batch),
                               **options)

@@ -15,6 +15,7 @@ from vmmjax import atomic, models
 from vmmjax import config as configs
 from vmmjax.convert.bundle import Bundle, is_bundle
 from vmmjax.convert.report import Entry, Loaded, Report
+from vmmjax.training import lora
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.players import averaged
 from vmmjax.training.state import TrainState
@@ -33,13 +34,16 @@ def opened(path: Path) -> Checkpoints | Bundle:
 def read(path: Path) -> Loaded:
     """The newest whole checkpoint of a run; moving averages in place of the parameters that have one.
 
+    Low-rank factors are merged.
+
     Raises:
       UserError: where none is whole.
     """
     run = opened(path)
     step, meta = run.newest_meta()
     config = configs.from_json(meta['config'])
-    variables = unflatten_dict(run.weights, sep='/') if isinstance(run, Bundle) else _variables(run, step)
+    variables = (unflatten_dict(run.weights, sep='/') if isinstance(run, Bundle) else
+                 lora.merged(_variables(run, step), config.lora))
     report = Report(str(path), 'vmmjax', f'step {step}', tuple(
         Entry('loaded', name, name, value.shape, value.shape)
         for name, value in flatten_dict(variables, sep='/').items()))

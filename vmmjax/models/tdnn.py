@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
+from vmmjax.models.convolutional import FROZEN, check_choice
 from vmmjax.models.dropout import Dropout
 from vmmjax.models.layers import BatchNorm
 from vmmjax.models.tokens import Tokens
@@ -32,6 +33,7 @@ class TDNN(nn.Module):
       dropout: rate after every convolution.
       bn_momentum: decay of BatchNorm's running statistics.
       bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
+      frozen_bn: which BatchNorms training leaves as they are, see `convolutional.ConvolutionalNetwork`.
       dtype: computations.
       param_dtype: parameters.
     """
@@ -44,6 +46,7 @@ class TDNN(nn.Module):
     dropout: float = 0.3
     bn_momentum: float = 0.95
     bn_groups: int = 1
+    frozen_bn: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -67,11 +70,15 @@ class TDNN(nn.Module):
             raise UserError(f'A tdnn was given the widths {tuple(self.widths)} and the strides {tuple(self.strides)}; '
                             f'give as many of both.')
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, use_scale=True, **dtypes)
+        if self.frozen_bn is not None:
+            check_choice('frozen_bn', self.frozen_bn, FROZEN)
+        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, use_scale=True,
+                    frozen=self.frozen_bn is not None, **dtypes)
+        first = norm | dict(frozen=self.frozen_bn == 'all')
         rows = valid.any(1)
         x = self._vectors(x.astype(self.dtype))
         x = nn.Dense(self.frame_size, use_bias=False, name='frame', **dtypes)(x)
-        x = nn.relu(BatchNorm(name='frame_norm', **norm)(x, valid, train))
+        x = nn.relu(BatchNorm(name='frame_norm', **first)(x, valid, train))
         endpoints = {'frames': x}
         for i, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True), 1):
             x = nn.Conv(width, (5,), (stride,), use_bias=False, name=f'conv_{i}', **dtypes)(x)

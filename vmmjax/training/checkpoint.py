@@ -89,8 +89,7 @@ class Checkpoints:
     def wait(self) -> bool:
         """Waits for the last save; whether it is whole. If not, the next `save` or `close` says why."""
         self._settle()
-        whole: bool = distributed.agreed(lambda: self._failure is None)
-        return whole
+        return bool(distributed.agreed(lambda: self._failure is None))
 
     def close(self) -> None:
         """Waits until the last save is on disk.
