@@ -49,6 +49,7 @@ from vmmjax.cli import new_clips, rows
 from vmmjax.cli.processes import several_processes
 from vmmjax.convert import own
 from vmmjax.convert.bundle import is_bundle
+from vmmjax.convert.saved_run import SavedRun
 from vmmjax.errors import UserError
 from vmmjax.evaluation import noise_sweep, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
@@ -58,8 +59,8 @@ from vmmjax.pipeline import options
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
-from vmmjax.training import workdir
 from vmmjax.training.objective import Context
+from vmmjax.training.state import parameters
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made, or a bundle.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
@@ -93,24 +94,18 @@ def main() -> None:
     if not WORKDIR.value:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
     folder = Path(WORKDIR.value)
-    checkpoints = own.opened(folder)
+    saved = SavedRun.open(folder, best=BEST.value)
     if is_bundle(folder):
         folder = folder.with_name(f'{folder.name}.results')
-    newest = checkpoints.newest()
-    if newest is None:
-        raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
-    if BEST.value:
-        newest = checkpoints.best()
-    meta = checkpoints.meta(newest)
+    meta = saved.meta
     changes = _changes()
-    config = _changed(configs.from_json(meta['config']), changes)
+    config = _changed(saved.config, changes)
     trained_on = config.data.store
-    config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
-    recorded = workdir.run_inputs(folder, meta)
+    recorded = saved.run_inputs
     if SOURCE.value:
         _check_source()
         run = Experiment(config, streaming=STREAMING.value, run_inputs=recorded)
-        run.restore(checkpoints, newest)
+        run.restore(saved.checkpoints, saved.step)
         new_clips.measure_source(
             run, folder, SOURCE.value, out=new_clips.folder_of(folder, NAME.value, SOURCE.value), media=MEDIA.value,
             split=SPLIT.value if flags.FLAGS['split'].present else '', trained_on=trained_on, config=meta['config'],
@@ -133,7 +128,7 @@ def main() -> None:
     for other in others:
         read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     ratios = _ratios(run)
-    run.restore(checkpoints, newest)
+    run.restore(saved.checkpoints, saved.step)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
     swept = _with_noise(run, out, ratios, SPLIT.value) if ratios else None
@@ -150,9 +145,9 @@ def main() -> None:
         if swept is not None:
             noise_sweep.write(out, swept)
         page = run_page.write(out, config=meta['config'], others=others, base=base,
-                            show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
-                            command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
-                                    f'{f" --store={STORE.value}" if STORE.value else ""}')
+                              show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
+                              command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
+                                      f'{f" --store={STORE.value}" if STORE.value else ""}')
         print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
             print(noise_table.terminal_table(swept))
@@ -208,7 +203,7 @@ def _cost(run: Experiment) -> dict[str, Any]:
     except ValueError:  # A loop of a user's own, of any number of turns.
         operations = None
     devices = jax.devices()
-    return {'parameters': sum(leaf.size for leaf in jax.tree.leaves(run.variables['params'])), 'macs': operations,
+    return {'parameters': parameters(run.variables['params']), 'macs': operations,
             'views': len(options.read(ViewsConfig, run.config.data.views, 'data.views')),
             'batch_size': run.config.batch_size,
             'machine': f'{len(devices)} x {devices[0].device_kind}: {results_page.hardware()}'}
