@@ -12,11 +12,14 @@ import pytest
 from tests.media.files import counting_frames, write_media
 from tests.media.writing import Track, pitch, tone, write_tracks
 from vmmjax.errors import UserError
-from vmmjax.prepare import sources
+from vmmjax.media.probe import Probe
+from vmmjax.prepare import catalog_builder, shards, sources
 from vmmjax.prepare.audio_columns import Mfcc, Waveform
 from vmmjax.prepare.build import Summary, prepare
 from vmmjax.prepare.columns import Audio, Flow, Rgb
+from vmmjax.prepare.sources.clip import of_file
 from vmmjax.prepare.sources.media_index import Files
+from vmmjax.store import catalog
 from vmmjax.store.store import Store
 
 
@@ -78,6 +81,42 @@ def test_the_shared_cases_are_prepared(shared_cases: Path, tmp_path: Path) -> No
         assert len(waveform) == lengths[name]['waveform']
         for part in (waveform[3200:6400], waveform[-9600:-6400]):
             assert abs(pitch(part, 16000) - 440) < 10, name
+
+
+CASES = ('cut_after_audio.mp4', 'empty_audio.mkv', 'subs_longer.mkv', 'one_nan.wav', 'slides_150s.mp4',
+         'ffmpeg_pipe.wav', 'zero_sizes.wav', 'one_frame.mp4', 'raw.h264', 'rate_change.mp3', 'cover_as_h264.mp4',
+         'one_packet_lost.ts', 'joined.mpg', 'thumbnail_first.mp4', 'animated.webp')
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_a_shared_case_has_the_length_that_is_right(shared_cases: Path, name: str) -> None:
+    """Pictures at the file's own rate, or at 4 a second; log-mels at 100."""
+    with open(shared_cases / 'media' / 'expected.csv', newline='') as file:
+        right = {row['file']: row for row in csv.DictReader(file)}
+    assert right.keys() == set(CASES)
+    path, row = shared_cases / 'media' / name, right[name]
+    found = catalog_builder.probed(path)
+    if name == 'animated.webp':
+        assert found == 'it is a WebP picture, which this FFmpeg does not open as a film: make a GIF or a video of it'
+        return
+    assert isinstance(found, Probe)
+    values = catalog_builder.listed(of_file(path), found)
+    clip = catalog.clip_info(dict(zip(catalog.FIXED, map(str, (0, *values)), strict=True)))
+    if name == 'one_nan.wav':
+        for column in (Audio(), Waveform(), Mfcc(), Audio(denoise=0.5)):
+            with pytest.raises(UserError, match='samples that are no numbers'):
+                shards.read(column, path, clip)
+        return
+    frames, size = shards.read(Rgb(fps=4 if name == 'one_frame.mp4' else clip.fps or 25, short_side=16), path, clip)
+    sound, _ = shards.read(Audio(), path, clip)
+    if name == 'thumbnail_first.mp4':
+        assert (clip.width, clip.height, size) == (128, 64, (16, 32))
+        return
+    # A tenth of a second, or a frame.
+    assert clip.duration == pytest.approx(float(row['seconds']), abs=0.105)
+    assert bool(frames) == bool(row['frames'])
+    assert not frames or abs(len(frames) - int(row['frames'].split()[0])) <= max(1, 0.1 * (clip.fps or 0))
+    assert len(sound) / 100 == pytest.approx(float(row['seconds of sound'] or 0), abs=0.105)
 
 
 def test_a_clip_with_pictures_has_one_at_any_rate(tmp_path: Path) -> None:
