@@ -146,14 +146,19 @@ def test_sound_that_is_no_number_costs_its_clip(tmp_path: Path, columns: tuple[W
     (source / 'a').mkdir(parents=True)
     waveform = tone(1, 16000)
     write_tracks(source / 'a' / 'good.wav', Track('pcm_f32le', waveform, 16000))
-    for name, number in (('nan', np.nan), ('infinite', -np.inf), ('absurd', 1e20)):
+    for name, number, codec in (('nan.wav', np.nan, 'pcm_f32le'), ('infinite.mov', -np.inf, 'pcm_f32le'),
+                                ('absurd.au', 1e20, 'pcm_f32be'), ('double.w64', np.nan, 'pcm_f64le')):
         waveform[8000] = number
-        write_tracks(source / 'a' / f'{name}.wav', Track('pcm_f32le', waveform, 16000))
+        write_tracks(source / 'a' / name, Track(codec, waveform, 16000))
+    one = np.stack([tone(1, 16000), waveform])  # A channel alone.
+    write_tracks(source / 'a' / 'stereo.caf', Track('pcm_f32be', one, 16000))
     _, rejected, _ = made(source, tmp_path / 'store', *columns)
-    assert rejected.keys() == {'a/nan.wav', 'a/infinite.wav', 'a/absurd.wav'}
+    assert rejected.keys() == {f'a/{name}' for name in (
+        'nan.wav', 'infinite.mov', 'absurd.au', 'double.w64', 'stereo.caf')}
     assert all('samples that are no numbers' in reason for reason in rejected.values())
     store = Store(tmp_path / 'store')
-    assert [store.columns[column.name].lengths[1] > 0 for column in columns] == [True] * len(columns)
+    good = store.values('path').tolist().index('a/good.wav')
+    assert [store.columns[column.name].lengths[good] > 0 for column in columns] == [True] * len(columns)
 
 
 def test_names_of_all_kinds(clip: bytes, tmp_path: Path) -> None:
