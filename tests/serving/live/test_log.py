@@ -8,7 +8,8 @@ from vmmjax.serving.live.log import Log
 
 
 def alarm(name, state, number=0):
-    return Alarm(name, number, state, 'door', 'fight', 1.0, 2.5, '2026-01-01T00:00:00.000+00:00', 0.75, ('rgb',), 'a.mp4')
+    return Alarm(name, number, state, 'door', 'fight', 1.0, 2.5, '2026-01-01T00:00:00.000+00:00', 0.75, ('rgb',),
+                 'a.mp4')
 
 
 def test_a_message_survives_the_log(tmp_path):
