@@ -73,9 +73,8 @@ def test_a_clip_holds_its_alarm_and_what_was_around(films, judge, tmp_path):
         with av.open(alarm.evidence) as container:
             assert sum(frame.samples for frame in container.decode(audio=0)) / lights.RATE == pytest.approx(
                 len(bright) / lights.FPS, abs=0.6)
-        count, = {sum(bright), round((alarm.end - alarm.start) * lights.FPS)}
-        first = bright.index(True)
-        assert all(bright[first:first + count])
+        first, count = bright.index(True), round((alarm.end - alarm.start) * lights.FPS)
+        assert bright[first:first + count + 1] == [True] * count + [False]
         # The group of pictures that the second before the alarm lies in begins no more than .5 s earlier.
         assert lights.FPS <= first <= 1.5 * lights.FPS + 1
         # Its end was known only when a later window had been judged.

@@ -144,10 +144,10 @@ class Source(threading.Thread):
                 # One that is judged at any speed was recorded before it was last changed.
                 wall = time.time() if speed else file.stat().st_mtime - probe.duration
                 self._read(container, speed=speed, duration=probe.duration, wall=wall)
-        except (MediaError, OSError) as error:
+        except Exception as error:  # The files that follow are read all the same.
             with self._changed:
                 self.faults += 1
-            self._say(str(error))
+            self._say(str(error) or type(error).__name__)
 
     def _read(self, container: InputContainer, *, speed: float, duration: float | None = None,
               wall: float | None = None) -> None:
