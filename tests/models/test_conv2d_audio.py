@@ -35,3 +35,11 @@ def test_tokens_know_the_frequency() -> None:
     tokens, _ = ENCODER.apply(variables, x, jnp.ones((2, 16), bool), train=False)
     low, high = tokens.mean()
     assert jnp.abs(low - high).max() > 0.1
+
+
+def test_time_is_kept_where_letters_need_it() -> None:
+    encoder = Conv2DAudio(widths=(4, 4, 4), halvings=1, features=5)
+    x, valid = jnp.ones((1, 9, 8)), jnp.arange(9)[None] < 4
+    tokens = jax.jit(lambda: encoder.init_with_output(jax.random.key(0), x, valid, False)[0][0])()
+    assert tokens.x.shape == (1, 5, 5)
+    assert tokens.mask.tolist() == [[True, True, False, False, False]]

@@ -66,3 +66,11 @@ def test_absent_clips_leave_the_statistics_as_they_are() -> None:
 def test_what_does_not_fit_is_refused(options: dict, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         TDNN(**options).init(jax.random.key(0), jnp.zeros(shape), jnp.ones(shape[:2], bool), train=False)
+
+
+def test_every_frame_is_a_token_where_texts_need_it() -> None:
+    encoder = TDNN(frame_size=4, widths=(4, 4), strides=(2, 1), features=5, per_frame=True)
+    x, valid = jnp.ones((1, 9, 8)), jnp.arange(9)[None] < 4
+    tokens = jax.jit(lambda: encoder.init_with_output(jax.random.key(0), x, valid, False)[0][0])()
+    assert tokens.x.shape == (1, 5, 5)
+    assert tokens.mask.tolist() == [[True, True, False, False, False]]

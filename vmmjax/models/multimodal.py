@@ -108,7 +108,8 @@ class MultimodalModel(nn.Module):
             name: _scored(head, Fused(tokens[name], tokens[name].mean()), train)
             for name, head in self.stream_heads.items()}
         each = any(leaf.ndim == 3 for leaf in jax.tree.leaves(logits))
-        return Outputs(logits, fused.features, endpoints, present, stream_logits, fused.tokens.mask if each else None)
+        return Outputs(logits, fused.features, endpoints, present, stream_logits, fused.tokens.mask if each else None,
+                       fused.tokens, fused.timed)
 
     @nn.nowrap
     def _input(self, name: str, batch: Batch, mask: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -80,6 +80,8 @@ class Outputs:
         present; empty of a model without such heads.
       mask: bool (B, N), which tokens of (B, N, C) logits stand for something; token i is the i-th of N equal parts of
         the clip's window. None where logits are of the whole clip.
+      tokens: the fused tokens, which decoders read; None from a model that is run frame by frame.
+      timed: whether those are N equal parts of the clip's window, in order.
     """
 
     logits: Any
@@ -88,3 +90,5 @@ class Outputs:
     present: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
     stream_logits: dict[str, Any] = flax.struct.field(default_factory=dict)
     mask: jax.Array | None = None
+    tokens: Tokens | None = None
+    timed: bool = flax.struct.field(pytree_node=False, default=False)
