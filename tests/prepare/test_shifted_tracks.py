@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vmmjax.media.audio import read_waveform
+from vmmjax.media.probe import probe
 from vmmjax.media.video import read_frames
 from vmmjax.pipeline.windows import SlidingWindows, WindowSpec
 from vmmjax.prepare.columns import Rgb, Waveform
@@ -20,6 +21,7 @@ from vmmjax.store import records
 from vmmjax.store.column import Column
 
 FPS, RATE, FRAME = 25.0, 16000, 1 / 25
+PACKET = 1024 / RATE  # Seconds of sound, of which nothing less can be cut off.
 CUT = WindowSpec(0.4, 0.2)
 
 
@@ -117,13 +119,17 @@ def test_right_times_within_a_frame(number: int, shared_data: Path, tmp_path: Pa
     store = FileStore(kept, [of_file(target)])
     assert not store.errors
     assert not store.undecoded
-    duration = float(store.durations[0])
+    before, duration = probe(source), float(store.durations[0])
+    begins = change.sound_at if 'v' in change.tracks else 0.0  # Without pictures the clock begins with the sound.
+    pictures_end = min(before.picture_end, change.pictures_until) + 0.5 * (change.pause_at < 3) if (
+        'v' in change.tracks) else 0.0
+    sound_end = begins + min(before.sound_end, change.sound_until) if 'a' in change.tracks else 0.0
+    assert duration == pytest.approx(max(pictures_end, sound_end), abs=FRAME + PACKET)
     heard = read_waveform(source, start=0, end=3, rate=RATE)
     rgb, sound = store.columns['rgb'], store.columns['waveform']
     if 'v' in change.tracks:
         shown = read_frames(source, start=0, end=3, fps=FPS, short_side=48)
-        last = min(3.0, change.pictures_until) + 0.5 * (change.pause_at < 3)
-        assert duration == pytest.approx(last, abs=FRAME), 'a clip lasts as long as its pictures'
+        assert rgb.lengths[0] / FPS == pytest.approx(pictures_end, abs=FRAME)
         expected = _turned(shown, change.turn).astype(np.float32)
         for place, picture in enumerate(_pictures(rgb)):
             nearest = np.abs(expected - picture).mean((1, 2, 3)).argmin()
@@ -132,7 +138,6 @@ def test_right_times_within_a_frame(number: int, shared_data: Path, tmp_path: Pa
             assert abs((nearest + 0.5) * FRAME - right) <= FRAME or alike, (place, nearest)
     else:
         assert rgb.lengths[0] == 0
-    begins = change.sound_at if 'v' in change.tracks else 0.0  # Without pictures the clock begins with the sound.
     if 'a' in change.tracks:
         found = _arrays(sound)
         assert abs(len(found) / RATE - duration) <= FRAME
@@ -144,11 +149,11 @@ def test_right_times_within_a_frame(number: int, shared_data: Path, tmp_path: Pa
         alike = [np.dot(part, _at(heard, first - lag, len(part))) for lag in lags]
         assert abs(lags[int(np.argmax(alike))]) / RATE <= FRAME
         assert not found[:round(max(0.0, begins - FRAME) * RATE)].any(), 'silence before it begins'
-        ended = round((begins + change.sound_until + 2 * 1024 / RATE + FRAME) * RATE)
+        ended = round((begins + change.sound_until + 2 * PACKET + FRAME) * RATE)
         assert not found[ended:].any(), 'and after it ends'
     else:
         assert sound.lengths[0] == 0
-    _check_windows(store, change, duration)
+    _check_windows(store, change, pictures_end)
 
 
 def _at(x: np.ndarray, first: int, count: int) -> np.ndarray:
@@ -160,12 +165,13 @@ def _at(x: np.ndarray, first: int, count: int) -> np.ndarray:
     return out
 
 
-def _check_windows(store: FileStore, change: Change, duration: float) -> None:
+def _check_windows(store: FileStore, change: Change, pictures_end: float) -> None:
     data = {'streams': {'rgb': {'modality': 'rgb', 'frames': 4, 'size': 40}, 'sound': {'modality': 'waveform'}},
             'augment': {}, 'dropout': {}, 'on_damage': 'stop'}
     windows = SlidingWindows(store, data, np.arange(1), cut=CUT, batch_size=4)
-    assert windows.ends[-1] == pytest.approx(duration)
+    assert windows.ends[-1] == pytest.approx(store.durations[0])
     present = {name: np.concatenate([batch[f'present/{name}'][batch['mask'] > 0] for batch in windows.batches()])
                for name in data['streams']}
-    assert present['rgb'].all() == ('v' in change.tracks)
-    assert present['sound'].all() == ('a' in change.tracks)
+    assert present['rgb'][windows.starts < pictures_end - 0.1].all()
+    assert not present['rgb'][windows.starts > pictures_end + FRAME].any()
+    assert present['sound'].all() == present['sound'].any() == ('a' in change.tracks)

@@ -76,6 +76,11 @@ def test_an_alarm_is_one_as_soon_as_it_is_high_and_long_enough():
     assert seen == [(None, None), (Span(0, 2, .8), None), (Span(0, 3, .8), None), (None, Span(0, 3, .8))]
 
 
+def test_what_is_no_number_is_no_alarm():
+    values = moments(.9, float('nan'), .9, float('nan'))
+    assert alarms(values, Rules(.5, .5)) == [Span(0, 1, .9), Span(2, 3, .9)]
+
+
 def test_time_at_which_nobody_looked_neither_ends_nor_begins_an_alarm():
     tracker = Tracker(Rules(.5, .5))
     tracker.pass_over(1)

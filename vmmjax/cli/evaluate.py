@@ -14,8 +14,7 @@ On the page the clips with the greatest losses play; with --base it says where t
 TensorBoard shows the figures, too, and the confusion matrix.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
-With --store another store than the run's own is measured, too: its results are <workdir>/eval/<split>@<store>.json and
-its page <workdir>/report@<store>.html. A store that was only moved is the run's own.
+A store that was only moved is the run's own; of another one see below.
 With --change clips are looked at otherwise than in training, as published protocols do: 10 windows of 3 larger crops by
 --change='data.views.clips=10;data.views.crops=3;data.streams.rgb.size=256'. Any key of config.data can be changed but
 the store, the target and the fold; the files are those of the measurement without, so copy what you want to keep.
@@ -34,6 +33,13 @@ Of a bundle (--workdir=model.vmm) the files are written to <bundle>.results besi
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
 tenths, on the files of --tune, which are the same runs' scores of another split.
+
+With --scores the scores of another framework are measured beside those of a run on the same clips: .npz files, one a
+seed, with `clip` (text (N,), ids as in the catalog), `scores` (float (N, C), logits or probabilities) and, where its
+classes are in another order, `classes` (text (C,)). --against names score files of the run, which have the targets and
+the groups.
+
+  vmmjax evaluate --scores=theirs_0.npz,theirs_1.npz --against=runs/mine_0/eval/test.npz,runs/mine_1/eval/test.npz
 """
 
 import dataclasses
@@ -52,7 +58,7 @@ from vmmjax.convert import own
 from vmmjax.convert.bundle import is_bundle
 from vmmjax.convert.saved_run import SavedRun
 from vmmjax.errors import UserError
-from vmmjax.evaluation import noise_sweep, score_fusion, statistics
+from vmmjax.evaluation import noise_sweep, outside_scores, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.evaluation.result import read_split, write
 from vmmjax.experiment import Experiment
@@ -83,6 +89,8 @@ NOISE = flags.DEFINE_list('noise', list(noise_sweep.KINDS), 'Kinds of that noise
 FUSE = flags.DEFINE_list('fuse', [], 'Score files of several runs, to be added up.')
 WEIGHTS = flags.DEFINE_list('weights', [], 'One a file of --fuse, all the same unless given, or `search`.')
 TUNE = flags.DEFINE_list('tune', [], 'Score files, one a file of --fuse, on which --weights=search looks for them.')
+SCORES = flags.DEFINE_list('scores', [], 'Scores of another framework, .npz files with clip and scores, one a seed.')
+AGAINST = flags.DEFINE_list('against', [], 'Score files of a run, one a seed, that --scores is measured against.')
 AVERAGE = flags.DEFINE_enum('average', 'logits', AVERAGES, 'What --fuse adds up.')
 
 
@@ -91,6 +99,12 @@ def main() -> None:
     """The command."""
     if FUSE.value:
         _fuse([Path(name) for name in FUSE.value])
+        return
+    if SCORES.value:
+        if not AGAINST.value:
+            raise UserError('--scores needs --against: a score file of a run of ours on the same clips, such as '
+                            'runs/mine/eval/test.npz, which has their targets and groups.')
+        print(outside_scores.table([Path(name) for name in SCORES.value], [Path(name) for name in AGAINST.value]))
         return
     if not WORKDIR.value:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')

@@ -86,12 +86,11 @@ def main(paths: list[str]) -> None:
         return
     settings = {'weights': WEIGHTS.value, 'network': network, 'endpoints': list(ENDPOINTS.value),
                 'window': cut.window, 'stride': cut.stride, 'tail': cut.tail, 'fps': reading.rates(store),
-                'format': FORMAT.value, 'store': '' if store is None else store.fingerprint,
-                'columns': {} if store is None else reading.columns(store)}
+                'format': FORMAT.value, 'store': '' if store is None else store.fingerprint}
     if store is None:
         _of_files(paths, reading, cut, extractor, settings)
     else:
-        _of_store(store, reading, cut, extractor, settings)
+        _of_store(store, reading, cut, extractor, settings | {'columns': reading.columns(store)})
 
 
 def _of_files(paths: list[str], reading: extract.Reading, cut: WindowSpec, extractor: extract.Extractor,

@@ -110,7 +110,8 @@ class MultimodalModel(nn.Module):
             for name, head in self.stream_heads.items()}
         each = any(leaf.ndim == 3 for leaf in jax.tree.leaves(logits))
         return Outputs(logits, fused.features, endpoints, present, stream_logits,
-                       {name: some.mean() for name, some in tokens.items()}, fused.tokens.mask if each else None)
+                       {name: some.mean() for name, some in tokens.items()}, fused.tokens.mask if each else None,
+                       fused.tokens, fused.timed)
 
     @nn.nowrap
     def _input(self, name: str, batch: Batch, mask: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -106,7 +106,7 @@ def clip(store: Store, row: int, columns: Sequence[Column]) -> dict[str, Any]:
     Raises:
       UserError: where a record is damaged.
     """
-    values = {name: texts[row] for name, texts in catalog.read(store.path).columns.items()}
+    values = {name: texts[row] for name, texts in store.catalog.columns.items()}
     duration = float(store.durations[row])
     seconds = min(duration, SECONDS)
     words = _words(values, float(values['start']), seconds)
