@@ -35,7 +35,7 @@ def defaults() -> ConfigDict:
         wandb='',  # Project of Weights & Biases to log to, beside TensorBoard.
         # Parameters of another run, or of several with commas between them; path patterns that stay as initialised;
         # ((pattern of a path here, what stands there in its place), ...), of which the first that matches counts; and
-        # ((pattern of a path here, how), ...) of what has another shape there, see `fitting.fitted`.
+        # ((pattern of a path here, how), ...) of what has another shape there, see `warmstart.fitted`.
         init_from=dict(workdir='', skip=(), rename=(), fit=()),
         # Low-rank adaptation of a network from `init_from`: rank 0 for none; path patterns of the kernels that get
         # factors, and of what else is trained. All other parameters and running statistics stay as they are.

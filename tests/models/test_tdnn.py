@@ -76,3 +76,11 @@ def test_frozen_statistics_stay_in_training(which: str, moved: set[str]) -> None
     _, state = encoder.apply(variables, x, valid, train=True, mutable=['batch_stats'])
     before = variables['batch_stats']
     assert {name for name in before if (state['batch_stats'][name]['mean'] != before[name]['mean']).any()} == moved
+
+
+def test_every_frame_is_a_token_where_texts_need_it() -> None:
+    encoder = TDNN(frame_size=4, widths=(4, 4), strides=(2, 1), features=5, per_frame=True)
+    x, valid = jnp.ones((1, 9, 8)), jnp.arange(9)[None] < 4
+    tokens = jax.jit(lambda: encoder.init_with_output(jax.random.key(0), x, valid, False)[0][0])()
+    assert tokens.x.shape == (1, 5, 5)
+    assert tokens.mask.tolist() == [[True, True, False, False, False]]

@@ -238,6 +238,10 @@ def large_state(step):
     return dataclasses.replace(tiny_state(step), params={'kernel': jnp.asarray(noise)})
 
 
+QUIET = pytest.mark.filterwarnings('error::pytest.PytestUnraisableExceptionWarning')
+
+
+@QUIET
 def test_a_last_save_on_a_full_disk_is_one_sentence_and_older_checkpoints_stay(tmp_path):
     checkpoints = saved(tmp_path, steps=(1,))
     message = r'cannot be written to .*checkpoints.*Older checkpoints stay'
@@ -299,6 +303,7 @@ def test_a_failed_save_whose_writers_go_on_is_deleted(tmp_path):
     assert checkpoints.newest() == 1
 
 
+@QUIET
 def test_saving_goes_on_after_a_full_disk_and_it_warns(tmp_path, caplog):
     checkpoints = saved(tmp_path, steps=(1, 2), keep=2)
     with closing(checkpoints), caplog.at_level(logging.WARNING):

@@ -33,6 +33,13 @@ Of a bundle (--workdir=model.vmm) the files are written to <bundle>.results besi
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
 tenths, on the files of --tune, which are the same runs' scores of another split.
+
+With --scores the scores of another framework are measured beside those of a run on the same clips: .npz files, one a
+seed, with `clip` (text (N,), ids as in the catalog), `scores` (float (N, C), logits or probabilities) and, where its
+classes are in another order, `classes` (text (C,)). --against names score files of the run, which have the targets and
+the groups.
+
+  vmmjax evaluate --scores=theirs_0.npz,theirs_1.npz --against=runs/mine_0/eval/test.npz,runs/mine_1/eval/test.npz
 """
 
 import dataclasses
@@ -49,8 +56,9 @@ from vmmjax.cli import new_clips, rows
 from vmmjax.cli.processes import several_processes
 from vmmjax.convert import own
 from vmmjax.convert.bundle import is_bundle
+from vmmjax.convert.saved_run import SavedRun
 from vmmjax.errors import UserError
-from vmmjax.evaluation import noise_sweep, score_fusion, statistics
+from vmmjax.evaluation import noise_sweep, outside_scores, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.evaluation.result import read_split, write
 from vmmjax.experiment import Experiment
@@ -58,8 +66,8 @@ from vmmjax.pipeline import options
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
-from vmmjax.training import workdir
 from vmmjax.training.objective import Context
+from vmmjax.training.state import parameters
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made, or a bundle.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
@@ -81,6 +89,8 @@ NOISE = flags.DEFINE_list('noise', list(noise_sweep.KINDS), 'Kinds of that noise
 FUSE = flags.DEFINE_list('fuse', [], 'Score files of several runs, to be added up.')
 WEIGHTS = flags.DEFINE_list('weights', [], 'One a file of --fuse, all the same unless given, or `search`.')
 TUNE = flags.DEFINE_list('tune', [], 'Score files, one a file of --fuse, on which --weights=search looks for them.')
+SCORES = flags.DEFINE_list('scores', [], 'Scores of another framework, .npz files with clip and scores, one a seed.')
+AGAINST = flags.DEFINE_list('against', [], 'Score files of a run, one a seed, that --scores is measured against.')
 AVERAGE = flags.DEFINE_enum('average', 'logits', AVERAGES, 'What --fuse adds up.')
 
 
@@ -90,27 +100,27 @@ def main() -> None:
     if FUSE.value:
         _fuse([Path(name) for name in FUSE.value])
         return
+    if SCORES.value:
+        if not AGAINST.value:
+            raise UserError('--scores needs --against: a score file of a run of ours on the same clips, such as '
+                            'runs/mine/eval/test.npz, which has their targets and groups.')
+        print(outside_scores.table([Path(name) for name in SCORES.value], [Path(name) for name in AGAINST.value]))
+        return
     if not WORKDIR.value:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
     folder = Path(WORKDIR.value)
-    checkpoints = own.opened(folder)
+    saved = SavedRun.open(folder, best=BEST.value)
     if is_bundle(folder):
         folder = folder.with_name(f'{folder.name}.results')
-    newest = checkpoints.newest()
-    if newest is None:
-        raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
-    if BEST.value:
-        newest = checkpoints.best()
-    meta = checkpoints.meta(newest)
+    meta = saved.meta
     changes = _changes()
-    config = _changed(configs.from_json(meta['config']), changes)
+    config = _changed(saved.config, changes)
     trained_on = config.data.store
-    config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
-    recorded = workdir.run_inputs(folder, meta)
+    recorded = saved.run_inputs
     if SOURCE.value:
         _check_source()
         run = Experiment(config, streaming=STREAMING.value, run_inputs=recorded)
-        run.restore(checkpoints, newest)
+        run.restore(saved.checkpoints, saved.step)
         new_clips.measure_source(
             run, folder, SOURCE.value, out=new_clips.folder_of(folder, NAME.value, SOURCE.value), media=MEDIA.value,
             split=SPLIT.value if flags.FLAGS['split'].present else '', trained_on=trained_on, config=meta['config'],
@@ -133,7 +143,7 @@ def main() -> None:
     for other in others:
         read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     ratios = _ratios(run)
-    run.restore(checkpoints, newest)
+    run.restore(saved.checkpoints, saved.step)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
     swept = _with_noise(run, out, ratios, SPLIT.value) if ratios else None
@@ -150,9 +160,9 @@ def main() -> None:
         if swept is not None:
             noise_sweep.write(out, swept)
         page = run_page.write(out, config=meta['config'], others=others, base=base,
-                            show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
-                            command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
-                                    f'{f" --store={STORE.value}" if STORE.value else ""}')
+                              show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
+                              command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
+                                      f'{f" --store={STORE.value}" if STORE.value else ""}')
         print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
             print(noise_table.terminal_table(swept))
@@ -208,7 +218,7 @@ def _cost(run: Experiment) -> dict[str, Any]:
     except ValueError:  # A loop of a user's own, of any number of turns.
         operations = None
     devices = jax.devices()
-    return {'parameters': sum(leaf.size for leaf in jax.tree.leaves(run.variables['params'])), 'macs': operations,
+    return {'parameters': parameters(run.variables['params']), 'macs': operations,
             'views': len(options.read(ViewsConfig, run.config.data.views, 'data.views')),
             'batch_size': run.config.batch_size,
             'machine': f'{len(devices)} x {devices[0].device_kind}: {results_page.hardware()}'}

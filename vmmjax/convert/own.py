@@ -31,13 +31,6 @@ def opened(path: Path) -> Checkpoints | Bundle:
     return Bundle(path) if is_bundle(path) else Checkpoints(path)
 
 
-def classes(path: Path) -> list[str]:
-    """The names of the classes of a run's network."""
-    _, meta = opened(path).newest_meta()
-    found: list[str] = meta['classes']
-    return found
-
-
 def read(path: Path) -> Loaded:
     """The newest whole checkpoint of a run; moving averages in place of the parameters that have one.
 
@@ -55,7 +48,7 @@ def read(path: Path) -> Loaded:
         Entry('loaded', name, name, value.shape, value.shape)
         for name, value in flatten_dict(variables, sep='/').items()))
     model = models.create(config.model, num_classes(meta['classes']))
-    return Loaded(model, variables, report, config.model.to_dict())
+    return Loaded(model, variables, report, config.model.to_dict(), meta['classes'])
 
 
 def _variables(checkpoints: Checkpoints, step: int) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class Conv2DAudio(nn.Module):
 
     Attributes:
       widths: channels of each stage; time and frequency are halved after each.
+      halvings: how many stages halve time, the first ones; None for all. Letters and words need more tokens than
+        classes: CTC at least one for each of them (`decoders.ctc.frames_needed`).
       features: length of a token.
       dropout: rate on the tokens.
       bn_momentum: decay of BatchNorm's running statistics.
@@ -34,6 +36,7 @@ class Conv2DAudio(nn.Module):
     """
 
     widths: Sequence[int] = (16, 32, 64, 128)
+    halvings: int | None = None
     features: int = 256
     dropout: float = 0.0
     bn_momentum: float = 0.99
@@ -71,7 +74,7 @@ class Conv2DAudio(nn.Module):
           train: whether BatchNorm and dropout are in training mode.
 
         Returns:
-          Tokens (B, ceil(F / 2**stages), features), and the endpoints `normalised`, `stage_1` and so on.
+          Tokens (B, ceil(F / 2**halvings), features), and the endpoints `normalised`, `stage_1` and so on.
         """
         return run(self.stages(x, valid, train))
 
@@ -85,8 +88,9 @@ class Conv2DAudio(nn.Module):
         x = x[..., None]
         for i in range(1, len(self.widths) + 1):
             x = nn.relu(layers[f'norm_{i}'](layers[f'conv_{i}'](x), rows, train))
-            x = max_pool3d(x[:, None], (1, 2, 2), (1, 2, 2), self.form)[:, 0]
-            mask = coarser(mask, 2)
+            factor = 2 if self.halvings is None or i <= self.halvings else 1
+            x = max_pool3d(x[:, None], (1, factor, 2), (1, factor, 2), self.form)[:, 0]
+            mask = coarser(mask, factor)
             x = endpoints[f'stage_{i}'] = yield Stage(f'stage_{i}', x, mask)
         x = layers['project'](x.reshape(*x.shape[:2], -1))
         x = nn.relu(layers['project_norm'](x, mask, train))

@@ -12,7 +12,7 @@ from vmmjax.errors import UserError
 from vmmjax.models.convolutional import FROZEN, check_choice
 from vmmjax.models.dropout import Dropout
 from vmmjax.models.layers import BatchNorm
-from vmmjax.models.tokens import Tokens
+from vmmjax.models.tokens import Tokens, coarser
 
 
 class TDNN(nn.Module):
@@ -29,6 +29,8 @@ class TDNN(nn.Module):
       widths: channels of the convolutions over time, five frames wide.
       strides: of each in time.
       features: length of the token.
+      per_frame: whether every frame that the strides leave is a token, without the dense layer over all of them: for
+        texts, which need to know when something was said.
       pool: pictures are first averaged over squares of so many pixels.
       dropout: rate after every convolution.
       bn_momentum: decay of BatchNorm's running statistics.
@@ -42,6 +44,7 @@ class TDNN(nn.Module):
     widths: Sequence[int] = (256, 256)
     strides: Sequence[int] = (2, 2)
     features: int = 256
+    per_frame: bool = False
     pool: int = 1
     dropout: float = 0.3
     bn_momentum: float = 0.95
@@ -60,8 +63,8 @@ class TDNN(nn.Module):
           train: whether BatchNorm uses, and updates from, the batch, and dropout drops.
 
         Returns:
-          Tokens (B, 1, features), valid where any frame is, and the endpoints `frames` (B, T, frame_size), `conv_1`
-          and so on.
+          Tokens (B, 1, features), valid where any frame is, or `per_frame` (B, T / strides, features); and the
+          endpoints `frames` (B, T, frame_size), `conv_1` and so on.
 
         Raises:
           UserError: where there are not as many strides as widths, or pictures do not divide into the squares.
@@ -85,7 +88,9 @@ class TDNN(nn.Module):
             x = nn.relu(BatchNorm(name=f'norm_{i}', **norm)(x, rows, train))
             endpoints[f'conv_{i}'] = x
             x = Dropout(self.dropout, deterministic=not train)(x)
-        x = nn.Dense(self.features, name='clip', **dtypes)(x.reshape(x.shape[0], -1))
+        x = nn.Dense(self.features, name='clip', **dtypes)(x if self.per_frame else x.reshape(x.shape[0], -1))
+        if self.per_frame:
+            return Tokens(x, coarser(valid, math.prod(self.strides))), endpoints
         return Tokens(x[:, None], rows[:, None]), endpoints
 
     @nn.nowrap

@@ -46,13 +46,13 @@ def begin(folder: Path, settings: Mapping[str, Any], sources: Sequence[tuple[str
     try:
         folder.mkdir(parents=True, exist_ok=True)
         there = read_settings(folder) if path.exists() else wanted | {_SOURCES: {}}
-        if sources and _SOURCES not in there:
-            raise UserError(f'The features in {folder} were made by an older vmmjax, which did not record of which '
-                            f'files; name another --output, or delete that folder.')
         for key in sorted((there.keys() | wanted.keys()) - {_SOURCES}):
             if there.get(key) != wanted.get(key):
                 raise UserError(f'The features in {folder} were made with {key}={there.get(key)}, not '
                                 f'{wanted.get(key)}; name another --output, or delete that folder.')
+        if sources and _SOURCES not in there:
+            raise UserError(f'The features in {folder} were made by an older vmmjax, which did not record of which '
+                            f'files; name another --output, or delete that folder.')
         owners, found = dict(there.get(_SOURCES, {})), list[Path]()
         for name, content in sources:
             plain, other = (folder / f'{name}{mark}.{wanted["format"]}' for mark in ('', f'.{content[:8]}'))

@@ -10,7 +10,7 @@ import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.store import catalog
-from vmmjax.store.column import Column
+from vmmjax.store.column import Column, shards_of
 from vmmjax.store.shard_files import MirroredShards, ShardFiles
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _mirror(path: str) -> 'Mirror':
 
 def _read_column(folder: Path, mirror: 'Mirror | None') -> Column:
     meta = json.loads((folder / 'column.json').read_text())
-    listed = [shard for shards in meta['splits'].values() for shard in shards]
+    listed = shards_of(meta)
     files = tuple(folder / shard['file'] for shard in listed)
     for shard in files:
         if mirror is None and not shard.is_file():

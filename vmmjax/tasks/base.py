@@ -282,7 +282,7 @@ class Task:
                 interval = intervals.mean(values[there], own)
             else:
                 interval = intervals.proportion(values[there], own, None if weights is None else weights[there])
-            low, high = (None, None) if interval.missing else (interval.low, interval.high)
+            low, high = interval.ends
             found[name] = {'low': low, 'high': high, 'label': interval.label}
         return found
 

@@ -22,10 +22,12 @@ import orbax.checkpoint as ocp
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.training import distributed, early_stopping, manifest, path_patterns
+from vmmjax.training import distributed, early_stopping, manifest, orbax_messages, path_patterns
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
+
+orbax_messages.silence()
 
 
 class Checkpoints:
@@ -87,8 +89,7 @@ class Checkpoints:
     def wait(self) -> bool:
         """Waits for the last save; whether it is whole. If not, the next `save` or `close` says why."""
         self._settle()
-        whole: bool = distributed.agreed(lambda: self._failure is None)
-        return whole
+        return bool(distributed.agreed(lambda: self._failure is None))
 
     def close(self) -> None:
         """Waits until the last save is on disk.

@@ -22,7 +22,7 @@ from vmmjax.training.metric_buffer import Unfetched
 from vmmjax.training.objective import Apply, Objective
 from vmmjax.training.profile import Profile
 from vmmjax.training.sharding import to_device
-from vmmjax.training.state import TrainState
+from vmmjax.training.state import TrainState, parameters
 from vmmjax.training.throughput import Meter
 
 
@@ -143,12 +143,11 @@ def _first(config: Any, built: Built) -> TrainState:
 
 def _compiled(built: Built, mesh: jax.sharding.Mesh, state: TrainState, batch: Any) -> Any:
     """The step for batches like one, and says so."""
-    count = sum(leaf.size for leaf in jax.tree.leaves(built.abstract.params))
     if mesh.size > 1:
         from vmmjax.training import sharding_table
 
         say(sharding_table.table(built.abstract, built.shardings))
-    say(f'{count:,} parameters on {mesh.size} device(s); compiling the first step ...')
+    say(f'{parameters(built.abstract.params):,} parameters on {mesh.size} device(s); compiling the first step ...')
     compiling = time.monotonic()
     step: Any = built.step  # Jitted.
     compiled = step.lower(state, batch).compile()
