@@ -134,12 +134,14 @@ def test_another_store_is_measured_beside_the_runs_own(trained, store, tmp_path)
     found = vmmjax('evaluate', f'--workdir={run}', f'--store={other}')
     assert found.returncode == 0, found.stderr
     assert {name: (run / name).read_bytes() for name in own} == own
-    page, = run.glob('report@*.html')
-    beside, = run.glob('eval/test@other-*.json')
-    assert json.loads(beside.read_text())['store'] == str(other)
-    assert f'{beside.stem} split' in page.read_text()
-    assert beside.with_suffix('.npz').exists()
-    assert found.stdout.endswith(f'Wrote {beside} and {page}; the clips are of {other}.\n')
+    beside = run / 'new_clips' / 'other'
+    assert json.loads((beside / 'eval' / 'test.json').read_text())['store'] == str(other)
+    assert (beside / 'eval' / 'test.npz').exists()
+    written = f'{beside / "eval" / "test.json"} and {beside / "report.html"}'
+    assert found.stdout.endswith(f'Wrote {written}; the clips are of {other}.\n')
+    again = shutil.copytree(other, tmp_path / 'further' / 'other')
+    (again / 'rgb' / 'column.json').write_text(json.dumps(column | {'options': column['options'] | {'short_side': 48}}))
+    assert '--name' in refused('evaluate', f'--workdir={run}', f'--store={again}')
 
 
 @pytest.mark.slow
@@ -155,7 +157,7 @@ def test_clips_that_were_trained_on_in_another_store_are_refused(trained, store,
 
 
 def test_a_workdir_without_checkpoint(tmp_path):
-    assert 'no checkpoint' in refused('evaluate', f'--workdir={tmp_path}')
+    assert 'no finished checkpoint' in refused('evaluate', f'--workdir={tmp_path}')
 
 
 def test_the_predictions_stand_in_a_file_clip_by_clip(trained):

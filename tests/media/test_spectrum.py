@@ -12,7 +12,8 @@ import pytest
 from tests.media.writing import Track, write_tracks
 from tests.ops.sounds import golden_waveform
 from vmmjax.front_ends import FRONT_ENDS
-from vmmjax.media.spectrum import log_mel, mfcc
+from vmmjax.media import spectrum
+from vmmjax.media.spectrum import log_mel, log_mels, mfcc
 
 RATE = 16000
 OURS = FRONT_ENDS['log_mel']
@@ -129,3 +130,13 @@ def test_bytes_do_not_depend_on_the_machine(tmp_path: Path, denoise: str) -> Non
              for first, changes in ways}
     assert len(found) == 1
     assert len(set(found.pop().split())) == 5
+
+
+@pytest.mark.parametrize('name', sorted(FRONT_ENDS))
+@pytest.mark.parametrize('size', [0, 513, 5000, 11111])
+def test_a_sound_in_pieces_is_the_whole_bit_for_bit(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectrum, '_TOGETHER', 7)
+    whole = log_mel(NOISE[:size], FRONT_ENDS[name])
+    for cuts in ([], [1, 1, 700], range(0, size, 37), [size // 2]):
+        pieces = np.split(NOISE[:size], list(cuts))
+        np.testing.assert_array_equal(np.concatenate(list(log_mels(pieces, size, FRONT_ENDS[name]))), whole)

@@ -76,6 +76,14 @@ def test_a_finished_run_is_not_trained_further(tmp_path):
     tiny.assert_equal(tiny.run(tmp_path, tiny.config(), feed=dying(20)), state)
 
 
+def test_a_run_that_goes_on_with_other_cores_says_so(tmp_path, capsys, monkeypatch):
+    for cores, says in (({0, 1}, False), ({2, 3}, False), ({0, 1, 2}, True)):
+        monkeypatch.setattr(os, 'sched_getaffinity', lambda process, cores=cores: cores)
+        tiny.run(tmp_path, tiny.config(steps=3))
+        said = capsys.readouterr().out
+        assert ('Steps to here were computed on 2 CPU cores, and from here on 3: sums' in said) == says
+
+
 def test_another_config_is_refused_unless_allowed(tmp_path):
     tiny.run(tmp_path, tiny.config())
     with pytest.raises(UserError, match=r'another config: steps was 20, is 30\..*--allow_changed=steps'):
@@ -235,6 +243,33 @@ def test_early_stopping_goes_on_exactly(tmp_path):
             tiny.run(tmp_path, tiny.config(**STOPPING), feed=dying(at), evaluate=measured(RISING))
     assert tiny.run(tmp_path, tiny.config(**STOPPING), evaluate=measured(RISING)).step == 16
     assert Checkpoints(tmp_path).best() == 8
+
+
+def test_evaluations_that_fail_lose_nothing_and_are_made_up_for(tmp_path):
+    settings = tiny.config(**{**STOPPING, 'best.patience': 0, 'checkpoint_every': 100})
+    whole = tiny.run(tmp_path / 'whole', settings, evaluate=measured(RISING))
+
+    def failing(state):
+        if state.step in (8, 20):
+            raise MemoryError('of the evaluation')
+        return measured(RISING)(state)
+
+    with pytest.raises(MemoryError, match='of the evaluation'):
+        tiny.run(tmp_path / 'failed', settings, evaluate=failing)
+    assert Checkpoints(tmp_path / 'failed').newest() == 8
+    with pytest.raises(MemoryError, match='of the evaluation'):  # No step before it is made up for.
+        tiny.run(tmp_path / 'failed', settings, evaluate=failing, feed=dying(8))
+    with pytest.raises(Killed):
+        tiny.run(tmp_path / 'failed', settings, evaluate=measured(RISING), feed=dying(15))
+    with pytest.raises(MemoryError, match='of the evaluation'):
+        tiny.run(tmp_path / 'failed', settings, evaluate=failing)
+    assert Checkpoints(tmp_path / 'failed').newest() == 20
+    # Nothing is left but to measure it.
+    tiny.assert_equal(tiny.run(tmp_path / 'failed', settings, evaluate=measured(RISING), feed=dying(20)), whole)
+    figures = [[(line['step'], line['validation/accuracy']) for line in logged(tmp_path / name, 'validation/accuracy')]
+               for name in ('whole', 'failed')]
+    assert figures == [list(RISING.items())] * 2
+    assert (tmp_path / 'failed' / 'best.json').read_text() == (tmp_path / 'whole' / 'best.json').read_text()
 
 
 def test_the_least_may_be_the_best(tmp_path):

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from vmmjax import convert
 from vmmjax.checksum import sha256
+from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 from vmmjax.front_ends import FRONT_ENDS
 from vmmjax.media.probe import MediaError
@@ -64,24 +65,26 @@ def main(paths: list[str]) -> None:
         raise UserError('--output is missing: name a folder for the features.')
     store = _store(paths)
     keep_compiled()
-    loaded = convert.load(WEIGHTS.value)
     folder = Path(WEIGHTS.value)
-    if (folder / 'checkpoints').is_dir():
+    if is_run(folder):
         if WINDOW.value or FRONT_END.value:
             raise UserError(f'--{"window" if WINDOW.value else "front_end"} is for published networks; {folder} reads '
                             f'clips as it was trained.')
-        reading: extract.Reading = extract.of_run(folder)
+        trained, run = extract.of_run(folder)
+        reading: extract.Reading = trained
+        model, variables, network = run.model, run.variables, f'step {trained.step}'
     else:
-        reading = extract.published(loaded.model, WINDOW.value, FRONT_END.value)
+        model, variables, report, *_ = convert.load(WEIGHTS.value)
+        reading, network = extract.published(model, WINDOW.value, FRONT_END.value), report.model
     if STRIDE.value and not reading.window:
         raise UserError(f'{WEIGHTS.value} sees a whole clip at once, so there is no --stride; name a --window.')
     store = None if store is None else reading.of_store(store)
     cut = WindowSpec(reading.window, STRIDE.value or 0.0, TAIL.value)
-    extractor = extract.Extractor(loaded.model, loaded.variables, ENDPOINTS.value)
+    extractor = extract.Extractor(model, variables, ENDPOINTS.value)
     if LIST.value:
         print(_listing(extractor, _any_batch(paths, store, reading, cut)))
         return
-    settings = {'weights': WEIGHTS.value, 'network': loaded.report.model, 'endpoints': list(ENDPOINTS.value),
+    settings = {'weights': WEIGHTS.value, 'network': network, 'endpoints': list(ENDPOINTS.value),
                 'window': cut.window, 'stride': cut.stride, 'tail': cut.tail, 'fps': reading.rates(store),
                 'format': FORMAT.value, 'store': '' if store is None else store.fingerprint}
     if store is None:

@@ -100,9 +100,6 @@ def table(title: str, note: str, columns: Mapping[str, str], rows: Sequence[Sequ
 def write(workdir: Path, result: Result) -> Path:
     """Writes a result to `<workdir>/eval/<split>.json` and returns that path.
 
-    Of clips of another store than the run's own the split is `<split>@<store>`, so that the results do not replace each
-    other.
-
     Of several processes only one is to call it.
 
     Raises:

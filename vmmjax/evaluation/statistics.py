@@ -64,7 +64,7 @@ def write_scores(path: Path, predictions: Mapping[str, Any], store: Store) -> No
     Args:
       path: ends with `.npz`. Its arrays: `store` (its name), `id` (catalog rows), `clip`, `group`, `target` or
         `target/<name>`, `present/<stream>`, and `scores/<subset>` or `scores/<subset>/<name>`.
-      predictions: by subset, all streams first, as `evaluate.subsets` gives them: each with `id`, `target`, `scores`
+      predictions: by subset, all streams first, as `predictions.subsets` gives them: each with `id`, `target`, `scores`
         and `present`, targets and scores in dicts by target where there are several.
       store: the clips'; a catalog column `group` says which of them belong together.
     """

@@ -26,7 +26,7 @@ from vmmjax.media.formats import FORMATS
 from vmmjax.media.timeline import Timeline
 
 # Titles and comments need not be UTF-8: PyAV keeps such bytes since version 19, and before it must be told to go on.
-_ANY_TEXT: dict[str, Any] = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
+ANY_TEXT: dict[str, Any] = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
 # Of a picture (8192 x 8192): a damaged header asks for gigabytes.
 _MAX_PIXELS = 1 << 26
 # No pictures of the film: a cover, or small ones to find a scene by.
@@ -60,7 +60,7 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     try:
         with budget.spent():
             container = av.open(str(path.absolute()), options={
-                'protocol_whitelist': 'file', 'format_whitelist': ','.join(FORMATS)}, **_ANY_TEXT)
+                'protocol_whitelist': 'file', 'format_whitelist': ','.join(FORMATS)}, **ANY_TEXT)
         with container:
             yield container
     except av.error.ArgumentError as error:  # Also what FFmpeg says of a format that is not on the list.

@@ -48,15 +48,20 @@ def isolated(path: Path, function: Callable[..., Iterator[Any]], *arguments: Any
     """
     reader = getattr(_of_thread, 'reader', None)
     if reader is None or not reader.alive or reader.owner != os.getpid():  # A fork may not share it.
-        reader = _of_thread.reader = _Reader()
+        reader = _of_thread.reader = Reader()
     yield from reader.items(path, function, arguments)
 
 
 _of_thread = threading.local()
 
 
-class _Reader:
-    """A process that reads, and the connection to it."""
+class Reader:
+    """A process that reads one file at a time, and the connection to it; it ends with this object.
+
+    Attributes:
+      alive: whether it can read another one.
+      owner: the process that began it.
+    """
 
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
@@ -69,6 +74,7 @@ class _Reader:
         self.alive, self.owner = True, os.getpid()
 
     def items(self, path: Path, function: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]) -> Iterator[Any]:
+        """See `isolated`; nothing else is to be read before the end of it."""
         finished, kills = False, _kills_for_memory()
         try:
             self._connection.send_bytes(pickle.dumps((Path(path), function, arguments)))

@@ -5,7 +5,7 @@ BLAS adds up a matrix product in an order of its own on each, and NumPy rounds c
 of its own. Here products are added up one after another, and the rest is computed in float64.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -25,17 +25,24 @@ def log_mel(waveform: np.ndarray, front_end: FrontEnd) -> np.ndarray:
     Returns:
       float32 (F, M), F = `front_end.frames(S)`: none of a sound that is too short.
     """
-    return np.concatenate(list(log_mels(waveform, front_end)))
+    return np.concatenate(list(log_mels([waveform], len(waveform), front_end)))
 
 
-def log_mels(waveform: np.ndarray, front_end: FrontEnd) -> Iterator[np.ndarray]:
-    """Yields what `log_mel` returns in pieces, at least one, so that nothing else of a long sound lies in memory."""
-    count = front_end.frames(len(waveform))
+def log_mels(pieces: Iterable[np.ndarray], samples: int, front_end: FrontEnd) -> Iterator[np.ndarray]:
+    """Yields what `log_mel` returns in pieces, at least one, so that nothing else of a long sound lies in memory.
+
+    Args:
+      pieces: of the sound, float32 (S,); they are read as they are needed.
+      samples: of all of them together.
+      front_end: of `vmmjax.front_ends`.
+    """
+    count = front_end.frames(samples)
     if not count:
         yield np.zeros((0, front_end.bands), np.float32)
+    sound = _Forward(pieces)
     for first in range(0, count, _TOGETHER):
         frames = min(_TOGETHER, count - first)
-        part = _heard(waveform, front_end, first, frames)
+        part = _heard(sound, samples, front_end, first, frames)
         windows = np.lib.stride_tricks.sliding_window_view(part, front_end.window)[::front_end.hop][:frames]
         spectrum = np.fft.rfft(windows * front_end.hann, front_end.n_fft)
         real, imaginary = spectrum.real.astype(np.float64), spectrum.imag.astype(np.float64)
@@ -53,14 +60,32 @@ def _product(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return out.T
 
 
-def _heard(waveform: np.ndarray, front_end: FrontEnd, first: int, frames: int) -> np.ndarray:
+class _Forward:
+    """A sound in pieces, of which no more lies in memory than is asked for."""
+
+    def __init__(self, pieces: Iterable[np.ndarray]) -> None:
+        self._pieces, self._first = iter(pieces), 0
+        self._held = np.zeros(0, np.float32)
+
+    def between(self, first: int, end: int) -> np.ndarray:
+        """The samples from `first` on and before `end`, of which both never go back."""
+        held = [self._held[first - self._first:]]
+        self._first, count = first, len(held[0])
+        while count < end - first:
+            held.append(next(self._pieces))
+            count += len(held[-1])
+        self._held = np.concatenate(held)
+        return self._held[:end - first]
+
+
+def _heard(sound: _Forward, samples: int, front_end: FrontEnd, first: int, frames: int) -> np.ndarray:
     """float32, the samples under a number of frames: as `FrontEnd.pad` gives them for the whole sound."""
     begin = first * front_end.hop - front_end.lead
     end = begin + (frames - 1) * front_end.hop + front_end.window
     # Enough on both sides to be mirrored.
-    inner = max(0, begin - front_end.window), min(len(waveform), end + front_end.window)
-    around = max(0, -begin), max(0, end - len(waveform))
-    part = np.pad(waveform[slice(*inner)].astype(np.float32), around,
+    inner = max(0, begin - front_end.window), min(samples, end + front_end.window)
+    around = max(0, -begin), max(0, end - samples)
+    part = np.pad(sound.between(*inner).astype(np.float32), around,
                   mode='reflect' if front_end.place == 'centre' else 'constant')
     return part[begin + around[0] - inner[0]:][:end - begin]
 

@@ -111,7 +111,7 @@ def _column(name: str, clips: Sequence[np.ndarray | None], rate: float) -> Colum
                             f'lacks it, or mend the numbers.')
         else:
             column.add(*((clip, (0, 0)) if kind == 'array' else (encode(kind, clip), clip.shape[1:3])))
-    return column.finished('the store in memory')
+    return column.finished()
 
 
 def _kind(name: str, clip: np.ndarray) -> str:

@@ -64,6 +64,13 @@ class ColumnBuilder(Protocol):
         """
 
 
+class Counted(ColumnBuilder, Protocol):
+    """A column that knows how much it makes of a clip, so that prediction reads a long one as it goes on."""
+
+    def count(self, clip: ClipInfo) -> int:
+        """How many frames `read` yields in all; 0 where the clip lacks the modality."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Rgb:
     """Pictures at a fixed rate, the short side resized.
@@ -98,6 +105,11 @@ class Rgb:
         if clip.fps is None:
             return
         yield from _pictures(path, clip, self.fps, self.short_side)
+
+    def count(self, clip: ClipInfo) -> int:
+        """See `Counted`."""
+        seconds = _picture_end(clip) - clip.start
+        return 0 if clip.fps is None or seconds <= 0 else max(1, round(seconds * self.fps))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,10 +253,15 @@ def _tuples(value: Any) -> Any:
 
 def _pictures(path: Path, clip: ClipInfo, fps: float, short_side: int) -> Iterator[np.ndarray]:
     """The pictures of a clip, uint8 (T, H, W, 3), in pieces, so that a long one never lies in memory decoded."""
-    end = clip.end if clip.picture_end is None else min(clip.end, clip.picture_end)
+    end = _picture_end(clip)
     if end <= clip.start:
         return
     frames = video.each_frame(path, start=clip.start, end=end, fps=fps, short_side=short_side)
     for first in frames:
         most = min(_PIECE * max(1, round(fps)), max(2, _PIECE_BYTES // first.nbytes))
         yield np.stack([first, *itertools.islice(frames, most - 1)])
+
+
+def _picture_end(clip: ClipInfo) -> float:
+    """Seconds in the file at which the pictures of a clip end."""
+    return clip.end if clip.picture_end is None else min(clip.end, clip.picture_end)

@@ -80,10 +80,8 @@ def beside(result: Result, others: Sequence[Path]) -> Result:
 
 def write(workdir: Path, *, title: str = '', config: str = '', command: str = '', others: Sequence[Path] = (),
           splits: Sequence[str] = ('test', 'validation'), base: tuple[str, Sequence[Difference]] | None = None,
-          show: Show = list, store: str = '') -> Path:
+          show: Show = list) -> Path:
     """Writes `<workdir>/report.html` from the workdir's `log.jsonl` and `eval/*.json`, whichever are there.
-
-    Results on another store than the run's own are left out; they have a page of their own, `report@<store>.html`.
 
     The page is one file, needs no network, runs no script, and the same input gives the same bytes. Absolute
     paths in `config` and `command` are shortened: relative to the current folder, else '…/name'.
@@ -96,8 +94,7 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
       others: workdirs of other runs whose rows stand beside this one's in the first split's table (`beside`).
       splits: the splits a reader expects, the most telling first; of one without result the page says so.
       base: the name of another run, and where this one's config differs from it.
-      show: adds to the worst clips of the first split what they look like, see `worst.shown`.
-      store: of a page of another store, `@<store>`, with which the splits of its results end.
+      show: adds to the worst clips of the first split what they look like, see `worst_clips.shown`.
 
     Returns:
       The page's path.
@@ -108,8 +105,7 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
     environment = templates()
     workdir = Path(workdir)
     results = {path.stem: read(path) for path in sorted((workdir / 'eval').glob('*.json'))
-               if not path.stem.endswith(noise_sweep.SUFFIX) and _is_of(path.stem, store)}
-    splits = [f'{split}{store}' for split in splits]
+               if not path.stem.endswith(noise_sweep.SUFFIX)}
     order = [split for split in splits if split in results]
     order += [split for split in results if split not in order]
     if order:
@@ -129,16 +125,12 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
         title=title or workdir.resolve().name, config=without_paths(config), command=without_paths(command),
         results=views, wheel=timeline.wheel() if moves else '', base=base,
         cost=cost.facts(views[0]['cost'] if views else {}, series),
-        missing=[split for split in splits if split not in results and not store],
+        missing=[split for split in splits if split not in results],
         panels=curves.panels(series, fractions), logged=log.exists(), broken=broken,
-        noises=[section for section in noise_table.sections(workdir) if _is_of(section['split'], store)])
-    path = workdir / f'report{store}.html'
+        noises=noise_table.sections(workdir))
+    path = workdir / 'report.html'
     write_text(path, page)
     return path
-
-
-def _is_of(split: str, store: str) -> bool:
-    return split.partition('@')[2] == store[1:]
 
 
 def _view(result: Result) -> dict[str, Any]:

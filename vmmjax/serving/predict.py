@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy import special
 from tqdm import tqdm
 
 from vmmjax.errors import UserError, did_you_mean
@@ -153,11 +154,12 @@ class Predictor:
                     total = total + self._weighted(*running.pop(0))
                 bar.update()
             total = (total + self._weighted(*running.pop())) / weights
-        return Prediction(total if self._average == 'probabilities' else _softmax(total), found.picture_end, count)
+        scores = total if self._average == 'probabilities' else special.softmax(total)
+        return Prediction(scores, found.picture_end, count)
 
     def _weighted(self, logits: jax.Array, weight: int) -> np.ndarray:
         scores = np.asarray(logits, np.float64)
-        return weight * (_softmax(scores) if self._average == 'probabilities' else scores)
+        return weight * (special.softmax(scores) if self._average == 'probabilities' else scores)
 
 
 def windows(pictures: Iterable[np.ndarray], frames: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -191,8 +193,3 @@ def centre(picture: np.ndarray, size: int) -> np.ndarray:
     """The square in the middle of a picture (H, W, 3), with sides of `size` pixels."""
     top, left = ((length - size) // 2 for length in picture.shape[:2])
     return picture[top:top + size, left:left + size]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max())
-    return powers / powers.sum()

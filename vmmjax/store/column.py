@@ -17,6 +17,11 @@ class Records(Protocol):
         """Where a record is, for messages."""
 
 
+def shards_of(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `column.json` says of every shard, in the order of the catalog."""
+    return [shard for shards in meta['splits'].values() for shard in shards]
+
+
 @dataclasses.dataclass(frozen=True)
 class InMemory:
     """Records in memory.
@@ -36,6 +41,33 @@ class InMemory:
     def place(self, record: int) -> str:
         """See `Records`."""
         return self.name
+
+
+@dataclasses.dataclass(frozen=True)
+class ByClip:
+    """Records that each clip has in a place of its own.
+
+    Attributes:
+      sources: of each clip.
+      offsets: int64 (clips + 1,); records offsets[r] to offsets[r + 1] - 1 are clip r's.
+    """
+
+    sources: Sequence[Records]
+    offsets: np.ndarray
+
+    def read(self, indices: np.ndarray) -> list[bytes]:
+        """See `Records`."""
+        clips = np.searchsorted(self.offsets, indices, side='right') - 1
+        found: dict[int, bytes] = {}
+        for clip in np.unique(clips).tolist():
+            mine = indices[clips == clip]
+            found |= zip(mine.tolist(), self.sources[clip].read(mine - self.offsets[clip]), strict=True)
+        return [found[index] for index in indices.tolist()]
+
+    def place(self, record: int) -> str:
+        """See `Records`."""
+        clip = int(np.searchsorted(self.offsets, record, side='right')) - 1
+        return self.sources[clip].place(record - int(self.offsets[clip]))
 
 
 @dataclasses.dataclass(frozen=True)

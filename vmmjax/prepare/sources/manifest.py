@@ -12,10 +12,14 @@ from vmmjax.store.catalog import FIXED
 _OWN = ('path', 'split', 'id', 'start', 'end')
 
 
-def read(path: Path) -> list[Clip]:
+def read(path: Path, *, split: str = '') -> list[Clip]:
     """Reads a CSV file with the columns `path`, relative to it, and `split`.
 
     Optional are `id`, and `start` and `end` in seconds; every further column is a label, a number or a text.
+
+    Args:
+      path: of the file.
+      split: of the clips of a file without that column, which is then not needed.
 
     Raises:
       UserError: for a manifest without a needed column or without clips, with a missing file, or with times or
@@ -25,9 +29,10 @@ def read(path: Path) -> list[Clip]:
         with path.open(newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file, strict=True)
             columns = [name.strip() for name in reader.fieldnames or ()]
-            _check_columns(path, columns)
+            _check_columns(path, columns, ('path',) if split else ('path', 'split'))
             reader.fieldnames = columns
-            clips = [_clip(path, columns, row, reader.line_num) for row in reader]
+            clips = [_clip(path, columns, row if 'split' in columns else {**row, 'split': split}, reader.line_num)
+                     for row in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f'The manifest {path} is no CSV file in UTF-8: {error}.') from error
     if not clips:
@@ -42,11 +47,11 @@ def read(path: Path) -> list[Clip]:
     return clips
 
 
-def _check_columns(path: Path, columns: list[str]) -> None:
-    for needed in ('path', 'split'):
-        if needed not in columns:
-            raise UserError(f'The manifest {path} has no column {needed!r} among {", ".join(columns) or "none"}: '
-                            f'add one; path and split are needed.')
+def _check_columns(path: Path, columns: list[str], needed: tuple[str, ...]) -> None:
+    for name in needed:
+        if name not in columns:
+            raise UserError(f'The manifest {path} has no column {name!r} among {", ".join(columns) or "none"}: '
+                            f'add one; {" and ".join(needed)} {"is" if len(needed) == 1 else "are"} needed.')
     for name in columns:
         if not name or columns.count(name) > 1:
             raise UserError(f'The manifest {path} names the column {name!r} '
