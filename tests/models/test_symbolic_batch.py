@@ -71,7 +71,7 @@ def test_every_fusion(case: str) -> None:
 @pytest.mark.parametrize('form', FORMS)
 @pytest.mark.parametrize('fusion', [
     dict(name='over_time', steps=4, join=dict(name='gated', features=4)),
-    dict(name='hierarchical', join=dict(name='concat'), endpoints=dict.fromkeys('ab', ['stage_1', 'stage_2'])),
+    dict(name='hierarchical', join=dict(name='concat'), endpoints=dict.fromkeys('ab', ('stage_1', 'stage_2'))),
 ], ids=lambda fusion: fusion['name'])
 def test_fusions_of_whole_encoders(fusion: dict[str, Any], form: str) -> None:
     small = dict(name='conv2d_audio', widths=(4, 4), features=8)
