@@ -1,43 +1,34 @@
-"""What follows from a config: store, task, mesh and model; training, evaluation and prediction from Python."""
+"""Training, evaluation and prediction from Python, by a config."""
 
-import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vmmjax import config as configs
-from vmmjax import models, tasks
 from vmmjax.errors import UserError
 from vmmjax.evaluation import new_clips, predictions
 from vmmjax.evaluation.predictions import Batch, ClipPrediction, Predictions
 from vmmjax.evaluation.rehearsal import rehearsed
 from vmmjax.evaluation.result import Result
-from vmmjax.ops import SEE_VALID
-from vmmjax.pipeline import inputs, options
-from vmmjax.pipeline.folds import folded
-from vmmjax.pipeline.pipeline import Pipeline
-from vmmjax.pipeline.views import ViewsConfig
+from vmmjax.parts import Parts
 from vmmjax.store.store import Store
-from vmmjax.training import Checkpoints, optimizer, sharding, train, workdir
+from vmmjax.training import Checkpoints, lora, sharding, train, workdir
 from vmmjax.training.distributed import say
 from vmmjax.training.early_stopping import check_metric
-from vmmjax.training.players import averaged, same_leaves
-from vmmjax.training.runtime import keep_compiled
-from vmmjax.training.state import TrainState
+from vmmjax.training.state import TrainState, evaluated
 from vmmjax.training.step import make_eval_step
 
 if TYPE_CHECKING:
     from vmmjax.convert.bundle import Bundle
+    from vmmjax.convert.saved_run import SavedRun
 
 
-class Experiment:
-    """A config and what follows from it.
+class Experiment(Parts):
+    """A config, what follows from it, and a model that is trained, measured and asked.
 
         experiment = vmmjax.Experiment(config)
         experiment.train('runs/mine')
@@ -47,11 +38,7 @@ class Experiment:
         experiment.predict(['clip.mp4'])
 
     Attributes:
-      config: of the run, see `vmmjax.config.defaults`.
-      task: what is asked.
-      mesh: of the devices.
-      model: encoders, fusion and head.
-      state: what training or loading gave; None before.
+      state: what training or loading gave; None before. The others are those of `Parts`.
     """
 
     def __init__(self, config: Any, store: Store | None = None, *, devices: Sequence[jax.Device] | None = None,
@@ -68,19 +55,10 @@ class Experiment:
         Raises:
           UserError: for whatever the config names that is not there.
         """
-        if devices is None:  # What is compiled for devices that are not here cannot be loaded again.
-            keep_compiled()
-        self.config = config
-        self._given_store, self._recorded = store, run_inputs
-        task = tasks.create(config)
-        self.task = replace(task, facts=run_inputs['task'] if run_inputs else task.describe(self.store, config.data))
-        self.average = options.read(ViewsConfig, config.data.views, 'data.views').average
-        self.mesh = sharding.make_mesh(config.mesh, devices)
-        self.batch_sharding = sharding.batch_sharding(self.mesh)
-        self.model = models.create(config.model, self.task.num_classes)
+        super().__init__(config, store, devices=devices, run_inputs=run_inputs)
         self.state: TrainState | None = None
-        self._eval_step = make_eval_step(self._stream if streaming else self.apply, self.mesh, self.task.compute,
-                                         seed=config.seed)
+        self._eval_step = make_eval_step(self.apply_streaming if streaming else self.apply, self.mesh,
+                                         self.task.compute, seed=config.seed)
 
     @classmethod
     def load(cls, folder: str | Path, *, best: bool = False) -> Self:
@@ -93,48 +71,24 @@ class Experiment:
         Raises:
           UserError: where no checkpoint is whole.
         """
-        from vmmjax.convert import own  # Training reads none of it.
+        from vmmjax.convert.saved_run import SavedRun  # Training reads none of it.
 
-        checkpoints = own.opened(Path(folder))
-        step = checkpoints.best() if best else checkpoints.newest()
-        if step is None:
-            raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
-        meta = checkpoints.meta(step)
-        config = configs.from_json(meta['config'])
-        config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
-        recorded = workdir.run_inputs(Path(folder), meta)
+        return cls.of(SavedRun.open(folder, best=best))
+
+    @classmethod
+    def of(cls, run: 'SavedRun') -> Self:
+        """A run as it was trained, with the state of the checkpoint that was opened; see `load`."""
+        recorded = run.run_inputs
         try:
-            found = cls(config, run_inputs=recorded)
+            found = cls(run.config, run_inputs=recorded)
         except UserError as error:
             if recorded is not None:
                 raise
-            raise UserError(f'The run in {folder} was trained by an older vmmjax, which did not write down how its '
+            raise UserError(f'The run in {run.folder} was trained by an older vmmjax, which did not write down how its '
                             f'streams are read, and its store cannot be read ({error}) Write it down with `vmmjax '
-                            f'inspect {folder} --write_inputs --store=STORE`.') from error
-        found.restore(checkpoints, step)
+                            f'inspect {run.folder} --write_inputs --store=STORE`.') from error
+        found.restore(run.checkpoints, run.step)
         return found
-
-    @functools.cached_property
-    def store(self) -> Store:
-        """The clips, with the splits of the run."""
-        if self._given_store is not None:
-            return self._given_store
-        data = self.config.data
-        return folded(Store(data.store), data.fold, data.fold_validates)
-
-    @functools.cached_property
-    def run_inputs(self) -> dict[str, Any]:
-        """What prediction needs to know of the training store, plain JSON values: it is kept with the run.
-
-        `data`: how each column is read, see `pipeline.inputs.describe`; `task`: the task's facts, such as the class
-        names; `spec`: shape and dtype of the arrays of one row of a batch.
-        """
-        if self._recorded is not None:
-            return dict(self._recorded)
-        spec = {name: [list(shape[1:]), str(dtype)] for name, (shape, dtype) in
-                self.pipeline('train', train=True).spec.items()}
-        return json.loads(json.dumps({'data': inputs.describe(self.store, self.config.data),
-                                      'task': dict(self.task.facts), 'spec': spec}))
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -142,41 +96,17 @@ class Experiment:
         return {'config': configs.to_json(self.config), 'fingerprint': self.store.fingerprint,
                 'classes': self.task.classes, 'inputs': self.run_inputs}
 
-    @functools.cached_property
-    def rows(self) -> slice:
-        """The rows of a batch that this process reads."""
-        return sharding.local_rows(self.batch_sharding, self.config.batch_size)
-
-    @functools.cached_property
-    def _targets(self) -> Any:
-        return self.task.targets(self.store, self.config.data)
-
-    @property
-    def average(self) -> str:
-        """What is averaged over test views: `config.data.views.average`, unless it is set to another that the task has.
-
-        Raises:
-          UserError: where it is set to one that the task has not.
-        """
-        return self._average
-
-    @average.setter
-    def average(self, name: str) -> None:
-        if name not in self.task.averaging:
-            raise UserError(f'{name!r} are to be averaged over test views (data.views.average, --average), and the '
-                            f"outputs of the task {self.task.name} stand for none; name 'logits', which takes their "
-                            f'mean as they are.')
-        self._average = name
-
     @property
     def variables(self) -> dict[str, Any]:
         """The model's variables as they are evaluated; moving averages in place of parameters where there are any.
+
+        Low-rank factors are merged into their kernels.
 
         Raises:
           UserError: before training or loading.
         """
         params, model_state = self._evaluated
-        return {'params': params, **model_state}
+        return lora.merged({'params': params, **model_state}, self.config.lora)
 
     @property
     def _evaluated(self) -> tuple[Any, Any]:
@@ -184,39 +114,6 @@ class Experiment:
             raise UserError('The experiment has no parameters yet: train it, or load a run with '
                             'vmmjax.Experiment.load(folder).')
         return self.state.eval_params, self.state.model_state
-
-    @property
-    def classes_of_store(self) -> Any:
-        """The names of the outputs that the store's targets have, which are `task.classes` where it is the run's."""
-        return self.task.describe(self.store, self.config.data)['classes']
-
-    def pipeline(self, split: str, *, train: bool) -> Pipeline:
-        """Clip batches of a split."""
-        return Pipeline(self.store, self.config.data, split=split, batch_size=self.config.batch_size,
-                        train=train, seed=self.config.seed, labels=self._targets)
-
-    def init(self, key: jax.Array) -> Any:
-        """The variables of the model and the task, for clips as the training split has them."""
-        # Variables do not depend on the number of rows.
-        batch = {name: jnp.zeros((1, *shape), dtype) for name, (shape, dtype) in self.run_inputs['spec'].items()}
-        variables = dict(self.model.init(key, self.model.preprocess(batch), train=False))
-        own = self.task.init(jax.random.fold_in(key, 1), self.apply(variables, batch, train=False), batch)
-        for collection, values in own.items():
-            variables[collection] = {**variables.get(collection, {}), **values}
-        return variables
-
-    def apply(self, variables: Any, batch: Any, **options: Any) -> Any:
-        """The model on a raw clip batch: its preprocessing, then the network."""
-        return self.model.apply(variables, self.model.preprocess(batch), **options)
-
-    def _stream(self, variables: Any, batch: Any, **options: Any) -> Any:
-        for name, way in self.model.normalisation.items():
-            if way in SEE_VALID:
-                raise UserError(f'The stream {name!r} is preprocessed by {way!r}, which needs the frames to come; a '
-                                f'live stream cannot be. Train with another config.model.preprocess.{name}.')
-        from vmmjax.evaluation.streaming import frame_by_frame
-
-        return frame_by_frame(self.model, variables, self.model.preprocess(batch), **options)
 
     def train(self, folder: str | Path, *, allow_changed: Sequence[str] = ()) -> Self:
         """Trains to `config.steps`, from the newest whole checkpoint in the folder where there is one.
@@ -231,8 +128,7 @@ class Experiment:
         """
         folder = Path(folder)
         with workdir.hold(folder):
-            pipeline = self.pipeline('train', train=True)
-            say(pipeline.summary())
+            say(self._training.summary())
             validates = 'validation' in self.store.splits
             if not validates:
                 say('There is no validation split, so nothing is measured while the model trains.')
@@ -248,7 +144,7 @@ class Experiment:
                         for name, value in self.task.summary(next(iter(whole.values()))).items()}
 
             self.state = train(self.config, folder, mesh=self.mesh, apply=self.apply, init=self.init,
-                               objective=self.task, batches=lambda step: pipeline.batches(step, self.rows),
+                               objective=self.task, batches=lambda step: self._training.batches(step, self.rows),
                                evaluate=evaluate, identity=self.identity, allow_changed=allow_changed)
         return self
 
@@ -267,25 +163,7 @@ class Experiment:
 
     def restore(self, checkpoints: 'Checkpoints | Bundle', step: int) -> None:
         """Reads what evaluation needs of a checkpoint, on every device: parameters (or averages) and model state."""
-        where = sharding.replicated(self.mesh)
-
-        def placed(tree: Any) -> Any:
-            return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), tree)
-
-        model_state = placed(dict(jax.eval_shape(self.init, jax.random.key(0))))
-        params = model_state.pop('params')
-        averages = placed(jax.eval_shape(optimizer.players(self.config).averages, params))
-        if checkpoints.averaged:  # And what only training needs is left out.
-            averages = None
-            params.pop('task_training', None)
-        wanted = {'params': params, 'model_state': model_state, 'ema': averages}
-        if averages is None:
-            del wanted['ema']
-        elif same_leaves(averages, params):
-            del wanted['params']  # Every parameter has an average.
-        saved = checkpoints.restore(step, wanted)
-        found = averaged(saved['params'], saved.get('ema')) if 'params' in saved else saved['ema']
-        self.state = TrainState(step=jnp.asarray(step), params=found, model_state=saved['model_state'], opt_state=())
+        self.state = evaluated(checkpoints, step, self.config, self.init, sharding.replicated(self.mesh))
 
     def predictions(self, split: str, *, state: TrainState | None = None, subsets: bool = True
                     ) -> dict[str, Predictions]:
@@ -335,7 +213,9 @@ class Experiment:
     def result(self, found: Mapping[str, Predictions], split: str, store: Store | None = None) -> Result:
         """Measures predictions of a split, by subset, with the experiment's state; of another store where given."""
         assert self.state is not None
-        return self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=store or self.store)
+        store = store or self.store
+        result = self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=store)
+        return replace(result, store=store.name)
 
     def evaluate(self, split: str = 'test') -> Result:
         """Measures the model on a split, with every subset of its streams.

@@ -21,6 +21,8 @@ COLUMNS = {'waveform': SimpleNamespace(kind='array', shape=()), 'rgb': SimpleNam
 class Store:
     """As much of a store as is asked for."""
 
+    name = 'stores/a'
+
     columns = COLUMNS
 
     def values(self, name):

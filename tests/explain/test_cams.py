@@ -88,7 +88,7 @@ def test_networks_of_mean_and_linear_head_are_exact_at_their_last_layer(name: st
     model, variables = built(name, **options)
     variables['params']['head']['logits']['kernel'] *= 1e3 if 'ts' in name else 1
     batch = {'rgb': clips(2, 9 if name == 'i3d' else 3)}
-    path, found = maps(model, variables, batch, f'encoders_rgb/{last}')
+    _, found = maps(model, variables, batch, f'encoders_rgb/{last}')
     assert np.abs(found.change).min() > 1e-3
     np.testing.assert_allclose(sums(found.hirescam), found.change, rtol=1e-5, atol=1e-5)
 

@@ -67,7 +67,7 @@ def model_of(kind: str, count: int, equal: bool = False) -> tuple[Any, Any, Any]
     options = dict(name=kind, **KINDS.get(kind, {}))
     if kind == 'hierarchical':
         options['endpoints'] = dict.fromkeys(names[:2], ('first', 'second'))
-    encoders = {name: STAGED if kind == 'hierarchical' else SMALL for name in names}
+    encoders = dict.fromkeys(names, STAGED if kind == 'hierarchical' else SMALL)
     model = create(dict(encoders=encoders, fusion=options, head=dict(name='consensus'),
                         preprocess=dict.fromkeys(encoders, 'none')), 3)
     random = np.random.default_rng(0)

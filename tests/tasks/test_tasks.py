@@ -13,7 +13,7 @@ from vmmjax.evaluation.result import Result, write
 from vmmjax.experiment import Experiment
 from vmmjax.reports import run_page
 from vmmjax.store.store import Store
-from vmmjax.tasks.retrieval import ranked
+from vmmjax.tasks.matching import ranked
 
 HEAD = dict(name='consensus', dropout=0.0)
 
@@ -170,7 +170,7 @@ def test_many_questions_are_asked_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     one, other = rng.normal(size=(2, 23, 4))
     whole = ranked(one, other, 0.5)
-    monkeypatch.setattr('vmmjax.tasks.retrieval._BLOCK', 5)
+    monkeypatch.setattr('vmmjax.tasks.matching._BLOCK', 5)
     parts = ranked(one, other, 0.5)
     np.testing.assert_array_equal(whole[0], parts[0])
     assert whole[1] == pytest.approx(parts[1])

@@ -76,6 +76,14 @@ def test_a_finished_run_is_not_trained_further(tmp_path):
     tiny.assert_equal(tiny.run(tmp_path, tiny.config(), feed=dying(20)), state)
 
 
+def test_a_run_that_goes_on_with_other_cores_says_so(tmp_path, capsys, monkeypatch):
+    for cores, says in (({0, 1}, False), ({2, 3}, False), ({0, 1, 2}, True)):
+        monkeypatch.setattr(os, 'sched_getaffinity', lambda process, cores=cores: cores)
+        tiny.run(tmp_path, tiny.config(steps=3))
+        said = capsys.readouterr().out
+        assert ('Steps to here were computed on 2 CPU cores, and from here on 3: sums' in said) == says
+
+
 def test_another_config_is_refused_unless_allowed(tmp_path):
     tiny.run(tmp_path, tiny.config())
     with pytest.raises(UserError, match=r'another config: steps was 20, is 30\..*--allow_changed=steps'):
@@ -395,7 +403,7 @@ def test_columns_that_were_made_otherwise_are_another_store(tmp_path, changes, s
         'data': {'columns': columns}}} for columns in ({'audio': COLUMN}, {'audio': COLUMN | changes})]
     with pytest.raises(UserError, match=said) if said else nullcontext():
         check_same_run(tmp_path, *identities, ())
-    identities[1]['inputs']['data']['columns'] = {'rgb': COLUMN | changes}  # Another stream, because the user allows it.
+    identities[1]['inputs']['data']['columns'] = {'rgb': COLUMN | changes}
     check_same_run(tmp_path, *identities, ())
 
 

@@ -36,18 +36,16 @@ def main(folders: list[str]) -> None:
 
 def _write_inputs(folder: Path) -> None:
     # Describing a store needs none of this.
-    from vmmjax import config as configs
-    from vmmjax.experiment import Experiment
+    from vmmjax.convert.saved_run import SavedRun
+    from vmmjax.parts import Parts
     from vmmjax.training import workdir
-    from vmmjax.training.checkpoint import Checkpoints
 
-    _, meta = Checkpoints(folder).newest_meta()
-    config = configs.from_json(meta['config'])
-    config.mesh.update(configs.defaults().mesh)
+    saved = SavedRun.open(folder)
+    config = saved.config
     if STORE.value:
         config.data.store = STORE.value
-    run = Experiment(config)
-    if run.store.fingerprint != meta['fingerprint']:
+    run = Parts(config)
+    if run.store.fingerprint != saved.meta['fingerprint']:
         raise UserError(f'The store {config.data.store} is not the one that the run in {folder} was trained on; name '
                         f'that as --store.')
     print(f'Wrote {workdir.write_run_inputs(folder, run.run_inputs)}.')

@@ -148,14 +148,13 @@ def _run(weights: str) -> 'Experiment | None':
     if not is_run(folder):
         return None
     # Brings orbax and the pipeline along, which a published network need not wait for.
-    from vmmjax import config as configs
-    from vmmjax.convert import own
+    from vmmjax.convert.saved_run import SavedRun
     from vmmjax.experiment import Experiment
 
-    _, meta = own.opened(folder).newest_meta()
-    if not configs.from_json(meta['config']).data.streams:
+    saved = SavedRun.open(folder)
+    if saved.is_converted:
         return None
-    experiment = Experiment.load(folder)
+    experiment = Experiment.of(saved)
     if AVERAGE.value is not None:
         experiment.average = AVERAGE.value
     if CLASSES.value:
@@ -242,13 +241,9 @@ def table(named: Sequence[tuple[str, float | None]]) -> str:
 
 def _published(weights: str) -> tuple[Predictor, list[str]]:
     """The network, and the names of its classes."""
-    names: list[str] | None = None
-    model, variables = convert.load_pretrained(weights)
-    if is_run(Path(weights)):
-        # Brings orbax along, which takes longer to import than all the rest.
-        from vmmjax.convert import own
-        names = own.classes(Path(weights))
-    predictor = Predictor(model, variables, average=AVERAGE.value or 'logits')
+    loaded = convert.load(weights)
+    names = loaded.classes
+    predictor = Predictor(loaded.model, loaded.variables, average=AVERAGE.value or 'logits')
     count = predictor.classes
     if CLASSES.value:
         names = read_classes(Path(CLASSES.value))

@@ -162,7 +162,7 @@ def report(summary: Summary, store: Path) -> str:
         lines.append(f'{summary.damaged} are damaged or lack a track they declare: see {store / "damaged.csv"}.')
     if summary.rejected:
         lines.append(f'{summary.rejected} could not be read: see {store / "rejected.csv"}.')
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *summary.warnings])
 
 
 def _share() -> Share:

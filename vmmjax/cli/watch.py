@@ -60,6 +60,10 @@ def main(given: list[str]) -> None:
                         'alarms wait while it cannot be reached.')
     if not is_run(Path(WEIGHTS.value)):
         raise UserError(f'{WEIGHTS.value} is no folder of a run; watching needs one that `vmmjax train` made.')
+    # It brings the decoders along, which --help need not wait for.
+    from vmmjax.serving.live import source
+
+    source.check(given)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -90,9 +94,6 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
                       BEFORE.value + longest + 2 * (schedule.window + schedule.stride) + _SLACK, AFTER.value)
     changed = threading.Condition()
     sources = [Source(each, reading, changed, stop, _say) for each in given]
-    names = [source.name for source in sources]
-    if len(set(names)) < len(names):
-        raise UserError(f'Two sources are called {max(names, key=names.count)}; put a name before one: NAME=SOURCE.')
     log = None if output is None else Log(output / 'alarms.jsonl')
     webhook = None
     if WEBHOOK.value and output is not None:
@@ -114,7 +115,7 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
         for alarm in log.left_open() if log is not None else ():
             tell(alarm)
         where = f'; see {page.address}' if page is not None else ''
-        _say(f'watching {", ".join(names)} for {", ".join(rules)}{where}')
+        _say(f'watching {", ".join(source.name for source in sources)} for {", ".join(rules)}{where}')
         watcher.run(stop)
         for source in watcher.status()['sources']:
             _say(f'{source["name"]}: {source["frames"]} frames, {source["used"]} used, {source["dropped"]} dropped; '

@@ -15,6 +15,7 @@ from vmmjax import atomic, models
 from vmmjax import config as configs
 from vmmjax.convert.bundle import Bundle, is_bundle
 from vmmjax.convert.report import Entry, Loaded, Report
+from vmmjax.training import lora
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.players import averaged
 from vmmjax.training.state import TrainState
@@ -30,15 +31,10 @@ def opened(path: Path) -> Checkpoints | Bundle:
     return Bundle(path) if is_bundle(path) else Checkpoints(path)
 
 
-def classes(path: Path) -> list[str]:
-    """The names of the classes of a run's network."""
-    _, meta = opened(path).newest_meta()
-    found: list[str] = meta['classes']
-    return found
-
-
 def read(path: Path) -> Loaded:
     """The newest whole checkpoint of a run; moving averages in place of the parameters that have one.
+
+    Low-rank factors are merged.
 
     Raises:
       UserError: where none is whole.
@@ -46,12 +42,13 @@ def read(path: Path) -> Loaded:
     run = opened(path)
     step, meta = run.newest_meta()
     config = configs.from_json(meta['config'])
-    variables = unflatten_dict(run.weights, sep='/') if isinstance(run, Bundle) else _variables(run, step)
+    variables = (unflatten_dict(run.weights, sep='/') if isinstance(run, Bundle) else
+                 lora.merged(_variables(run, step), config.lora))
     report = Report(str(path), 'vmmjax', f'step {step}', tuple(
         Entry('loaded', name, name, value.shape, value.shape)
         for name, value in flatten_dict(variables, sep='/').items()))
     model = models.create(config.model, num_classes(meta['classes']))
-    return Loaded(model, variables, report, config.model.to_dict())
+    return Loaded(model, variables, report, config.model.to_dict(), meta['classes'])
 
 
 def _variables(checkpoints: Checkpoints, step: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation import new_clips
 from vmmjax.evaluation.predictions import ClipPrediction, Predictions, joined, known
 from vmmjax.pipeline.targets import Targets, WindowBatch
+from vmmjax.prepare.labels import clean
 from vmmjax.prepare.memory_store import MemoryStore, catalog_alone
 from vmmjax.prepare.sources.clip import Clip
 from vmmjax.store.catalog import FIXED, of_rows
@@ -65,10 +66,11 @@ def measure(run: new_clips.Run, clips: Sequence[Clip], *, name: str, most: int, 
 
 def _unread(clips: Sequence[Clip], name: str) -> MemoryStore:
     """A store of clips of which no file was read: they have their labels and no length."""
-    labels = list(clips[0].labels)
-    return MemoryStore(name, of_rows([*FIXED, *labels], [
-        [str(row), clip.id, clip.split, clip.name, '0.0', '0.0', '0.0', '', '', '', '',
-         *(clip.labels[label] for label in labels)] for row, clip in enumerate(clips)]), [])
+    columns = [*FIXED, *clips[0].labels]
+    rows = [{'row': str(row), 'id': clip.id, 'split': clip.split, 'path': clip.name, 'start': '0.0', 'end': '0.0',
+             'duration': '0.0', **{label: clean(text) for label, text in clip.labels.items()}}
+            for row, clip in enumerate(clips)]
+    return MemoryStore(name, of_rows(columns, [[row.get(column, '') for column in columns] for row in rows]), [])
 
 
 def _targets(run: new_clips.Run, store: MemoryStore) -> Targets | None:

@@ -243,7 +243,7 @@ def _figures(right: Sequence[np.ndarray], tested: Sequence[np.ndarray], target: 
         raise UserError('No clip that is tested has a value of the target.')
     groups = labels['group'][rows] if 'group' in labels else None
     found = intervals.proportion(np.concatenate(right).astype(np.float64), groups)
-    low, high = (None if found.missing else end for end in (found.low, found.high))
+    low, high = found.ends
     return {'examples': len(rows), 'classes': len(np.unique(target[target != ''])), 'accuracy': found.mean,
             'low': low, 'high': high, 'interval': found.label,
             'majority': chance(np.unique(target[rows], return_inverse=True)[1], {})['accuracy']}

@@ -1,9 +1,8 @@
 """Spectrograms of a sound: the log-mels of `vmmjax.front_ends`, and MFCCs.
 
-Their bytes depend neither on the number of cores nor on their kind, so that a store is the same wherever it is prepared:
-NumPy's matrix product is that of a BLAS, which adds up in an order of its own on each, and so do its absolute values of
-complex numbers and its logarithms of float32. Here products are added up one after another, and what is rounded
-differently is rounded in float64, before it becomes float32.
+Their bytes depend neither on the number of cores nor on their kind, so that a store is the same wherever it is made: a
+BLAS adds up a matrix product in an order of its own on each, and NumPy rounds complex magnitudes and logarithms in ways
+of its own. Here products are added up one after another, and the rest is computed in float64.
 """
 
 from collections.abc import Iterable, Iterator

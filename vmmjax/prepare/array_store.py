@@ -100,12 +100,15 @@ def _column(name: str, clips: Sequence[np.ndarray | None], rate: float) -> Colum
     kind = _kind(name, there[0])
     shape = there[0].shape[1:] if kind == 'array' else ()
     column = ColumnInMemory(name, kind, rate, shape)
-    for clip in clips:
+    for number, clip in enumerate(clips):
         if clip is None or not len(clip):
             column.add([], (0, 0))
         elif _kind(name, clip) != kind or (kind == 'array' and clip.shape[1:] != shape):
             raise UserError(f'Clips of {name!r} are {there[0].dtype} {there[0].shape} and {clip.dtype} {clip.shape}; '
                             f'they may differ in their numbers of frames, and pictures in their size.')
+        elif kind == 'array' and not np.isfinite(clip).all():
+            raise UserError(f'Clip {number} of {name!r} holds numbers that are not finite; give None for a clip that '
+                            f'lacks it, or mend the numbers.')
         else:
             column.add(*((clip, (0, 0)) if kind == 'array' else (encode(kind, clip), clip.shape[1:3])))
     return column.finished()

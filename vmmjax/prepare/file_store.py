@@ -13,11 +13,11 @@ from vmmjax.media.probe import MediaError, Probe
 from vmmjax.prepare import catalog_builder, shards
 from vmmjax.prepare.columns import ColumnBuilder, rebuilt
 from vmmjax.prepare.forward import Forward
+from vmmjax.prepare.labels import clean
 from vmmjax.prepare.memory_store import ColumnInMemory, MemoryStore
+from vmmjax.prepare.new_clips import SPLIT
 from vmmjax.prepare.sources.clip import Clip
 from vmmjax.store import catalog
-
-SPLIT = 'predict'
 
 _LONG = 60.0  # Seconds; longer clips are read forward.
 _Stored = tuple[list[bytes] | np.ndarray, tuple[int, int]]  # A clip's frames and their size, see `shards.read`.
@@ -125,7 +125,7 @@ def _row(clip: Clip, number: int, labels: Sequence[str], file: Probe | str) -> d
     listed = catalog_builder.listed(dataclasses.replace(clip, split=SPLIT), file)
     if isinstance(listed, str):
         raise MediaError(clip.path, listed)
-    values = [number, *listed, *(clip.labels.get(name, '') for name in labels)]
+    values = [number, *listed, *(clean(clip.labels.get(name, '')) for name in labels)]
     return dict(zip([*catalog.FIXED, *labels], map(str, values), strict=True))
 
 

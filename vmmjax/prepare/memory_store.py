@@ -68,11 +68,7 @@ def absent(name: str, kind: str, rate: float, shape: tuple[int, ...], rows: int)
 
 
 class MemoryStore(Store):
-    """A store that is no folder.
-
-    Attributes:
-      catalog: the clips.
-    """
+    """A store that is no folder."""
 
     def __init__(self, name: str, catalog: Catalog, columns: Sequence[Column], *, content: str = '',
                  vocabularies: Mapping[str, Sequence[str]] | None = None):
@@ -85,7 +81,7 @@ class MemoryStore(Store):
           content: what makes the store this one beside its catalog, for the fingerprint.
           vocabularies: see `Store`.
         """
-        self.name, self.path, self.catalog, self._catalog = name, Path(), catalog, catalog
+        self.name, self.path, self.catalog = name, Path(), catalog
         self.splits = dict(catalog.splits)
         self.fingerprint = hashlib.sha256((json.dumps(catalog.columns) + content).encode()).hexdigest()
         self.durations = np.array(catalog.columns['duration'], np.float64)

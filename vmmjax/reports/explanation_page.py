@@ -55,7 +55,8 @@ def _streams(found: Explanation) -> list[dict[str, Any]]:
 def _section(folder: Path, found: Explanation, stream: str, maps: Sequence[Map]) -> dict[str, Any]:
     seen = found.seen[stream]
     scales = [overlays.scale(each.values) for each in maps]
-    section: dict[str, Any] = {'stream': stream, 'maps': list(zip(maps, scales, strict=True)), 'video': '', 'file': '', 'pictures': {}, 'words': [],
+    section: dict[str, Any] = {'stream': stream, 'maps': list(zip(maps, scales, strict=True)),
+                               'video': '', 'file': '', 'pictures': {}, 'words': [],
                                'curve': '', 'key': []}
     if isinstance(seen, list):
         section['words'] = [_words(each, seen) for each in maps]

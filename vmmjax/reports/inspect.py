@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from vmmjax.convert.bundle import Bundle, is_bundle
+from vmmjax.convert.bundle import Bundle, is_bundle, is_run
 from vmmjax.errors import UserError
 from vmmjax.evaluation.training_log import read_log
 from vmmjax.store import catalog
-from vmmjax.store.column import Column
+from vmmjax.store.column import Column, shards_of
 from vmmjax.store.store import Store
 from vmmjax.text_table import aligned
 from vmmjax.training.checkpoint import Checkpoints
@@ -30,7 +30,7 @@ def describe(path: str) -> str:
     folder = Path(path)
     if is_bundle(folder):
         return '\n'.join(_bundle(Bundle(folder)))
-    if (folder / 'checkpoints').is_dir():
+    if is_run(folder):
         return '\n'.join(_run(folder))
     if folder.is_dir() and not (folder / 'store.json').is_file():
         raise UserError(f'{path} is neither a store (it has no store.json) nor the folder of a run (it has no '
@@ -67,7 +67,7 @@ def _store(store: Store) -> Iterator[str]:
 
 def _column(store: Store, column: Column) -> list[str]:
     meta = json.loads((store.path / column.name / 'column.json').read_text())
-    total = sum(shard['bytes'] for shards in meta['splits'].values() for shard in shards)
+    total = sum(shard['bytes'] for shard in shards_of(meta))
     there = column.lengths > 0
     if not there.any():
         frame = '-'

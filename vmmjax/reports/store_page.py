@@ -17,7 +17,7 @@ from vmmjax.pipeline import stored_frames
 from vmmjax.reports import timeline
 from vmmjax.reports.templates import templates
 from vmmjax.store import catalog
-from vmmjax.store.column import Column
+from vmmjax.store.column import Column, shards_of
 from vmmjax.store.store import Store
 
 _CLIPS = 6
@@ -84,9 +84,8 @@ def choose(store: Store, count: int = _CLIPS) -> list[int]:
 def _column(store: Store, column: Column) -> dict[str, Any]:
     """What the table of columns says."""
     made = json.loads((store.path / column.name / 'column.json').read_text())
-    shards = [shard for group in made['splits'].values() for shard in group]
     return {'name': column.name, 'clips': int((column.lengths > 0).sum()),
-            'size': sum(shard['bytes'] for shard in shards), 'rate': column.rate, 'kind': column.kind,
+            'size': sum(shard['bytes'] for shard in shards_of(made)), 'rate': column.rate, 'kind': column.kind,
             'options': made['options'], 'versions': made['versions']}
 
 
@@ -97,7 +96,7 @@ def _rejected(file: Path) -> list[list[str]]:
 
 
 def clip(store: Store, row: int, columns: Sequence[Column]) -> dict[str, Any]:
-    """What a page shows of a clip, see `lanes.html`.
+    """What a page shows of a clip, see `timeline.html`.
 
     Args:
       store: the store.
@@ -107,7 +106,7 @@ def clip(store: Store, row: int, columns: Sequence[Column]) -> dict[str, Any]:
     Raises:
       UserError: where a record is damaged.
     """
-    values = {name: texts[row] for name, texts in catalog.read(store.path).columns.items()}
+    values = {name: texts[row] for name, texts in store.catalog.columns.items()}
     duration = float(store.durations[row])
     seconds = min(duration, SECONDS)
     words = _words(values, float(values['start']), seconds)

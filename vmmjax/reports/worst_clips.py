@@ -51,7 +51,7 @@ def listed(task: Any, rows: Predictions, store: Store) -> list[dict[str, Any]]:
 
 
 def shown(found: Sequence[Mapping[str, Any]], store: Store, data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a page shows of them, see `worst.html`; bounded in bytes, whatever the clips are.
+    """What a page shows of them, see `worst_clips.html`; bounded in bytes, whatever the clips are.
 
     Args:
       found: as `listed` gives them.

@@ -84,7 +84,7 @@ class Sounds:
         ends = cut.ends(starts, found.duration)
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             clip = ClipInfo(str(path), '', '', start, end, end - start, found.fps, found.width, found.height,
-                       found.audio_rate)
+                            found.audio_rate)
             pieces = list(self.column.read(path, clip))
             yield _filled(np.concatenate(pieces)[:shape[0]] if pieces else [], shape, np.float32)
 

@@ -17,6 +17,11 @@ class Records(Protocol):
         """Where a record is, for messages."""
 
 
+def shards_of(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `column.json` says of every shard, in the order of the catalog."""
+    return [shard for shards in meta['splits'].values() for shard in shards]
+
+
 @dataclasses.dataclass(frozen=True)
 class InMemory:
     """Records in memory.

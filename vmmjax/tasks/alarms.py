@@ -75,13 +75,14 @@ class Tracker:
     def alarm(self) -> Span | None:
         """The alarm that lasts, as far as it is known."""
         found, rules = self._open, self._rules
-        if found is None or found.value < rules.high or found.end - found.start < rules.minimum - _SAME:
+        if found is None or not found.value >= rules.high or found.end - found.start < rules.minimum - _SAME:
             return None
         return found
 
     def add(self, moment: Span) -> Span | None:
         """Takes the next moment, and returns the alarm that ended before it, if one did."""
-        low, touches = moment.value < self._rules.low, moment.start - self._reach < _SAME
+        low = not moment.value >= self._rules.low  # Nor is NaN high.
+        touches = moment.start - self._reach < _SAME
         ended = self.finish() if low or not touches else None
         if not low and self._open is not None:
             self._open = Span(self._open.start, moment.end, max(self._open.value, moment.value))
@@ -90,9 +91,10 @@ class Tracker:
         self._reach = max(self._reach, moment.end)
         return ended
 
-    def pass_over(self, end: float) -> None:
-        """Up to `end`, in seconds, nobody has looked: that neither ends an alarm nor begins one."""
-        self._reach = max(self._reach, end)
+    def pass_over(self, start: float, end: float) -> None:
+        """From `start` to `end`, in seconds, nobody has looked: that neither ends an alarm nor begins one."""
+        if start - self._reach < _SAME:
+            self._reach = max(self._reach, end)
 
     def finish(self) -> Span | None:
         """Ends the alarm that lasts, and returns it, if there is one."""

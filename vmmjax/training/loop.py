@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from vmmjax.training import optimizer as optimizers
-from vmmjax.training import sharding, workdir
+from vmmjax.training import runtime, sharding, workdir
 from vmmjax.training.build import Built, build
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.distributed import Preempted, preemption, say
@@ -22,7 +22,7 @@ from vmmjax.training.metric_buffer import Unfetched
 from vmmjax.training.objective import Apply, Objective
 from vmmjax.training.profile import Profile
 from vmmjax.training.sharding import to_device
-from vmmjax.training.state import TrainState
+from vmmjax.training.state import TrainState, parameters
 from vmmjax.training.throughput import Meter
 
 
@@ -58,12 +58,16 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     checkpoints = Checkpoints(folder, config.keep_checkpoints)
     newest = checkpoints.newest()
     start, meta = newest or 0, {} if newest is None else checkpoints.meta(newest)
+    cores = runtime.cores()
     evaluations = Evaluations(config.best, folder, start, meta.get('best'))
     if newest is None:
         state = _first(config, built)
     else:
         workdir.check_same_run(folder, meta, identity, allow_changed)
         say(f'Going on from step {newest} of {folder}.')
+        if None not in (before := meta.get('cores'), cores) and before != cores:
+            say(f'Steps to here were computed on {before} CPU cores, and from here on {cores}: sums are added up in '
+                f'another order, and the result differs in its last bits.')
         state = checkpoints.restore(newest, built.spec)
     checkpoints.discard_after(newest)
 
@@ -106,7 +110,7 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
                 log.write(step, {**means, 'learning_rate': float(schedule(step - 1)), **meter.interval()})
             if due(step) or stop or step % config.checkpoint_every == 0:
                 with meter.apart():
-                    checkpoints.save(state, identity, evaluations.step)
+                    checkpoints.save(state, {**identity, 'cores': cores}, evaluations.step)
             if stop and not last:
                 raise Preempted(f'Stopped at step {step} of {config.steps} by SIGTERM.')
             if due(step):
@@ -139,12 +143,11 @@ def _first(config: Any, built: Built) -> TrainState:
 
 def _compiled(built: Built, mesh: jax.sharding.Mesh, state: TrainState, batch: Any) -> Any:
     """The step for batches like one, and says so."""
-    count = sum(leaf.size for leaf in jax.tree.leaves(built.abstract.params))
     if mesh.size > 1:
         from vmmjax.training import sharding_table
 
         say(sharding_table.table(built.abstract, built.shardings))
-    say(f'{count:,} parameters on {mesh.size} device(s); compiling the first step ...')
+    say(f'{parameters(built.abstract.params):,} parameters on {mesh.size} device(s); compiling the first step ...')
     compiling = time.monotonic()
     step: Any = built.step  # Jitted.
     compiled = step.lower(state, batch).compile()

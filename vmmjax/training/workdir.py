@@ -111,7 +111,7 @@ def column_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> lis
         if not (was['builder'] and is_now['builder']):  # An older vmmjax did not record it.
             was['builder'] = is_now['builder']
         found += [f'the column {name} has {key}={is_now.get(key)}, and had {was.get(key)}'
-                  for key in (*was, *(is_now.keys() - was.keys()))
+                  for key in dict.fromkeys((*was, *is_now))
                   if key not in ('options', 'chunk') and was.get(key) != is_now.get(key)]
     return found
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from vmmjax.errors import UserError
 from vmmjax.prepare.sources.clip import Clip
+from vmmjax.store.catalog import FIXED
 
-# What the catalog measures; a manifest's own column of that name would be taken for it.
-MEASURED = ('row', 'duration', 'fps', 'width', 'height', 'audio_rate', 'picture_end', 'sound_end')
+_OWN = ('path', 'split', 'id', 'start', 'end')
 
 
 def read(path: Path, *, split: str = '') -> list[Clip]:
@@ -56,7 +56,7 @@ def _check_columns(path: Path, columns: list[str], needed: tuple[str, ...]) -> N
         if not name or columns.count(name) > 1:
             raise UserError(f'The manifest {path} names the column {name!r} '
                             f'{"twice" if name else "with nothing"}: give each its own name.')
-        if name in MEASURED:
+        if name in FIXED and name not in _OWN:  # It would be taken for the catalog's.
             raise UserError(f'The manifest {path} has a column {name!r}, which the catalog measures itself: '
                             f'rename or remove it.')
 
@@ -75,7 +75,7 @@ def _clip(manifest: Path, columns: list[str], row: dict[str, str], line: int) ->
     start, end = (_seconds(row.get(key, ''), key, where) for key in ('start', 'end'))
     if end is not None and end <= (start or 0.0):
         raise UserError(f'{where} ends at {end} s, not after its start at {start or 0.0} s.')
-    labels = {key: row[key] for key in columns if key not in ('path', 'split', 'id', 'start', 'end')}
+    labels = {key: row[key] for key in columns if key not in _OWN}
     return Clip(file, name, split, row['id'].strip() if 'id' in row else name, start, end, labels)
 
 

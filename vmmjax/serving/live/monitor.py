@@ -167,11 +167,7 @@ class Monitor:
     def _newest(self, source: Source) -> Window | None:
         if not source.sessions:
             return None
-        session, recorder = source.sessions[0]
-        if source not in self._connections:
-            self._connections[source] = _Connection(session, recorder, {
-                name: Follower(source.name, name, rules, wall=session.wall, speed=session.speed)
-                for name, rules in self._rules.items()})
+        session, _ = source.sessions[0]
         self._look_for_stalls(source, session)
         return session.newest()
 
@@ -193,25 +189,33 @@ class Monitor:
     def _judge_all(self, ready: Sequence[tuple[Source, Window]]) -> None:
         said = self._judge([window for _, window in ready])
         for (source, window), (levels, present) in zip(ready, said, strict=True):
-            connection = self._connections[source]
+            connection = self._connection(source)
             for name, follower in connection.followers.items():
-                self._tell(source, follower.judged(
+                self._tell(source, connection, follower.judged(
                     levels[name], window.start, self._judge.window, window.start + self._stride, present))
             source.delay = time.monotonic() - connection.session.arrived
+
+    def _connection(self, source: Source) -> _Connection:
+        """That of the window that is judged."""
+        if source not in self._connections:
+            session, recorder = source.sessions[0]
+            self._connections[source] = _Connection(session, recorder, {
+                name: Follower(source.name, name, rules, wall=session.wall, speed=session.speed)
+                for name, rules in self._rules.items()})
+        return self._connections[source]
 
     def _end(self, source: Source) -> None:
         """Ends a connection, and the alarms of it."""
         connection = self._connections.pop(source, None)
         if connection is not None:
             for follower in connection.followers.values():
-                self._tell(source, follower.finish(), connection)
+                self._tell(source, connection, follower.finish())
         with self._changed:
             if source.sessions:
                 source.sessions.pop(0)[1].finish()
             source.stalled = set()
 
-    def _tell(self, source: Source, messages: Sequence[Alarm], connection: _Connection | None = None) -> None:
-        connection = connection or self._connections[source]
+    def _tell(self, source: Source, connection: _Connection, messages: Sequence[Alarm]) -> None:
         for message in messages:
             if self._clips is not None and message.state == START:
                 path = self._clips / f'{message.id}{connection.recorder.suffix}'
@@ -227,7 +231,10 @@ class Monitor:
                 self._alarms[told.id] = told
                 while len(self._alarms) > _LAST_ALARMS:
                     self._alarms.popitem(last=False)
-            self._tell_others(told)
+            try:
+                self._tell_others(told)
+            except OSError as error:  # A full disk does not end the watch.
+                self._say(f'{source.name}: an alarm cannot be told: {error.strerror}')
 
 
 def schedule_of(judge: Judge, stride: float, stall: float) -> Schedule:

@@ -75,7 +75,7 @@ class Session:
     """Frames come from the source's thread, windows are taken by the one that judges.
 
     Attributes:
-      wall: seconds since 1970 at the clock's zero.
+      wall: seconds since 1970 at the clock's zero; of a stream known with the first frame.
       speed: seconds of the clock in a second; 0 where they have no relation.
       keeps: whether every window is judged, and the source waits for that.
       duration: of a file, in seconds; None where it is not known.
@@ -106,7 +106,7 @@ class Session:
         gap = 60.0 if duration is not None else schedule.stall
         self._tracks = {name: _Track(builder, live_column(builder, gap, aspect), Ring(), now)
                         for name, builder in builders.items()}
-        self._next = 0
+        self._next, self._begun = 0, False
         self._waiting: collections.deque[tuple[float, float]] = collections.deque()  # Frames: time, arrival.
         self._main = any(map(reads_pictures, builders.values()))
         self._windows = None if duration is None else len(
@@ -138,11 +138,18 @@ class Session:
                     track.ring.add(*block)
                 if reads_pictures(track.builder) == pictures:
                     track.arrived = now
+            if self.duration is None and not self._begun:
+                self.wall = time.time() - seconds
+            self._begun = True
             if pictures == self._main:
                 self._counts.frames += 1
                 self._waiting.append((seconds, now))
             if not self.keeps:
-                self._forget(seconds - self._schedule.window - self._schedule.stride - 1)
+                oldest = seconds - self._schedule.window - self._schedule.stride - 1
+                self._forget(oldest)
+                while self._waiting and self._waiting[0][0] < oldest:
+                    self._waiting.popleft()
+                    self._counts.dropped += 1
             self._changed.notify_all()
 
     def finish(self) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from av.container import InputContainer
@@ -85,9 +85,6 @@ class Source(threading.Thread):
           changed: is notified of whatever changes.
           stop: ends the thread.
           say: is told in one line what goes wrong.
-
-        Raises:
-          UserError: for a file that is not there.
         """
         name, self.address = split_name(given)
         super().__init__(name=name, daemon=True)
@@ -97,9 +94,6 @@ class Source(threading.Thread):
         self._reading, self._changed, self._stop_reading = reading, changed, stop
         self._say = lambda text: say(f'{name}: {text}')
         self._fault = ''
-        if not live.is_address(self.address) and not Path(self.address).exists():
-            raise UserError(f'{self.address}: there is no such file or folder, and it is no address of a stream; those '
-                            f'begin with {", ".join(f"{scheme}://" for scheme in live.PROTOCOLS)}.')
 
     def run(self) -> None:
         """Reads until it is stopped, or a file has ended."""
@@ -150,10 +144,10 @@ class Source(threading.Thread):
                 # One that is judged at any speed was recorded before it was last changed.
                 wall = time.time() if speed else file.stat().st_mtime - probe.duration
                 self._read(container, speed=speed, duration=probe.duration, wall=wall)
-        except (MediaError, OSError) as error:
+        except Exception as error:  # The files that follow are read all the same.
             with self._changed:
                 self.faults += 1
-            self._say(str(error))
+            self._say(str(error) or type(error).__name__)
 
     def _read(self, container: InputContainer, *, speed: float, duration: float | None = None,
               wall: float | None = None) -> None:
@@ -174,6 +168,8 @@ class Source(threading.Thread):
         with self._changed:
             self.sessions.append((session, recorder))
         clock = _Clock(zero, pictures, sets=duration is None)
+        # What comes a segment at a time is shown as it was recorded, as a file is.
+        paced = speed > 0 and (duration is not None or container.format.name == 'hls')
         began = time.monotonic()
         try:
             for packet in packets(container, tracks):
@@ -185,7 +181,7 @@ class Source(threading.Thread):
                         continue
                     if self.state == CONNECTING:
                         self._become(RUNNING)
-                    if speed and duration is not None:
+                    if paced:
                         self._stop_reading.wait(max(0.0, began + at / speed - time.monotonic()))
                     session.take(at, frame, is_picture)
                     session.wait(self._stop_reading)
@@ -230,6 +226,22 @@ class _Clock:
             if abs(at + self._shift - self._last) > _APART:
                 self._shift = self._last - at
         return at + self._shift
+
+
+def check(given: Sequence[str]) -> None:
+    """Refuses sources that are none.
+
+    Raises:
+      UserError: for a file that is not there, and for two sources of one name.
+    """
+    names = []
+    for name, address in map(split_name, given):
+        if not live.is_address(address) and not Path(address).exists():
+            raise UserError(f'{address}: there is no such file or folder, and it is no address of a stream; those '
+                            f'begin with {", ".join(f"{scheme}://" for scheme in live.PROTOCOLS)}.')
+        if name in names:
+            raise UserError(f'Two sources are called {name}; put a name before one: NAME=SOURCE.')
+        names.append(name)
 
 
 def split_name(given: str) -> tuple[str, str]:

@@ -95,4 +95,5 @@ class Webhook:
         except urllib.error.HTTPError as error:
             return f'it answers {error.code} {error.reason}'
         except (OSError, ValueError) as error:
-            return str(getattr(error, 'reason', error)).lower()
+            reason = getattr(error, 'reason', error)
+            return (getattr(reason, 'strerror', None) or str(reason)).lower()
