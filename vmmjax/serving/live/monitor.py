@@ -152,8 +152,9 @@ class Monitor:
                 self._end(source)
             if done:
                 return
-        for source in list(self._connections):
-            self._end(source)
+        for source in self._sources:
+            while source.sessions:
+                self._end(source)
 
     def status(self) -> dict[str, Any]:
         """What pages tell: plain JSON values."""
@@ -211,9 +212,10 @@ class Monitor:
             for follower in connection.followers.values():
                 self._tell(source, connection, follower.finish())
         with self._changed:
-            if source.sessions:
-                source.sessions.pop(0)[1].finish()
+            session, recorder = source.sessions.pop(0)
             source.stalled = set()
+        session.close()
+        recorder.finish()
 
     def _tell(self, source: Source, connection: _Connection, messages: Sequence[Alarm]) -> None:
         for message in messages:

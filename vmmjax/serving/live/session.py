@@ -132,6 +132,8 @@ class Session:
                 made.append((track, [track.column.fill(seconds - _INTERLEAVED)]))
         now = time.monotonic()
         with self._changed:
+            if self.drained:
+                return
             self._counts.damaged += damaged
             for track, blocks in made:
                 for block in blocks:
@@ -197,9 +199,19 @@ class Session:
             if present is not None:
                 return self._taken(number, present)
             if self.over and not self.drained:
-                self._settle(float('inf'), float('inf'))
-                self.drained = True
+                self._drain()
             return None
+
+    def close(self) -> None:
+        """No window will be taken: what waits is dropped, and what still comes is not counted."""
+        with self._changed:
+            self.over = True
+            self._drain()
+            self._changed.notify_all()
+
+    def _drain(self) -> None:
+        self._settle(float('inf'), float('inf'))
+        self.drained = True
 
     def _taken(self, number: int, present: set[str]) -> Window:
         begin = number * self._schedule.stride
