@@ -173,14 +173,19 @@ class Monitor:
         return session.newest()
 
     def _look_for_stalls(self, source: Source, session: Session) -> None:
-        """Says which streams stall, and which are back."""
+        """Says which streams stall while others go on, and which are back; of a frozen source its thread will say."""
         now = session.stalled()
+        if session.over or session.duration is not None:
+            return
+        if now and session.is_frozen:
+            source.state = STALLED
+            return
+        if source.state == STALLED:
+            source.state = RUNNING
         for name in sorted(now - source.stalled):
             self._say(f'{source.name}: {name} has stalled and is absent')
         for name in sorted(source.stalled - now):
             self._say(f'{source.name}: {name} is back')
-        if now != source.stalled and not session.over:
-            source.state = STALLED if now == set(session.columns) else RUNNING
         source.stalled = now
 
     def _is_over(self, source: Source) -> bool:

@@ -178,9 +178,10 @@ class Session:
         return {name for name, track in self._tracks.items() if track.arrived < limit}
 
     @property
-    def columns(self) -> list[str]:
-        """The columns that the source has."""
-        return list(self._tracks)
+    def is_frozen(self) -> bool:
+        """Whether nothing comes of any column, as far as half the time tells after which one has stalled."""
+        limit = time.monotonic() - self._schedule.stall / 2
+        return all(track.arrived < limit for track in self._tracks.values())
 
     def newest(self) -> Window | None:
         """The newest window that is ready, or where all are judged the oldest; None where none is.
