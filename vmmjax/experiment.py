@@ -80,8 +80,10 @@ class Experiment:
         self.batch_sharding = sharding.batch_sharding(self.mesh)
         self.model = models.create(config.model, self.task.num_classes)
         self.state: TrainState | None = None
-        self._eval_step = make_eval_step(self._stream if streaming else self.apply, self.mesh, self.task.compute,
-                                         seed=config.seed)
+        step = functools.partial(make_eval_step, self._stream if streaming else self.apply, self.mesh, seed=config.seed)
+        quick = self.task.in_training
+        self._eval_step = step(compute=self.task.compute)
+        self._quick_step = self._eval_step if quick is self.task else step(compute=quick.compute)
 
     @classmethod
     def load(cls, folder: str | Path, *, best: bool = False) -> Self:
@@ -257,7 +259,8 @@ class Experiment:
         Args:
           split: of the store.
           state: in place of the experiment's.
-          subsets: whether with every subset of the streams; else with all of them only.
+          subsets: whether with every subset of the streams; else with all of them only, and as the task is measured
+            while a model trains (`Task.in_training`).
 
         Returns:
           By subset, all streams first.
@@ -272,7 +275,8 @@ class Experiment:
             kept = dict([next(iter(kept.items()))])
         names = [key.removeprefix('target/') for key in self._targets.specs]
         return predictions.subsets(
-            self._eval_step, params, model_state, self.pipeline(split, train=False).batches(rows=self.rows), streams,
+            self._eval_step if subsets else self._quick_step, params, model_state,
+            self.pipeline(split, train=False).batches(rows=self.rows), streams,
             put=lambda batch: sharding.put(batch, self.batch_sharding), target=self.task.measured(names),
             each_view=self.task.each_view, average=self.task.averaging[self.average], kept=kept)
 

@@ -1,4 +1,4 @@
-"""Imports what only the extra `[evaluation]` brings."""
+"""Imports what only an extra of `setup.cfg` brings."""
 
 import importlib
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 from vmmjax.errors import UserError
 
 
-def load(module: str) -> Any:
+def load(module: str, extra: str = 'evaluation') -> Any:
     """Returns the module of that name, imported now and not before it is needed.
 
     Args:
       module: such as 'sklearn.metrics'.
+      extra: that brings it.
 
     Raises:
       UserError: where it is not installed.
@@ -19,4 +20,4 @@ def load(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError(f"Evaluation needs {module.partition('.')[0]} ({error}): "
-                        f"pip install 'vmmjax[evaluation]'.") from error
+                        f"pip install 'vmmjax[{extra}]'.") from error

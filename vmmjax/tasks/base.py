@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -123,6 +123,11 @@ class Task:
         """What of a batch is measured: a tree of arrays (B, ...). It is compiled, and may generate."""
         outputs, _ = ctx.forward()
         return self.read(outputs)
+
+    @property
+    def in_training(self) -> Self:
+        """The task as it is measured while a model trains: itself, or one that generates in less time."""
+        return self
 
     def read(self, outputs: Any) -> Any:
         """What of the model's outputs is measured; float32."""
