@@ -15,7 +15,8 @@ from vmmjax.training.state import initializer
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'experiments' / 'configs'
 SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio'),
-           'grid_noise': ('', 'fused,babble'), 'grid_sentence': ('', 'audio', 'rgb,letters,joint')}
+           'grid_contrast': ('', 'lips'), 'grid_noise': ('', 'fused,babble'),
+           'grid_sentence': ('', 'audio', 'rgb,letters,joint')}
 CLASSES, LOG_MEL_RATE, BANDS, SOUND_RATE = 8, 100, 64, 16000
 WORDS = 53  # Of GRID, with those that stand for none.
 # Of the tasks that write texts.
@@ -54,6 +55,9 @@ def clips(config, batch):
         valid = f'{name}_mask' if stream.modality.startswith('text:') else f'valid/{name}'
         found[valid] = np.ones(found[name].shape[:2], bool)
         found[f'present/{name}'] = np.arange(batch) < batch - (i == 0)
+        for view in range(1, stream.get('views', 1)):
+            found |= {f'view{view}/{key}': found[key] for key in (valid, f'present/{name}')}
+            found[f'view{view}/{name}'] = found[name][::-1]
     return found
 
 
@@ -79,12 +83,13 @@ def test_it_is_built_and_stepped_twice(name, argument):
     def apply(variables, batch, **options):
         return model.apply(variables, model.preprocess(batch), **options)
 
-    def init(key):
-        variables = model.init(key, model.preprocess(batch), train=False)
-        own = task.init(key, apply(variables, batch, train=False), batch).get('params', {})
-        return {**variables, 'params': {**variables['params'], **own}}
-
     players = optimizer.players(config)
+
+    def init(key):
+        variables = dict(model.init(key, model.preprocess(batch), train=False))
+        own = task.init(key, apply(variables, batch, train=False), batch)
+        return variables | {name: {**variables.get(name, {}), **values} for name, values in own.items()}
+
     create = initializer(init, players)
     state = jax.jit(create, compiler_options=QUICK)(jax.random.key(config.seed))
     before = jax.device_get(state.params)

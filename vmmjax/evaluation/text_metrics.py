@@ -27,7 +27,7 @@ def errors(references: Sequence[str], said: Sequence[str], unit: str) -> tuple[n
     Raises:
       UserError: for an empty reference, of which there is no rate, or where jiwer is not installed.
     """
-    jiwer = optional.load('jiwer', 'sequences')
+    jiwer = optional.load('jiwer', extra='sequences')
     for place, text in enumerate(references):
         if not text.strip():
             raise UserError(f'The reference text number {place + 1} is empty, and an error rate is a share of its '
@@ -63,7 +63,7 @@ def bleu(references: Sequence[Sequence[str]], said: Sequence[str]) -> float:
     Raises:
       UserError: where sacrebleu is not installed.
     """
-    sacrebleu = optional.load('sacrebleu', 'sequences')
+    sacrebleu = optional.load('sacrebleu', extra='sequences')
     most = max(map(len, references))
     columns = [[texts[place] if place < len(texts) else None for texts in references] for place in range(most)]
     found = sacrebleu.corpus_bleu(list(said), columns, tokenize='none', smooth_method='none', force=True)

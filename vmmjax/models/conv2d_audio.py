@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vmmjax.models.convolutional import FROZEN, check_choice
 from vmmjax.models.dropout import Dropout
 from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
 from vmmjax.models.layers import BatchNorm, max_pool3d
@@ -28,6 +29,7 @@ class Conv2DAudio(nn.Module):
       dropout: rate on the tokens.
       bn_momentum: decay of BatchNorm's running statistics.
       bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
+      frozen_bn: which BatchNorms training leaves as they are, see `convolutional.ConvolutionalNetwork`.
       form: of the pooling, see `layers`.
       dtype: computations.
       param_dtype: parameters.
@@ -39,6 +41,7 @@ class Conv2DAudio(nn.Module):
     dropout: float = 0.0
     bn_momentum: float = 0.99
     bn_groups: int = 1
+    frozen_bn: str | None = None
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -47,10 +50,13 @@ class Conv2DAudio(nn.Module):
     def layers(self) -> dict[str, nn.Module]:
         """Every layer, by name."""
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, **dtypes)
+        if self.frozen_bn is not None:
+            check_choice('frozen_bn', self.frozen_bn, FROZEN)
+        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, frozen=self.frozen_bn is not None, **dtypes)
+        first = norm | dict(frozen=self.frozen_bn == 'all')
         layers: dict[str, nn.Module] = {
             # Without an offset nothing before the first convolution is learned, and its input needs no gradient.
-            'input_norm': BatchNorm(use_bias=False, name='input_norm', **norm)}
+            'input_norm': BatchNorm(use_bias=False, name='input_norm', **first)}
         for i, width in enumerate(self.widths, 1):
             layers[f'conv_{i}'] = nn.Conv(width, (3, 3), use_bias=False, kernel_init=nn.initializers.he_normal(),
                                           name=f'conv_{i}', **dtypes)

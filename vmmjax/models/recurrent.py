@@ -92,7 +92,7 @@ class Direction(nn.Module):
 
         scan = nn.scan(step, variable_broadcast='params', split_rngs={'params': False}, in_axes=1, out_axes=1,
                        reverse=self.reverse)
-        start = jnp.zeros((len(x), self.hidden_size), wide)
+        start = jnp.zeros((x.shape[0], self.hidden_size), wide)
         # The products with the inputs are one, outside of the loop.
         return scan(self, (start, start), (self.input(x), valid))[1]
 

@@ -36,7 +36,7 @@ class Captioning(Writes):
     def check(self, config: Any) -> None:
         """Sacrebleu is needed at the end of a training, so it is asked for before."""
         super().check(config)
-        optional.load('sacrebleu', 'sequences')
+        optional.load('sacrebleu', extra='sequences')
 
     def summary(self, rows: Predictions) -> dict[str, float]:
         """See `Task`."""

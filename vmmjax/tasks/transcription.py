@@ -32,7 +32,7 @@ class Transcription(Writes):
     def check(self, config: Any) -> None:
         """Jiwer is needed at the end of a training, so it is asked for before."""
         super().check(config)
-        optional.load('jiwer', 'sequences')
+        optional.load('jiwer', extra='sequences')
 
     def summary(self, rows: Predictions) -> dict[str, float]:
         """See `Task`."""

@@ -1,0 +1,133 @@
+import threading
+import time
+
+import av
+import jax
+import numpy as np
+import pytest
+
+from tests.serving.live import lights, reading
+from vmmjax.errors import UserError
+from vmmjax.experiment import Experiment
+from vmmjax.serving.live.monitor import Judge, Monitor, rules_of
+from vmmjax.serving.live.source import Reading, Source
+from vmmjax.serving.live.windows import Window
+
+
+@pytest.fixture(scope='module')
+def run(lights_run):
+    return Experiment.load(lights_run)
+
+
+@pytest.fixture(scope='module')
+def judge(run):
+    return Judge(run, 2)
+
+
+def watched(judge, paths, clips=None, speed=0.0, said=None, **options):
+    """All messages of a monitor that ends by itself, and its status then."""
+    changed, stop, told = threading.Condition(), threading.Event(), []
+    said = [] if said is None else said
+    how = Reading(reading.COLUMNS, reading.schedule(**options), speed, keep=30.0, after=1.0)
+    monitor = Monitor(judge, [Source(str(path), how, changed, stop, said.append) for path in paths],
+                      rules_of(judge, [], {}), stride=how.schedule.stride, changed=changed, tell=told.append,
+                      say=said.append, clips=clips, before=1.0, waiting=lambda: 0)
+    monitor.run(stop)
+    return told, monitor.status()
+
+
+def test_a_file_gives_the_alarms_of_evaluate(films, run, judge):
+    told, status = watched(judge, [films / name for name in lights.EVENTS])
+    expected = run.evaluate('test').alarms
+    assert len(expected) == 3
+    ended = sorted((alarm for alarm in told if alarm.state == 'end'), key=lambda alarm: (alarm.source, alarm.start))
+    for alarm, other in zip(ended, expected, strict=True):
+        assert alarm.source.endswith(other['clip'])
+        assert (alarm.start, alarm.end) == pytest.approx((other['start'], other['end']), abs=1e-3)
+        assert alarm.peak == pytest.approx(other['highest'], abs=1e-5)
+        assert alarm.present == ('audio', 'rgb')
+    assert [source['frames'] for source in status['sources']] == [120, 120]
+    assert [source['used'] for source in status['sources']] == [120, 120]
+    assert [source['alarms'] for source in status['sources']] == [2, 1]
+    assert {source['state'] for source in status['sources']} == {'ended'}
+
+
+def test_messages_of_an_alarm_belong_together(films, judge):
+    told, status = watched(judge, [films / 'film.mp4'])
+    first, second = ([alarm for alarm in told if alarm.id == name] for name in dict.fromkeys(a.id for a in told))
+    for messages in (first, second):
+        assert [alarm.state for alarm in messages] == ['start', 'end']
+        assert [alarm.number for alarm in messages] == [0, 1]
+    assert [alarm['id'] for alarm in status['alarms']] == [first[0].id, second[0].id]
+    assert {alarm['state'] for alarm in status['alarms']} == {'end'}
+
+
+def test_a_clip_holds_its_alarm_and_what_was_around(films, judge, tmp_path):
+    told, _ = watched(judge, [films / 'film.mp4'], clips=tmp_path / 'clips')
+    alarms = [alarm for alarm in told if alarm.state == 'end']
+    assert {path.name for path in (tmp_path / 'clips').iterdir()} == {f'{alarm.id}.mp4' for alarm in alarms}
+    for alarm in alarms:
+        with av.open(alarm.evidence) as container:
+            assert [stream.codec_context.name for stream in container.streams] == ['h264', 'aac']
+            bright = [frame.to_ndarray(format='gray').mean() > 120 for frame in container.decode(video=0)]
+        with av.open(alarm.evidence) as container:
+            assert sum(frame.samples for frame in container.decode(audio=0)) / lights.RATE == pytest.approx(
+                len(bright) / lights.FPS, abs=0.6)
+        first, count = bright.index(True), round((alarm.end - alarm.start) * lights.FPS)
+        assert bright[first:first + count + 1] == [True] * count + [False]
+        # The group of pictures that the second before the alarm lies in begins no more than .5 s earlier.
+        assert lights.FPS <= first <= 1.5 * lights.FPS + 1
+        # Its end was known only when a later window had been judged.
+        assert lights.FPS <= len(bright) - first - count <= (1 + 2 * lights.WINDOW) * lights.FPS
+
+
+def test_sound_that_is_frozen_is_sound_that_is_absent(films, judge):
+    found, _, _ = reading.windows_of(films / 'film.mp4')
+    window = found[1]
+    deaf = Window(window.start, {'rgb': window.frames['rgb']}, window.sizes)
+    (whole, present), (frozen, left) = judge([window, deaf])
+    assert (present, left) == (['audio', 'rgb'], ['rgb'])
+    batch = judge._batches.of([window, window], judge._sizes[-1])
+    run = judge._run
+    batch['present/audio'][:] = False
+    batch['audio'][:] = np.nan
+    scores = jax.device_get(run.apply(run.variables, batch, train=False).logits)
+    (level,) = frozen['from to to']
+    np.testing.assert_allclose(level.values[0], 1 / (1 + np.exp(-scores[0, :, 0])), atol=1e-6)
+    assert np.abs(whole['from to to'][0].values - level.values).max() > 1e-3
+
+
+def test_frames_of_a_slow_network_are_used_or_dropped(films, judge):
+    class Slow:
+        def __getattr__(self, name):
+            return getattr(judge, name)
+
+        def __call__(self, windows):
+            time.sleep(.5)
+            return judge(windows)
+
+    _, status = watched(Slow(), [films / 'film.mp4'], speed=20.0, window=judge.window, stride=0.5)
+    (source,) = status['sources']
+    assert source['frames'] == 120 == source['used'] + source['dropped']
+    assert source['windows_dropped'] > 0
+    assert source['windows'] + source['windows_dropped'] == 21
+
+
+def test_what_cannot_be_read_is_one_line(films, judge, tmp_path):
+    (tmp_path / 'damaged.mp4').write_bytes((films / 'film.mp4').read_bytes()[:2000])
+    said = []
+    told, status = watched(judge, [tmp_path / 'damaged.mp4', films / 'other.mp4'], said=said)
+    assert len([line for line in said if 'damaged.mp4' in line]) == 1
+    assert [source['faults'] for source in status['sources']] == [1, 0]
+    assert [alarm.state for alarm in told] == ['start', 'end']
+
+
+def test_rules_are_those_of_the_task_unless_told_otherwise(judge):
+    (rules,) = rules_of(judge, [], {}).values()
+    assert rules == (0.7, 0.4, 0.5, 0.0)
+    (rules,) = rules_of(judge, ['from to to'], {'high': 0.3, 'cool_down': 5.0}).values()
+    assert rules == (0.3, 0.3, 0.5, 5.0)
+    with pytest.raises(UserError, match="names 'fight'"):
+        rules_of(judge, ['fight'], {})
+    with pytest.raises(UserError, match=r'--low=0.9 is above --high=0.7'):
+        rules_of(judge, [], {'low': 0.9})
