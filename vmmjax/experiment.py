@@ -1,11 +1,11 @@
 """Training, evaluation and prediction from Python, by a config."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import functools
 import jax
 import numpy as np
 
