@@ -1,7 +1,7 @@
 r"""Explanations where the truth is known: of the run of `scripts/demo` on the embedded data set.
 
   scripts/bench explain demo/motion_sound [--clips=200] [--write]
-  scripts/bench explain demo/motion_sound --kinetics=clip.mp4,other.mp4
+  scripts/bench explain --kinetics=clip.mp4,other.mp4
 
 What is seen of a clip's sprite, when it is silent, and what smooth random maps give is known, so that maps are scored:
 the share of a map that lies where the sprite passes, against that area's share of the picture; deletion and insertion
@@ -38,6 +38,7 @@ from vmmjax.training.runtime import keep_compiled
 
 RESULTS = Path(__file__).resolve().parents[2] / 'experiments/results/explain.md'
 _SHORT_SIDE = 56  # Of the demo's store.
+_BATCH = 50
 _STEPS = 32  # Of integrated gradients.
 _FRACTIONS = np.linspace(0, 1, 11)  # Hidden in deletion.
 _PERMUTED = 3  # Networks with permuted weights.
@@ -95,6 +96,8 @@ class Bench:
 
     def __init__(self, workdir: Path) -> None:
         self.run = Experiment.load(workdir)
+        with self.run.config.unlocked():
+            self.run.config.batch_size = _BATCH
         self.model, self.variables = self.run.model, self.run.variables
         self.score = score.of_logits(self.model)
         self.names = list(self.run.config.data.streams)
@@ -103,13 +106,13 @@ class Bench:
         self.curves = jax.jit(self._curves)
         self._cams: dict[str, Any] = {}
 
-    def batches(self, clips: int) -> Iterator[dict[str, Any]]:
-        """Raw clip batches of the test split, up to a number of clips."""
+    def batches(self, clips: int) -> Iterator[tuple[dict[str, Any], int]]:
+        """Raw clip batches of the test split, all of one shape, and how many of their first rows are clips."""
         for batch in self.run.pipeline('test', train=False).batches():
-            kept = {key: x[batch['mask'] > 0] for key, x in batch.items()}
-            yield {key: x[:clips] for key, x in kept.items()}
-            clips -= len(kept['id'])
-            if clips <= 0:
+            kept = min(clips, int((batch['mask'] > 0).sum()))
+            yield batch, kept
+            clips -= kept
+            if not clips:
                 return
 
     def maps(self, method: str, variables: Any, batch: Any, classes: jax.Array) -> np.ndarray:
@@ -160,17 +163,17 @@ def measure(bench: Bench, methods: list[str], clips: int) -> tuple[dict[str, Mea
     rng = np.random.default_rng(0)
     found: dict[str, list[list[np.ndarray]]] = {name: [[] for _ in Measured._fields] for name in (*methods, 'random')}
     worth: dict[str, list[np.ndarray]] = {name: [] for name in (*bench.names, 'silent', 'right')}
-    for number, raw in enumerate(bench.batches(clips)):
+    for number, (raw, kept) in enumerate(bench.batches(clips)):
         batch = jax.device_get(bench.model.preprocess(raw))
         logits = np.asarray(bench.run.apply(bench.variables, raw, train=False).logits)
         classes = jnp.asarray(logits.argmax(1), jnp.int32)
         values = streams.shapley(np.asarray(bench.values(bench.variables, batch, classes)))
         for name, each in zip(bench.names, values, strict=True):
-            worth[name].append(each)
-        worth['silent'].append(~batch['present/audio'])
-        worth['right'].append(logits.argmax(1) == raw['target/label'])
+            worth[name].append(each[:kept])
+        worth['silent'].append(~batch['present/audio'][:kept])
+        worth['right'].append((logits.argmax(1) == raw['target/label'])[:kept])
         size, count = batch['rgb'].shape[2], batch['rgb'].shape[1]
-        there = np.stack([sprite(scenes[row - first], size) for row in raw['id'].tolist()])
+        there = np.stack([sprite(scenes[max(0, row - first)], size) for row in raw['id'].tolist()])
         places = sampling.dense(np.zeros((1, count)), False, np.full(1, 0.5))
         rate = bench.run.run_inputs['data']['columns']['rgb']['rate']
         taken = sampling.sampled_frames(np.zeros(1), synthetic.SECONDS, places, rate)[0] * synthetic.FPS / rate
@@ -182,11 +185,11 @@ def measure(bench: Bench, methods: list[str], clips: int) -> tuple[dict[str, Mea
             rows: list[Any] = [share(maps, swept), share(maps, inside), deleted - worse, inserted - better]
             if not number:
                 rows.append(_correlations(bench, method, batch, classes, maps))
-            for kept, values in zip(found[method], rows, strict=False):
-                kept.append(values)
+            for known, values in zip(found[method], rows, strict=False):
+                known.append(values[:kept])
             if method == methods[0]:
-                for kept, values in zip(found['random'], (share(noise, swept), share(noise, inside)), strict=False):
-                    kept.append(values)
+                for known, values in zip(found['random'], (share(noise, swept), share(noise, inside)), strict=False):
+                    known.append(values[:kept])
         print(f'{sum(map(len, worth["right"]))} clips', flush=True)
     return ({name: Measured(*(np.concatenate(each) if each else np.zeros(0) for each in kept))
              for name, kept in found.items()}, {name: np.concatenate(each) for name, each in worth.items()})
@@ -200,8 +203,8 @@ def _correlations(bench: Bench, method: str, batch: Any, classes: jax.Array, map
 
 
 def kinetics(paths: list[str]) -> Iterator[list[str]]:
-    """Times HiResCAM of the published I3D: of every file its seconds, windows, the first window's and a further one's
-    seconds, and the residual.
+    """Times HiResCAM of the published I3D: of every file its length, windows, the layer, seconds of all cores for the
+    first window (which compiles, of the first file), the fastest and all, and the residual.
     """
     model, variables = convert.load_pretrained('i3d_rgb_kinetics400')
     view = Predictor(model, variables).view
@@ -221,9 +224,9 @@ def kinetics(paths: list[str]) -> Iterator[list[str]]:
                 known = layers.of_encoder(model, 'rgb', variables, batch)
                 place, arrange = layers.find(known, '', model.encoders['rgb'], batch['rgb'].shape)
                 run = cams.cams(score.of_logits(model), place, arrange)
-            start = time.perf_counter()
+            start = time.process_time()
             maps = jax.block_until_ready(run(variables, batch, classes))
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
             residuals.append(float(abs(maps.hirescam.sum() - maps.change[0]) / abs(maps.change[0])))
         yield [Path(path).name, f'{found.duration:.1f}', str(len(times)), place.removeprefix('encoders_rgb/'),
                f'{times[0]:.1f}', f'{min(times):.1f}', f'{sum(times):.1f}', f'{max(residuals):.0e}']
@@ -258,20 +261,23 @@ def _page(found: dict[str, Measured], worth: dict[str, np.ndarray], command: str
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('workdir', type=Path, help='run of scripts/demo, such as demo/motion_sound')
+    parser.add_argument('workdir', type=Path, nargs='?', help='run of scripts/demo, such as demo/motion_sound')
     parser.add_argument('--clips', type=int, default=200)
-    parser.add_argument('--layers', default='Mixed_4f,Mixed_5c', help='further layers of HiResCAM')
+    parser.add_argument('--layers', default='Mixed_5c', help='further layers of HiResCAM')
     parser.add_argument('--kinetics', default='', help='files, to time the published I3D on')
     parser.add_argument('--write', action='store_true', help='write experiments/results/explain.md')
     options = parser.parse_args()
     keep_compiled()
-    methods = ['', *filter(None, options.layers.split(',')), 'gradients']
-    found, worth = measure(Bench(options.workdir), methods, options.clips)
-    page = _page(found, worth, f'scripts/bench explain {options.workdir} --clips={options.clips}')
+    parts = []
+    if options.workdir:
+        methods = ['', *filter(None, options.layers.split(',')), 'gradients']
+        found, worth = measure(Bench(options.workdir), methods, options.clips)
+        parts.append(_page(found, worth, f'scripts/bench explain {options.workdir} --clips={options.clips}'))
     if options.kinetics:
-        page += '\n\n' + markdown(
-            ['file', 'seconds', 'windows', 'layer', 'first window, s', 'fastest, s', 'all windows, s', 'residual'],
-            kinetics(options.kinetics.split(',')))
+        parts.append(markdown(
+            ['file', 'length, s', 'windows', 'layer', 'first window, CPU s', 'fastest', 'all windows', 'residual'],
+            kinetics(options.kinetics.split(','))))
+    page = '\n\n'.join(parts)
     print(page)
     if options.write:
         text = RESULTS.read_text()

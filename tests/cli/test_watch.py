@@ -1,6 +1,7 @@
 """The command against real sockets; real servers of RTSP only where they are installed."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -10,7 +11,6 @@ import pytest
 
 from tests.cli.conftest import ROOT, command, environment, refused
 from tests.serving.live import servers
-from tests.serving.live.conftest import films, lights_run  # noqa: F401 - fixtures.
 
 PATIENCE = 240  # Seconds; a busy machine is no fault.
 
@@ -72,7 +72,7 @@ def watching(tmp_path):
         each.process.wait()
 
 
-def test_a_file_is_watched_to_its_end(films, lights_run, watching, tmp_path):  # noqa: F811
+def test_a_file_is_watched_to_its_end(films, lights_run, watching, tmp_path):
     watcher = watching(f'film={films / "film.mp4"}', f'--weights={lights_run}', '--speed=0', '--before=1', '--after=1',
                        f'--output={tmp_path / "out"}')
     assert watcher.process.wait(PATIENCE) == 0
@@ -86,7 +86,7 @@ def test_a_file_is_watched_to_its_end(films, lights_run, watching, tmp_path):  #
 
 
 @pytest.mark.slow
-def test_faults_of_a_stream_and_of_a_receiver(films, lights_run, watching, tmp_path):  # noqa: F811
+def test_faults_of_a_stream_and_of_a_receiver(films, lights_run, watching, tmp_path):
     """Refused, garbage, cut off within an alarm, back again; a receiver that is down at first; SIGTERM in an alarm."""
     cuts, stream = servers.transport_stream(films / 'film.mp4')
     server, receiver = servers.StreamServer(), servers.Receiver()
@@ -132,12 +132,14 @@ def test_faults_of_a_stream_and_of_a_receiver(films, lights_run, watching, tmp_p
     faults = [line.partition(' ')[2] for line in watcher.said() if ' door: ' in line]
     assert [line.partition(': ')[2].partition(';')[0] for line in faults[:-1]] == [
         'connection refused', 'running again', 'the stream ended', 'running again'], 'one line a fault'
+    frames, used, dropped = map(int, re.search(r'(\d+) frames, (\d+) used, (\d+) dropped', watcher.said()[-1]).groups())
+    assert frames == used + dropped > 60
     assert 'Traceback' not in '\n'.join(watcher.said())
     clip = tmp_path / 'out' / 'clips' / f'{told[0]["id"]}.mp4'
     assert clip.is_file()
 
 
-def test_what_cannot_be_watched_is_said(lights_run, tmp_path):  # noqa: F811
+def test_what_cannot_be_watched_is_said(lights_run, tmp_path):
     assert '--weights is missing' in refused('watch', 'rtsp://camera')
     assert 'no folder of a run' in refused('watch', 'rtsp://camera', f'--weights={tmp_path}')
     assert 'needs --output' in refused('watch', 'rtsp://camera', f'--weights={lights_run}', '--webhook=http://h/')

@@ -83,15 +83,18 @@ def test_what_is_no_number_is_no_alarm():
 
 def test_time_at_which_nobody_looked_neither_ends_nor_begins_an_alarm():
     tracker = Tracker(Rules(.5, .5))
-    tracker.pass_over(1)
+    tracker.pass_over(0, 1)
     assert tracker.alarm is None
     tracker.add(Span(1, 2, .9))
-    tracker.pass_over(5)
+    tracker.pass_over(2, 5)
     assert tracker.alarm == Span(1, 2, .9)
     assert tracker.add(Span(5, 6, .9)) is None
     assert tracker.alarm == Span(1, 6, .9)
-    tracker.pass_over(8)
+    tracker.pass_over(6, 8)
     assert tracker.add(Span(8, 9, .1)) == Span(1, 6, .9)
+    tracker.add(Span(9, 10, .9))
+    tracker.pass_over(11, 12)
+    assert tracker.add(Span(12, 13, .9)) == Span(9, 10, .9), 'from 10 to 11 somebody has looked'
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.sampled_from([.25, .5, 1., 1.5]), st.integers(0, 99))

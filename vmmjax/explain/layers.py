@@ -14,10 +14,10 @@ from vmmjax.models import MultimodalModel, Tokens
 from vmmjax.models.ast import AST
 from vmmjax.models.dropout import Dropout
 from vmmjax.models.embedding import WordEmbeddings
+from vmmjax.models.video_transformer import Tubelets
 
 Arrange = Callable[[jax.Array], jax.Array]  # What a layer gives -> (B, T', *places, C).
 
-_PATCHES = 'patch_embeddings'
 _FEWEST = 4  # Rows, and columns, of a map that shows where.
 
 
@@ -28,11 +28,13 @@ class Layer(NamedTuple):
       path: such as `encoders_rgb/Mixed_5c`: that of its parameters.
       shape: of what it gives, rows first.
       kind: its class.
+      size: of one that cuts patches, their frames, height and width; else None.
     """
 
     path: str
     shape: tuple[int, ...]
     kind: type
+    size: tuple[int, int, int] | None = None
 
 
 def of_encoder(model: MultimodalModel, stream: str, variables: Any, batch: Batch) -> dict[str, Layer]:
@@ -48,7 +50,8 @@ def of_encoder(model: MultimodalModel, stream: str, variables: Any, batch: Batch
         if context.method_name == '__call__' and path.partition('/')[0] == f'encoders_{stream}':
             x = _array(out)
             if x is not None and not isinstance(context.module, Dropout | nn.Dropout):  # Here they do nothing.
-                found[path] = Layer(path, x.shape, type(context.module))
+                size = context.module.size if isinstance(context.module, Tubelets) else None
+                found[path] = Layer(path, x.shape, type(context.module), size)
         return out
 
     def run(variables: Any, batch: Batch) -> Any:
@@ -103,7 +106,7 @@ def find(layers: Mapping[str, Layer], path: str, encoder: nn.Module, shape: tupl
     if not fitting:
         raise UserError(f'No layer of the {type(encoder).__name__} gives something for each moment of its input, so '
                         f'that its maps cannot be drawn; leave hirescam and gradcam out.')
-    path = path or words(layers) or _patches(layers)
+    path = path or words(layers) or _patches(layers, encoder)
 
     def worth(name: str) -> tuple[int, bool, bool]:
         given = jax.ShapeDtypeStruct(layers[name].shape, 'float32')
@@ -128,10 +131,9 @@ def arrangement(layers: Mapping[str, Layer], path: str, encoder: nn.Module, shap
     """
     rows, places = shape[0], len(shape[2:-1]) if len(shape) == 5 else len(shape[2:])
     lead, channels = layers[path].shape[:-1], layers[path].shape[-1]
-    patches = _patches(layers)
+    patches = _patches(layers, encoder)
     if patches and places:
-        grid, swapped = _grid(layers[patches], encoder, shape)
-        return _of_tokens(lead, rows, grid, channels, swapped)
+        return _of_tokens(lead, rows, *_grid(layers[patches], shape), channels)
     times: int | None = None
     if places and len(lead) == places + 2 and lead[0] % rows == 0 and (places == 1 or lead[0] == rows):
         times = lead[0] // rows * lead[1]  # Windows of a sound stand beside each other as rows.
@@ -149,22 +151,22 @@ def words(layers: Mapping[str, Layer]) -> str:
     return next((path for path, layer in layers.items() if issubclass(layer.kind, WordEmbeddings)), '')
 
 
-def _patches(layers: Mapping[str, Layer]) -> str:
-    return next((path for path in layers if path.endswith(f'/{_PATCHES}')), '')
+def _patches(layers: Mapping[str, Layer], encoder: nn.Module) -> str:
+    """The path of the layer that cuts the input into patches; empty where none does."""
+    return next((path for path, layer in layers.items()
+                 if layer.size or (isinstance(encoder, AST) and path.endswith('/patch_embeddings'))), '')
 
 
-def _grid(patches: Layer, encoder: nn.Module, shape: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
-    """Patches along time and places, and whether time comes last in their order."""
-    if isinstance(encoder, AST):
+def _grid(patches: Layer, shape: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
+    """Patches along time and places, and whether time comes last in their order, as in AST."""
+    if patches.size is None:
         _, bands, times, _ = patches.shape
         return (times, bands), True
-    size: Any = getattr(encoder, 'tubelet', None) or encoder.size
-    if len(shape) == 5:
-        return tuple(length // step for length, step in zip(shape[1:4], size, strict=True)), False
-    return tuple(length // step for length, step in zip(shape[1:3], size[1:], strict=True)), False
+    lengths, size = (shape[1:4], patches.size) if len(shape) == 5 else (shape[1:3], patches.size[1:])
+    return tuple(length // step for length, step in zip(lengths, size, strict=True)), False
 
 
-def _of_tokens(lead: tuple[int, ...], rows: int, grid: tuple[int, ...], channels: int, swapped: bool) -> Arrange | None:
+def _of_tokens(lead: tuple[int, ...], rows: int, grid: tuple[int, ...], swapped: bool, channels: int) -> Arrange | None:
     """From tokens, of which some first ones may be no patches; times may stand beside each other as rows."""
     count, parts = math.prod(grid), lead[0] // rows
     if len(lead) == 2 and parts in (1, grid[0]) and lead[1] >= count // parts:

@@ -14,6 +14,8 @@ from vmmjax.media.container import ANY_TEXT
 
 # Seconds that opening may take, which includes looking for the tracks; several protocols know no more than 5.
 _OPEN_SECONDS = 5.0
+# Seconds that reading a playlist waits at least: its segments come one at a time.
+_SEGMENT_SECONDS = 30.0
 _SEGMENTS = 'mpegts,mov,mp4,m4a,3gp,3g2,mj2,aac'
 
 
@@ -74,7 +76,10 @@ def open_stream(address: str, read_seconds: float) -> Iterator[InputContainer]:
     Raises:
       StreamLost: it says why.
     """
-    protocol = PROTOCOLS.get(urlsplit(address).scheme, _DEVICE)
+    parts = urlsplit(address)
+    protocol = PROTOCOLS.get(parts.scheme, _DEVICE)
+    if parts.path.endswith('.m3u8'):
+        read_seconds = max(read_seconds, _SEGMENT_SECONDS)
     try:
         with av.open(address, format=protocol.device or None, timeout=(_OPEN_SECONDS, read_seconds), options={
                 'format_whitelist': protocol.formats, 'protocol_whitelist': protocol.protocols, **protocol.options},

@@ -5,7 +5,7 @@ run keeps beside its weights:
 
     {'format': 1,
      'columns': {'rgb': {'kind': 'picture', 'rate': 25.0, 'chunk': 1, 'shape': [],
-                         'options': {'fps': 25.0, 'short_side': 128}, 'builder': '', 'version': 1}},
+                         'options': {'fps': 25.0, 'short_side': 128}, 'builder': '', 'version': 2}},
      'texts': {'words': {'column': 'text', 'hide': [], 'vocabulary': ['[PAD]', '[UNK]', '[MASK]', 'a', ...]}}}
 
 The entries of `columns`, by name, are those of `store.column.Column` (runs of an older vmmjax have no `version`, which

@@ -1,7 +1,8 @@
 """What a run's prediction of a file rests on, window by window."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.experiment import Experiment
 from vmmjax.explain import baselines, cams, gradients, layers, occlusion, score, streams
+from vmmjax.models import MultimodalModel
 from vmmjax.pipeline import inputs, options, sampling
 from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.targets import NoTargets
@@ -76,88 +78,105 @@ class Explainer:
         place = self._names.index(named) if named else int(logits.mean(0).argmax())
         classes = jnp.full(1, place, jnp.int32)
         present = {name: any(bool(batch[f'present/{name}'].any()) for batch in batches) for name in self._streams}
+        coalitions: list[np.ndarray] = []
         maps: list[list[Map]] = []
-        coalitions = []
-        with tqdm(total=len(batches) * (1 + len(self._methods)), desc=read.name, unit='step', delay=2.0, leave=False,
+        steps = (self._cams, self._gradients, self._occlusion)
+        with tqdm(total=len(batches) * (1 + len(steps)), desc=read.name, unit='step', delay=2.0, leave=False,
                   disable=None if progress else True) as bar:
             for batch in batches:
+                window = _Window(self._run.model, variables, batch, classes, present)
+                if 'streams' in self._methods:
+                    coalitions.append(self._coalitions(window))
+                bar.update()
                 maps.append([])
-                for found in self._explained(variables, batch, classes, present):
-                    if isinstance(found, np.ndarray):
-                        coalitions.append(found)
-                    elif found is not None:
-                        maps[-1].append(found)
-                    else:
-                        bar.update()
+                for step in steps:
+                    maps[-1] += step(window)
+                    bar.update()
         return Explanation(
             read.name, read.seconds, self._target or '', self._names[place], read.starts, read.length,
             logits[:, place], present, np.concatenate(coalitions, 1) if coalitions else None,
             any(rate > 0 for rate in self._run.config.data.dropout.values()), _joined(maps), read.seen)
 
-    def _explained(self, variables: Any, batch: Any, classes: jax.Array, present: Mapping[str, bool]
-                   ) -> Iterator[Map | np.ndarray | None]:
-        """What the methods find of one window: maps, the scores of the coalitions, and None after each method."""
-        there = [name for name in self._streams if present[name]]
-        if 'streams' in self._methods:
-            run = self._once('streams', lambda: streams.coalition_scores(self._score, self._streams))
-            yield np.asarray(run(variables, batch, classes), np.float64)
-            yield None
-        if {'hirescam', 'gradcam'} & {*self._methods}:
-            for name in there:
-                if not self._layer or self._layer.startswith(f'encoders_{name}/') or self._layer == f'encoders_{name}':
-                    yield from self._cams(name, variables, batch, classes)
-            yield None
-        start = {name: baselines.baseline(batch[name], batch.get(f'valid/{name}')) for name in there}
-        at = {name: baselines.named(batch[name], self._run.model.normalisation[name]) for name in there}
-        if 'gradients' in self._methods:
-            yield from self._gradients(variables, batch, classes, start, at)
-            yield None
-        if 'occlusion' in self._methods:
-            for name in there:
-                run = self._once(('occlusion', name), lambda name=name: occlusion.occlusion(self._score, name))
-                lengths = batch[name].shape[1:4] if batch[name].ndim == 5 else batch[name].shape[1:]
-                parts = lengths if _is_text(batch[name]) else occlusion.grid(batch[name].shape)
-                lost = run(variables, batch, classes, start[name], occlusion.cells(lengths, parts), int(np.prod(parts)))
-                yield Map(name, 'occlusion', at[name], np.asarray(lost).T.reshape(1, *parts))
-            yield None
+    def _coalitions(self, window: '_Window') -> np.ndarray:
+        run = self._once('streams', functools.partial(streams.coalition_scores, self._score, self._streams))
+        return np.asarray(run(window.variables, window.batch, window.classes), np.float64)
 
-    def _cams(self, stream: str, variables: Any, batch: Any, classes: jax.Array) -> Iterator[Map]:
-        def made() -> Any:
-            encoder, shape = self._run.model.encoders[stream], batch[stream].shape
-            found = layers.of_encoder(self._run.model, stream, variables, batch)
-            path, arrange = layers.find(found, self._layer, encoder, shape)
-            return path, cams.cams(self._score, path, arrange)
+    def _cams(self, window: '_Window') -> Iterator[Map]:
+        methods = [method for method in ('hirescam', 'gradcam') if method in self._methods]
+        for stream in window.there if methods else ():
+            if self._layer and self._layer.partition('/')[0] != f'encoders_{stream}':
+                continue
 
-        path, run = self._once(('cams', stream), made)
-        found = run(variables, batch, classes)
-        change = np.asarray(found.change, np.float64)
-        for method in ('hirescam', 'gradcam'):
-            if method in self._methods:
+            def made(stream: str = stream) -> tuple[str, Any]:
+                encoder, shape = self._run.model.encoders[stream], window.batch[stream].shape
+                path, arrange = layers.find(window.layers(stream), self._layer, encoder, shape)
+                return path, cams.cams(self._score, path, arrange)
+
+            path, run = self._once(('cams', stream), made)
+            found = run(window.variables, window.batch, window.classes)
+            change = np.asarray(found.change, np.float64)
+            for method in methods:
                 values = np.asarray(getattr(found, method))
                 yield Map(stream, method, path, values, change,
                           change - values.reshape(1, -1).sum(1, dtype=np.float64))
 
-    def _gradients(self, variables: Any, batch: Any, classes: jax.Array, start: Mapping[str, jax.Array],
-                   at: Mapping[str, str]) -> Iterator[Map]:
-        def made() -> Any:
-            words = {name: layers.words(layers.of_encoder(self._run.model, name, variables, batch))
-                     for name in start if _is_text(batch[name])}
-            words = {name: path for name, path in words.items() if path}
+    def _gradients(self, window: '_Window') -> Iterator[Map]:
+        if 'gradients' not in self._methods:
+            return
+
+        def made() -> tuple[dict[str, str], Any]:
+            # A text is left alone by an encoder whose words cannot be told.
+            paths = {name: layers.words(window.layers(name)) for name in window.there if _is_text(window.batch[name])}
+            words = {name: path for name, path in paths.items() if path}
             return words, gradients.integrated_gradients(self._score, words)
 
         words, run = self._once('gradients', made)
-        moved = {name: each for name, each in start.items() if not _is_text(batch[name])}
+        moved = {name: window.baseline(name) for name in window.there if not _is_text(window.batch[name])}
         if not moved and not words:
             return
-        found, steps = gradients.until_complete(run, variables, batch, moved, classes)
+        found, steps = gradients.until_complete(run, window.variables, window.batch, moved, window.classes)
         for name, values in found.of.items():
-            yield Map(name, 'gradients', at[name], np.asarray(values), np.asarray(found.change, np.float64),
+            yield Map(name, 'gradients', window.at(name), np.asarray(values), np.asarray(found.change, np.float64),
                       np.asarray(found.residual, np.float64), steps)
 
-    def _once(self, key: Any, make: Any) -> Any:
+    def _occlusion(self, window: '_Window') -> Iterator[Map]:
+        for name in window.there if 'occlusion' in self._methods else ():
+            x = window.batch[name]
+            lengths = x.shape[1:4] if x.ndim == 5 else x.shape[1:]
+            parts = lengths if _is_text(x) else occlusion.grid(x.shape)
+            run = self._once(('occlusion', name), functools.partial(occlusion.occlusion, self._score, name))
+            lost = run(window.variables, window.batch, window.classes, window.baseline(name),
+                       occlusion.cells(lengths, parts), int(np.prod(parts)))
+            yield Map(name, 'occlusion', window.at(name), np.asarray(lost).T.reshape(1, *parts))
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._compiled:
             self._compiled[key] = make()
         return self._compiled[key]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    """A normalised clip batch of one row, and the class that is explained; `present` is of the whole clip."""
+
+    model: MultimodalModel
+    variables: Any
+    batch: Mapping[str, Any]
+    classes: jax.Array
+    present: Mapping[str, bool]
+
+    @property
+    def there(self) -> list[str]:
+        return [name for name, there in self.present.items() if there]
+
+    def layers(self, stream: str) -> dict[str, layers.Layer]:
+        return layers.of_encoder(self.model, stream, self.variables, self.batch)
+
+    def baseline(self, stream: str) -> jax.Array:
+        return baselines.baseline(self.batch[stream], self.batch.get(f'valid/{stream}'))
+
+    def at(self, stream: str) -> str:
+        return baselines.named(self.batch[stream], self.model.normalisation[stream])
 
 
 class _Read:

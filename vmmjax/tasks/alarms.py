@@ -91,9 +91,10 @@ class Tracker:
         self._reach = max(self._reach, moment.end)
         return ended
 
-    def pass_over(self, end: float) -> None:
-        """Up to `end`, in seconds, nobody has looked: that neither ends an alarm nor begins one."""
-        self._reach = max(self._reach, end)
+    def pass_over(self, start: float, end: float) -> None:
+        """From `start` to `end`, in seconds, nobody has looked: that neither ends an alarm nor begins one."""
+        if start - self._reach < _SAME:
+            self._reach = max(self._reach, end)
 
     def finish(self) -> Span | None:
         """Ends the alarm that lasts, and returns it, if there is one."""

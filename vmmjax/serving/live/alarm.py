@@ -73,7 +73,7 @@ class Follower:
         """
         self._source, self._label, self._wall, self._speed = source, label, wall, speed or 1.0
         self._timeline, self._tracker = Timeline(), Tracker(rules)
-        self._until = 0.0
+        self._seen = 0.0  # The end of the last window.
         self._told: Alarm | None = None  # The newest message of the alarm that lasts.
 
     def judged(self, levels: Sequence[Levels], start: float, length: float, until: float, present: Sequence[str]
@@ -90,38 +90,33 @@ class Follower:
         Returns:
           The messages that follow, in order.
         """
-        moments = []
-        if start > self._until:
-            moments = self._timeline.flush(start)
+        found = self._follow(self._timeline.flush(start), present)
+        if 0 < start - self._seen <= _UNSEEN:
+            self._tracker.pass_over(self._seen, start)
         for level in levels:
-            place = until if level is levels[-1] else start
-            moments += self._timeline.add(level.values[0], level.mask[0], start, length, place)
-        found = []
-        for moment in moments:
-            if self._until < moment.start <= self._until + _UNSEEN:
-                self._tracker.pass_over(moment.start)
-            self._until = max(self._until, moment.end)
-            found += self._add(moment, present)
-        self._until = max(self._until, until)
+            # Views of one window count alike: none is told of before the last.
+            told = until if level is levels[-1] else start
+            found += self._follow(self._timeline.add(level.values[0], level.mask[0], start, length, told), present)
+        self._seen = start + length
         return found
 
     def finish(self) -> list[Alarm]:
         """Ends the connection, and with it the alarm that lasts; the messages that follow."""
         present = () if self._told is None else self._told.present
-        found = [message for moment in self._timeline.flush() for message in self._add(moment, present)]
+        found = self._follow(self._timeline.flush(), present)
         ended = self._tracker.finish()
         return [*found, self._message(END, ended, present)] if ended is not None else found
 
-    def _add(self, moment: Span, present: Sequence[str]) -> list[Alarm]:
+    def _follow(self, moments: Sequence[Span], present: Sequence[str]) -> list[Alarm]:
         found = []
-        ended = self._tracker.add(moment)
-        if ended is not None:
-            found.append(self._message(END, ended, present))
-        alarm = self._tracker.alarm
-        if alarm is not None:
-            if self._told is None:
+        for moment in moments:
+            ended = self._tracker.add(moment)
+            if ended is not None:
+                found.append(self._message(END, ended, present))
+            alarm = self._tracker.alarm
+            if alarm is not None and self._told is None:
                 found.append(self._message(START, alarm, present))
-            elif alarm.end - self._told.end >= _UPDATES:
+            elif alarm is not None and self._told is not None and alarm.end - self._told.end >= _UPDATES:
                 found.append(self._message(UPDATE, alarm, present))
         return found
 

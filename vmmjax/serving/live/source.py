@@ -168,6 +168,8 @@ class Source(threading.Thread):
         with self._changed:
             self.sessions.append((session, recorder))
         clock = _Clock(zero, pictures, sets=duration is None)
+        # What comes a segment at a time is shown as it was recorded, as a file is.
+        paced = speed > 0 and (duration is not None or container.format.name == 'hls')
         began = time.monotonic()
         try:
             for packet in packets(container, tracks):
@@ -179,7 +181,7 @@ class Source(threading.Thread):
                         continue
                     if self.state == CONNECTING:
                         self._become(RUNNING)
-                    if speed and duration is not None:
+                    if paced:
                         self._stop_reading.wait(max(0.0, began + at / speed - time.monotonic()))
                     session.take(at, frame, is_picture)
                     session.wait(self._stop_reading)
