@@ -20,14 +20,13 @@ from vmmjax.evaluation.predictions import ClipPrediction, Predictions
 from vmmjax.evaluation.result import Result
 from vmmjax.ops import SEE_VALID
 from vmmjax.pipeline import inputs, options
-from vmmjax.pipeline.few_labels import with_few_labels
 from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.targets import NoTargets
 from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.prepare import new_clips
 from vmmjax.store.store import Store
-from vmmjax.training import Checkpoints, lora, optimizer, sharding, train, workdir
+from vmmjax.training import Checkpoints, optimizer, sharding, train, workdir
 from vmmjax.training.distributed import say
 from vmmjax.training.players import averaged, same_leaves
 from vmmjax.training.runtime import keep_compiled
@@ -121,8 +120,10 @@ class Experiment:
         data, store = self.config.data, self._given_store
         if store is None:
             store = folded(Store(data.store), data.fold, data.fold_validates)
-        if self.task.learns_unlabelled:
+        if data.labels_share == 1 or self.task.learns_unlabelled:
             return store
+        from vmmjax.pipeline.few_labels import with_few_labels
+
         return with_few_labels(store, self.task.columns, data.labels_share, data.labels_seed)
 
     @functools.cached_property
@@ -164,7 +165,7 @@ class Experiment:
           UserError: before training or loading.
         """
         params, model_state = self._evaluated
-        return lora.merged({'params': params, **model_state}, self.config.lora)
+        return self._merged({'params': params, **model_state})
 
     @property
     def _evaluated(self) -> tuple[Any, Any]:
@@ -192,13 +193,23 @@ class Experiment:
         for collection, values in own.items():
             variables[collection] = {**variables.get(collection, {}), **values}
         if self.config.lora.rank:
+            from vmmjax.training import lora
+
             factors = lora.adapters(jax.random.fold_in(key, 2), variables['params'], self.config.lora)
             variables['params'] = {**variables['params'], lora.LORA: factors}
         return variables
 
     def apply(self, variables: Any, batch: Any, **options: Any) -> Any:
         """The model on a raw clip batch: its preprocessing, then the network."""
-        return self.model.apply(lora.merged(variables, self.config.lora), self.model.preprocess(batch), **options)
+        return self.model.apply(self._merged(variables), self.model.preprocess(batch), **options)
+
+    def _merged(self, variables: Any) -> Any:
+        """Variables with low-rank factors in their kernels, where there are any."""
+        if not self.config.lora.rank:
+            return variables
+        from vmmjax.training import lora
+
+        return lora.merged(variables, self.config.lora)
 
     def _stream(self, variables: Any, batch: Any, **options: Any) -> Any:
         for name, way in self.model.normalisation.items():
@@ -207,8 +218,7 @@ class Experiment:
                                 f'live stream cannot be. Train with another config.model.preprocess.{name}.')
         from vmmjax.evaluation.streaming import frame_by_frame
 
-        return frame_by_frame(self.model, lora.merged(variables, self.config.lora), self.model.preprocess(batch),
-                              **options)
+        return frame_by_frame(self.model, self._merged(variables), self.model.preprocess(batch), **options)
 
     def train(self, folder: str | Path, *, allow_changed: Sequence[str] = ()) -> Self:
         """Trains to `config.steps`, from the newest whole checkpoint in the folder where there is one.

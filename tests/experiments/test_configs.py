@@ -15,7 +15,8 @@ from vmmjax.training.state import initializer
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'experiments' / 'configs'
 SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio'),
-           'grid_contrast': ('', 'lips'), 'grid_noise': ('', 'fused,babble')}
+           'grid_autoencoder': ('joint',), 'grid_contrast': ('', 'lips'), 'grid_masked': ('', 'command'),
+           'grid_noise': ('', 'fused,babble')}
 CLASSES, LOG_MEL_RATE, BANDS, SOUND_RATE = 8, 100, 64, 16000
 WORDS = 53  # Of GRID, with those that stand for none.
 QUICK = {'xla_backend_optimization_level': 0}

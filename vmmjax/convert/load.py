@@ -78,6 +78,7 @@ def load(source: str | Path, *, name: str | None = None, stream: str | None = No
     tensors = files.read(path)
     format, described = recognise(tensors, path)
     network = _asked_for(described, path, name, stream, channels, options)
+    tensors = dict(format.parted(tensors))
     try:
         blank = Blank(network)
         (theirs,), (ours,) = described.inputs.values(), network.inputs.values()
@@ -124,7 +125,7 @@ def recognise(tensors: Tensors, path: Path) -> tuple[Format, Network]:
     """
     for format in FORMATS:
         try:
-            network = format.recognise(tensors)
+            network = format.recognise(format.parted(tensors))
         except IMPOSSIBLE as error:
             raise UserError(f'{path} has names of {format.name}, but its shapes make no network of '
                             f'it: {str(error)[:300]}.') from error
@@ -143,6 +144,8 @@ def _asked_for(network: Network, path: Path, name: str | None, stream: str | Non
     given = {key: value for key, value in network.options.items()
              if key != 'stream' and (name in (None, network.name) or key in {'num_classes', *accepted})}
     beside = {key: value for key, value in _beside(path).items() if key in accepted}
+    if network.name == 'videomae':  # Files of ViT-S say 16 heads there; the authors' network, and its weights, have 6.
+        beside.pop('num_attention_heads', None)
     return Network(name or network.name, {**given, **beside, **options},
                    {stream or found: (*shape[:-1], channels or shape[-1])})
 

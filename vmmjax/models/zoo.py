@@ -18,6 +18,7 @@ from vmmjax.models.conv2d_audio import Conv2DAudio
 from vmmjax.models.fusion import FUSIONS, Hierarchical
 from vmmjax.models.heads import Consensus, PerToken
 from vmmjax.models.i3d import I3D, InceptionV1
+from vmmjax.models.masked_transformer import MaskedTransformer
 from vmmjax.models.mobilenet import MobileNetV2
 from vmmjax.models.multimodal import MultimodalModel
 from vmmjax.models.panns import CNN
@@ -60,6 +61,7 @@ _BACKBONES: dict[str, Callable[..., nn.Module]] = {
     'mobilenet_v2': MobileNetV2, **{f'resnet{depth}': functools.partial(ResNet, depth=depth) for depth in LAYERS}}
 MODELS: dict[str, Entry] = {
     'ast': Entry(AST, 'audio', {}, 527, 0.0),
+    'audiomae': Entry(functools.partial(MaskedTransformer, size=(1, 16, 16)), 'audio', {}, 527, 0.0),
     'bert': Entry(Bert, 'text', {'text': 'ids'}, 0, 0.1),
     'bilstm': Entry(functools.partial(Recurrent, bidirectional=True), 'text', {'text': 'ids'}, 0),
     'conv1d_m5': Entry(functools.partial(Conv1D, stem=128, groups=((1, 128), (1, 256), (1, 512))), 'waveform', {}, 10,
@@ -90,6 +92,7 @@ MODELS: dict[str, Entry] = {
     'vgg16': Entry(VGG16, 'rgb', _FRAMES, 1000, deviation=0.01),
     'vgg16_bn': Entry(functools.partial(VGG16, batch_norm=True), 'rgb', _FRAMES, 1000, deviation=0.01),
     'vggish': Entry(VGGish, 'audio', {}, 0, 0.0),
+    'videomae': Entry(MaskedTransformer, 'rgb', {'rgb': 'imagenet'}, 400, 0.0, 2e-5),
     'vit': Entry(functools.partial(VideoTransformer, tubelet=(1, 16, 16), temporal_layers=0, layer_norm_eps=1e-12),
                  'rgb', {'rgb': 'signed'}, 1000, 0.0),
     'vivit': Entry(VideoTransformer, 'rgb', {'rgb': 'signed'}, 400, 0.0),

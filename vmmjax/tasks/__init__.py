@@ -7,13 +7,14 @@ from vmmjax.errors import UserError
 from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
 
-__all__ = ['TASKS', 'Classification', 'Contrastive', 'Events', 'MultiLabel', 'Regression', 'Retrieval',
-           'Several', 'Task', 'create']
+__all__ = ['TASKS', 'Autoencoder', 'Classification', 'Contrastive', 'Events', 'Masked', 'MultiLabel', 'Regression',
+           'Retrieval', 'Several', 'Task', 'create']
 
 # Imported when asked for.
-TASKS = {'classification': 'vmmjax.tasks.classification:Classification',
+TASKS = {'autoencoder': 'vmmjax.tasks.autoencoder:Autoencoder',
+         'classification': 'vmmjax.tasks.classification:Classification',
          'contrastive': 'vmmjax.tasks.contrastive:Contrastive', 'events': 'vmmjax.tasks.events:Events',
-         'multi_label': 'vmmjax.tasks.multi_label:MultiLabel',
+         'masked': 'vmmjax.tasks.masked:Masked', 'multi_label': 'vmmjax.tasks.multi_label:MultiLabel',
          'regression': 'vmmjax.tasks.regression:Regression', 'retrieval': 'vmmjax.tasks.retrieval:Retrieval'}
 _SEVERAL = 'vmmjax.tasks.classification:Several'  # Of several targets.
 
