@@ -254,10 +254,12 @@ def split_name(given: str) -> tuple[str, str]:
 
 def _new_files(folder: Path, stop: threading.Event) -> Iterator[Path]:
     """The files that come into a folder, each when it is whole."""
-    known = set(folder.iterdir())
+    known = _listed(folder)
     sizes: dict[Path, tuple[tuple[int, int], float]] = {}
     while not stop.wait(0.2):
-        for file in sorted(set(folder.iterdir()) - known):
+        there = _listed(folder)
+        known &= there
+        for file in sorted(there - known):
             try:
                 found = file.stat()
             except OSError:
@@ -271,3 +273,11 @@ def _new_files(folder: Path, stop: threading.Event) -> Iterator[Path]:
                 del sizes[file]
                 if file.is_file() and not file.name.startswith('.'):
                     yield file
+
+
+def _listed(folder: Path) -> set[Path]:
+    """What is in a folder; nothing while it cannot be read, such as one of another machine."""
+    try:
+        return set(folder.iterdir())
+    except OSError:
+        return set()
