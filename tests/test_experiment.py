@@ -15,7 +15,8 @@ from vmmjax.errors import UserError
 from vmmjax.experiment import Experiment
 from vmmjax.prepare.sources import read
 from vmmjax.prepare.sources.clip import of_file
-from vmmjax.training import Checkpoints
+from vmmjax.serving.extract import of_run
+from vmmjax.training import Checkpoints, manifest
 from vmmjax.training.workdir import run_inputs
 
 
@@ -50,6 +51,16 @@ def test_prediction_is_evaluation_and_needs_the_runs_folder_alone(run, tmp_path,
     named = [each.reading[0]['named'][0][0] for each in found]
     accuracy = np.mean([name == clip.labels['label'] for name, clip in zip(named, clips, strict=True)])
     assert accuracy == pytest.approx(result.metrics['accuracy'])
+
+
+def test_the_files_of_a_run_are_compared_with_their_sums_once(run, monkeypatch):
+    folder, *_ = run
+    compared = []
+    monkeypatch.setattr(manifest, 'fault', lambda file, step: compared.append(step.name))
+    Experiment.load(folder)
+    assert compared == ['6']
+    of_run(folder)
+    assert compared == ['6', '6']
 
 
 def test_arrays_are_predicted_as_files_are(run):

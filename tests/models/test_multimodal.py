@@ -186,6 +186,19 @@ def test_absent_and_padding_rows_do_not_reach_the_others(case: str) -> None:
     close((few.logits, few.features, state), (many.logits[:3], many.features[:3], state_many))
 
 
+def test_pictures_that_were_not_normalised_are_refused_where_values_are_known() -> None:
+    model = create(dict(encoders=dict(c=SMALL), fusion=dict(name='concat'), head=dict(name='consensus'),
+                        preprocess=dict(c='signed')), 2)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 3)).astype(np.uint8)
+    normalised = model.preprocess({'c': pixels})
+    variables = model.init(jax.random.key(0), normalised, train=False)
+    for values in (pixels.astype(np.float32), jnp.asarray(pixels, jnp.bfloat16)):
+        with pytest.raises(UserError, match=r"stream 'c' has values up to 2.*normalise it with model.preprocess"):
+            model.apply(variables, {'c': values}, train=False)
+    # What is not valid is not looked at.
+    model.apply(variables, {'c': pixels.astype(np.float32), 'present/c': np.zeros(2, bool)}, train=False)
+
+
 def test_invalid_frames_are_not_seen() -> None:
     _, variables, run = built('concat')
     batch = full_batch('concat')

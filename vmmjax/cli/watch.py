@@ -25,10 +25,11 @@ from typing import Any
 
 from absl import flags
 
+from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 
 POSITIONAL = 'SOURCE...'
-WEIGHTS = flags.DEFINE_string('weights', None, 'Folder of a run.')
+WEIGHTS = flags.DEFINE_string('weights', None, 'Folder of a run, or a bundle.')
 ALARM = flags.DEFINE_list('alarm', [], 'Classes that raise an alarm; not needed where there is one.')
 HIGH = flags.DEFINE_float('high', None, 'An alarm begins at this probability, or number of a regression.')
 LOW = flags.DEFINE_float('low', None, 'It lasts as long as the value is at least this.')
@@ -57,7 +58,7 @@ def main(given: list[str]) -> None:
     if WEBHOOK.value and not (OUTPUT.value and WEBHOOK.value.startswith(('http://', 'https://'))):
         raise UserError('--webhook takes an address that begins with http:// or https://, and needs --output, where '
                         'alarms wait while it cannot be reached.')
-    if not (Path(WEIGHTS.value) / 'checkpoints').is_dir():
+    if not is_run(Path(WEIGHTS.value)):
         raise UserError(f'{WEIGHTS.value} is no folder of a run; watching needs one that `vmmjax train` made.')
     # It brings the decoders along, which --help need not wait for.
     from vmmjax.serving.live import source

@@ -44,10 +44,29 @@ def read_waveform(path: Path, *, start: float, end: float, rate: int) -> np.ndar
     Raises:
       MediaError: where the file cannot be read.
     """
+    pieces = list(each_waveform(path, start=start, end=end, rate=rate))
+    return np.concatenate(pieces) if pieces else None
+
+
+def each_waveform(path: Path, *, start: float, end: float, rate: int) -> Iterator[np.ndarray]:
+    """Yields what `read_waveform` reads in pieces, so that a sound of hours does not lie in memory.
+
+    Args:
+      path: a file.
+      start: seconds from the first picture.
+      end: likewise.
+      rate: samples a second that come out.
+
+    Yields:
+      float32 (S,), at least once; nothing where the file has no sound track.
+
+    Raises:
+      MediaError: where the file cannot be read.
+    """
     with open_media(path) as container:
         stream = sound_stream(container)
         if stream is None:
-            return None
+            return
         native, zero = stream.rate, clock_zero(container)
         # Begun where both rates have a sample, so that a window is to the sample the part of the whole.
         block = native // math.gcd(native, rate)
@@ -56,14 +75,17 @@ def read_waveform(path: Path, *, start: float, end: float, rate: int) -> np.ndar
         if first / native > _WARM_UP:
             seek(container, stream, zero + first / native - _WARM_UP)
         placed = _placed(packets(container, stream), path, first, zero, native)
-        waveform = np.zeros(round((end - start) * rate), np.float32)
-        at = first * rate // native - round(start * rate)
+        begin, samples = round(start * rate), round((end - start) * rate)
+        at = first * rate // native - begin
+        given = 0
         for part in _resampled(_laid_out(placed, count), native, rate):
-            lead = max(0, -at)
-            kept = part[lead:max(lead, len(waveform) - at)]
-            waveform[at + lead:at + lead + len(kept)] = kept
+            kept = part[max(0, given - at):max(0, samples - at)]
             at += len(part)
-    return waveform
+            if len(kept):
+                yield kept
+                given += len(kept)
+        if given < samples or not samples:
+            yield np.zeros(samples - given, np.float32)
 
 
 def _placed(sound: Iterator[av.Packet], path: Path, first: int, zero: float,

@@ -17,6 +17,7 @@ from vmmjax.models.tokens import Fused, Outputs, Tokens
 from vmmjax.ops import FRONT_ENDS, LARGEST, preprocess, valid_frames
 
 Batch = Mapping[str, jax.Array]
+_FAR = 16  # So many times what normalisation gives are no normalised pictures, whatever a test draws.
 
 
 class MultimodalModel(nn.Module):
@@ -108,7 +109,9 @@ class MultimodalModel(nn.Module):
             name: _scored(head, Fused(tokens[name], tokens[name].mean()), train)
             for name, head in self.stream_heads.items()}
         each = any(leaf.ndim == 3 for leaf in jax.tree.leaves(logits))
-        return Outputs(logits, fused.features, endpoints, present, stream_logits, fused.tokens.mask if each else None)
+        return Outputs(logits, fused.features, endpoints, present, stream_logits,
+                       {name: some.mean() for name, some in tokens.items()}, fused.tokens.mask if each else None,
+                       fused.tokens, fused.timed)
 
     @nn.nowrap
     def _input(self, name: str, batch: Batch, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -123,7 +126,9 @@ class MultimodalModel(nn.Module):
             valid &= batch[f'present/{name}'][:, None]
         # The padding of a text keeps its words: a published network's states there are part of its output.
         kept = valid.any(1, keepdims=True) if self.normalisation[name] == 'ids' else valid
-        return jnp.where(kept.reshape(kept.shape + (1,) * (x.ndim - 2)), x, 0), valid
+        x = jnp.where(kept.reshape(kept.shape + (1,) * (x.ndim - 2)), x, 0)
+        self._check_range(name, x)
+        return x, valid
 
     @nn.nowrap
     def _encode(self, inputs: Mapping[str, tuple[jax.Array, jax.Array]], train: bool) -> dict[str, Encoded]:
@@ -211,8 +216,17 @@ class MultimodalModel(nn.Module):
             raise UserError(f'The stream {name!r} holds {x.dtype}; normalise it with model.preprocess(batch).')
         if x.ndim < 2:
             raise UserError(f'The stream {name!r} has shape {x.shape}, without an axis for rows and one for time.')
-        if self.debug and way in LARGEST:
-            jax.debug.callback(_check_range, jnp.abs(x).max(), name=name, limit=1.5 * LARGEST[way])
+
+    @nn.nowrap
+    def _check_range(self, name: str, x: jax.Array) -> None:
+        """Refuses pictures as floats of 0..255, where values are known; under `jit` only with `debug`."""
+        largest = LARGEST.get(self.normalisation[name])
+        if largest is None:
+            return
+        if not isinstance(x, jax.core.Tracer):
+            _refuse_beyond(jnp.abs(x).max(), name=name, limit=_FAR * largest)
+        if self.debug:
+            jax.debug.callback(_refuse_beyond, jnp.abs(x).max(), name=name, limit=1.5 * largest)
 
 
 def _scored(head: Any, fused: Fused, train: bool) -> Any:
@@ -231,7 +245,7 @@ def _fits(name: str, x: jax.Array) -> Iterator[None]:
                         f'{str(error).partition(" (http")[0]} Is the number of channels right?') from error
 
 
-def _check_range(largest: Any, name: str, limit: float) -> None:
+def _refuse_beyond(largest: Any, name: str, limit: float) -> None:
     if largest > limit:
         raise UserError(f'The stream {name!r} has values up to {float(largest):g}, and normalised ones are below '
                         f'{limit:g}; normalise it with model.preprocess(batch).')

@@ -60,7 +60,7 @@ class Patches(nn.Module):
             x, frames = x[:, None, ..., None], self.size[1]
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
         x = Tubelets(self.hidden_size, self.size, name='patch_embeddings', **dtypes)(x)
-        x = x.reshape(len(x), -1, self.hidden_size)
+        x = x.reshape(x.shape[0], -1, self.hidden_size)
         times = valid.shape[1] // frames
         valid = coarser(valid[:, :times * frames], frames)
         mask = jnp.repeat(valid, x.shape[1] // times, 1)

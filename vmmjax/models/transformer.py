@@ -26,8 +26,8 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
       query: (B, N, H, D).
       key: (B, M, H, D).
       value: (B, M, H, D).
-      mask: bool (B, M): keys that are not valid get no weight, and a row without any gives zeros and no gradient.
-        None where all are valid.
+      mask: bool (B, M), or (B, N, M) of every query: keys that are not valid get no weight, and a query without any
+        gives zeros and no gradient. None where all are valid.
       dropout: applied to the weights.
 
     Returns:
@@ -36,11 +36,12 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
     wide = jnp.promote_types(query.dtype, jnp.float32)
     scores = jnp.einsum('bnhd,bmhd->bhnm', query, key, preferred_element_type=wide) * key.shape[-1] ** -0.5
     if mask is not None:
+        mask = mask[:, None] if mask.ndim == 2 else mask
         # The smallest number, not minus infinity, whose softmax would be NaN in a row without a valid key.
-        scores = jnp.where(mask[:, None, None], scores, jnp.finfo(wide).min)
+        scores = jnp.where(mask[:, None], scores, jnp.finfo(wide).min)
     weights = dropout(nn.softmax(scores)).astype(value.dtype)
     y = jnp.einsum('bhnm,bmhd->bnhd', weights, value)
-    return y if mask is None else jnp.where(mask.any(1)[:, None, None, None], y, 0)
+    return y if mask is None else jnp.where(mask.any(-1)[:, :, None, None], y, 0)
 
 
 def heads(hidden_size: int, given: int | None, published: Mapping[int, int]) -> int:

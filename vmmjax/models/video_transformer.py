@@ -43,9 +43,9 @@ class Tubelets(nn.Module):
         kernel = self.param('kernel', central_frame_init, (*self.size, x.shape[-1], self.features), self.param_dtype)
         bias = self.param('bias', nn.initializers.zeros, (self.features,), self.param_dtype)
         (nt, nh, nw), (t, h, w) = counts, self.size
-        x = x[:, :nt * t, :nh * h, :nw * w].astype(self.dtype).reshape(len(x), nt, t, nh, h, nw, w, -1)
+        x = x[:, :nt * t, :nh * h, :nw * w].astype(self.dtype).reshape(x.shape[0], nt, t, nh, h, nw, w, -1)
         x = jnp.einsum('bntyhxwc,thwcd->bnyxd', x, kernel.astype(self.dtype)) + bias.astype(self.dtype)
-        return x.reshape(len(x), nt, nh * nw, -1)
+        return x.reshape(x.shape[0], nt, nh * nw, -1)
 
 
 class VideoTransformer(nn.Module):

@@ -1,4 +1,4 @@
-"""Prediction on files."""
+"""Prediction on files, and what it rests on."""
 
 from vmmjax.serving.classes import kinetics_classes
 

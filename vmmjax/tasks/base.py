@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,9 @@ class Task:
       plain: metrics that are numbers with a unit or none; all others are fractions and shown in percent.
       chance_of: what the figures of `chance` are those of, in a few words.
       each_view: whether every test view of a clip is measured, and not the mean of them.
-      compares_rows: whether a row's loss depends on other rows of the batch; such a batch is not parted.
+      learns_unlabelled: whether clips without a target are trained on, too: `data.labels_share` leaves them in.
+      compares_rows: whether a row's loss depends on other rows of the batch; such a batch is not parted, see
+        `training.Objective`.
     """
 
     target: str | Sequence[str]
@@ -62,6 +64,7 @@ class Task:
     plain: ClassVar[tuple[str, ...]] = ()
     chance_of: ClassVar[str] = 'most frequent class'
     each_view: ClassVar[bool] = False
+    learns_unlabelled: ClassVar[bool] = False
     compares_rows: ClassVar[bool] = False
 
     # What is asked.
@@ -136,6 +139,11 @@ class Task:
         """What of a batch is measured: a tree of arrays (B, ...). It is compiled, and may generate."""
         outputs, _ = ctx.forward()
         return self.read(outputs)
+
+    @property
+    def in_training(self) -> Self:
+        """The task as it is measured while a model trains: itself, or one that generates in less time."""
+        return self
 
     def read(self, outputs: Any) -> Any:
         """What of the model's outputs is measured; float32."""
@@ -279,7 +287,7 @@ class Task:
                 interval = intervals.mean(values[there], own)
             else:
                 interval = intervals.proportion(values[there], own, None if weights is None else weights[there])
-            low, high = (None, None) if interval.missing else (interval.low, interval.high)
+            low, high = interval.ends
             found[name] = {'low': low, 'high': high, 'label': interval.label}
         return found
 

@@ -61,7 +61,7 @@ class Classification(Supervised):
 
     def targets(self, store: 'Store', data: Any) -> Targets:
         """Classes, which a mirror image may swap (`data.augment.flip_pairs`)."""
-        return Classes(store, self.target, data.augment.flip_pairs)
+        return Classes(store, self.target, data.augment.flip_pairs, self.facts.get('classes'))
 
     def describe(self, store: 'Store', data: Any) -> dict[str, Any]:
         """`classes`; `parts`, of every part of the label its value for each class; `counts`, rows of each class."""

@@ -74,7 +74,7 @@ class Events(Supervised):
 
     def targets(self, store: 'Store', data: Any) -> Targets:
         """See `Task`."""
-        return event_targets.Events(store, self.target, self.positive)
+        return event_targets.Events(store, self.target, self.positive, trained=bool(self.facts))
 
     def check(self, config: Any) -> None:
         """Scikit-learn is needed at the end of a training, so it is asked for before."""
@@ -144,6 +144,19 @@ class Events(Supervised):
             'Alarms', note, {'clip': TEXT, 'start': NUMBER, 'end': NUMBER, 'highest': PERCENT, 'right': TEXT},
             [[*list(alarm.values())[:4], 'yes' if alarm['right'] else 'no'] for alarm in found])]}
 
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
+        """The alarms of the clip in which a row lies, all of them, each with its highest probability.
+
+        `events` has them as numbers, `start` and `end` in seconds on the clock of the windows.
+        """
+        views = rows.id == rows.id[place]
+        found = alarms(self._moments(rows, views), self.rules)
+        name, = self.classes
+        return [{'target': name, 'truth': '', 'probability': None,
+                 'named': [[f'{alarm.start:.2f} to {alarm.end:.2f} s', alarm.value] for alarm in found],
+                 'events': [{'start': round(alarm.start, 3), 'end': round(alarm.end, 3), 'probability': alarm.value}
+                            for alarm in found]}]
+
     def _listed(self, rows: Predictions, store: 'Store') -> list[dict[str, Any]]:
         clips, offsets = store.values('id'), store.values('start').astype(np.float64)
         return [{'clip': str(clips[clip.id]), 'start': round(alarm.start + offsets[clip.id], 3),
@@ -159,13 +172,17 @@ class Events(Supervised):
         counts = rows.scores['mask'] > 0
         return target[counts], logits[counts]
 
+    def _moments(self, rows: Predictions, views: np.ndarray) -> list[Span]:
+        """How probable the event is at each moment of a clip whose views are bool (N,) of the rows."""
+        (seen,) = self.levels({name: scores[views] for name, scores in rows.scores.items()}).values()
+        return timeline(*seen, rows.target['window'][views].astype(np.float64))
+
     def _alarms(self, rows: Predictions) -> list[_Clip]:
         found = []
         for clip in np.unique(rows.id):
             views = rows.id == clip
             windows = rows.target['window'][views].astype(np.float64)
-            (seen,) = self.levels({name: scores[views] for name, scores in rows.scores.items()}).values()
-            moments = timeline(*seen, windows)
+            moments = self._moments(rows, views)
             # Every view has all events of the clip, in its own time.
             times = rows.target['events'][views][0].astype(np.float64) + windows[0, 0]
             found.append(_Clip(

@@ -56,7 +56,7 @@ class MultiLabel(Supervised):
 
     def targets(self, store: 'Store', data: Any) -> Targets:
         """See `Task`."""
-        return Names(store, self.columns[0])
+        return Names(store, self.columns[0], self.facts.get('classes'))
 
     def check(self, config: Any) -> None:
         """Scikit-learn is needed at the end of a training, so it is asked for before."""

@@ -99,10 +99,11 @@ class Regression(Supervised):
 
     def details(self, rows: Predictions, store: 'Store') -> dict[str, Any]:
         """The columns beside each other."""
-        return {'tables': [table('Targets', 'In the units of each column.',
-                      {'target': TEXT, 'MAE': NUMBER, 'MSE': NUMBER, 'R²': NUMBER, 'Pearson': NUMBER, 'clips': COUNT},
-                      [[column, *found.values(), int(known(rows.target[column]).sum())]
-                       for column, found in self._each(rows, self._predicted(rows)).items()])]}
+        return {'tables': [table(
+            'Targets', 'In the units of each column.',
+            {'target': TEXT, 'MAE': NUMBER, 'MSE': NUMBER, 'R²': NUMBER, 'Pearson': NUMBER, 'clips': COUNT},
+            [[column, *found.values(), int(known(rows.target[column]).sum())]
+             for column, found in self._each(rows, self._predicted(rows)).items()])]}
 
     @property
     def rules(self) -> Rules | None:
