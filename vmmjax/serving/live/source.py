@@ -254,10 +254,13 @@ def split_name(given: str) -> tuple[str, str]:
 
 def _new_files(folder: Path, stop: threading.Event) -> Iterator[Path]:
     """The files that come into a folder, each when it is whole."""
-    known = _listed(folder)
+    known = set(folder.iterdir())
     sizes: dict[Path, tuple[tuple[int, int], float]] = {}
     while not stop.wait(0.2):
-        there = _listed(folder)
+        try:
+            there = set(folder.iterdir())
+        except OSError:  # It is away for a while, such as one of another machine.
+            continue
         known &= there
         for file in sorted(there - known):
             try:
@@ -273,11 +276,3 @@ def _new_files(folder: Path, stop: threading.Event) -> Iterator[Path]:
                 del sizes[file]
                 if file.is_file() and not file.name.startswith('.'):
                     yield file
-
-
-def _listed(folder: Path) -> set[Path]:
-    """What is in a folder; nothing while it cannot be read, such as one of another machine."""
-    try:
-        return set(folder.iterdir())
-    except OSError:
-        return set()
