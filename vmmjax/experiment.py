@@ -17,7 +17,7 @@ from vmmjax.evaluation.rehearsal import rehearsed
 from vmmjax.evaluation.result import Result
 from vmmjax.parts import Parts
 from vmmjax.store.store import Store
-from vmmjax.training import Checkpoints, sharding, train, workdir
+from vmmjax.training import Checkpoints, lora, sharding, train, workdir
 from vmmjax.training.distributed import say
 from vmmjax.training.early_stopping import check_metric
 from vmmjax.training.state import TrainState, evaluated
