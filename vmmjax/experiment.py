@@ -1,5 +1,6 @@
 """Training, evaluation and prediction from Python, by a config."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -57,8 +58,11 @@ class Experiment(Parts):
         """
         super().__init__(config, store, devices=devices, run_inputs=run_inputs)
         self.state: TrainState | None = None
-        self._eval_step = make_eval_step(self.apply_streaming if streaming else self.apply, self.mesh,
-                                         self.task.compute, seed=config.seed)
+        step = functools.partial(make_eval_step, self.apply_streaming if streaming else self.apply, self.mesh,
+                                 seed=config.seed)
+        quick = self.task.in_training
+        self._eval_step = step(compute=self.task.compute)
+        self._quick_step = self._eval_step if quick is self.task else step(compute=quick.compute)
 
     @classmethod
     def load(cls, folder: str | Path, *, best: bool = False) -> Self:
@@ -155,7 +159,7 @@ class Experiment(Parts):
         if self.config.best.metric:  # Else there is no need to trace the model.
             variables = jax.eval_shape(self.init, jax.random.key(0))
             batch = {name: jax.ShapeDtypeStruct(*of) for name, of in spec.items()}
-            scores = jax.eval_shape(self._eval_step, variables.pop('params'), variables, batch)
+            scores = jax.eval_shape(self._quick_step, variables.pop('params'), variables, batch)
         names = [key.removeprefix('target/') for key in self._targets.specs]
         rows = rehearsed(self.store, split, self._targets, list(self.config.data.streams), scores,
                          target=self.task.measured(names), each_view=self.task.each_view)
@@ -172,7 +176,8 @@ class Experiment(Parts):
         Args:
           split: of the store.
           state: in place of the experiment's.
-          subsets: whether with every subset of the streams; else with all of them only.
+          subsets: whether with every subset of the streams; else with all of them only, and as the task is measured
+            while a model trains (`Task.in_training`).
 
         Returns:
           By subset, all streams first.
@@ -206,7 +211,7 @@ class Experiment(Parts):
         if not subsets:
             kept = dict([next(iter(kept.items()))])
         return predictions.subsets(
-            self._eval_step, params, model_state, batches, streams,
+            self._eval_step if subsets else self._quick_step, params, model_state, batches, streams,
             put=lambda batch: sharding.put(batch, self.batch_sharding), target=target,
             each_view=self.task.each_view, average=self.task.averaging[self.average], kept=kept)
 

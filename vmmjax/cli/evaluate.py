@@ -17,7 +17,8 @@ table, <workdir>/eval/<split>_noise.json and a section of the page.
 A store that was only moved is the run's own; of another one see below.
 With --change clips are looked at otherwise than in training, as published protocols do: 10 windows of 3 larger crops by
 --change='data.views.clips=10;data.views.crops=3;data.streams.rgb.size=256'. Any key of config.data can be changed but
-the store, the target and the fold; the files are those of the measurement without, so copy what you want to keep.
+the store, the target and the fold; --change="task.generation={'name': 'beam', 'beam': 20}" looks for texts otherwise.
+The files are those of the measurement without, so copy what you want to keep.
 With --streaming a network that looks at the past alone, such as a uni-directional TSM, is given one frame after the
 other, as a live stream does, and measured by the mean of what it says; it is to be as right as with whole clips.
 
@@ -181,7 +182,8 @@ def _changes() -> dict[str, Any]:
     changes = {}
     for part in filter(str.strip, CHANGE.value.split(';')):
         key, equals, value = (text.strip() for text in part.partition('='))
-        if not equals or not key.startswith('data.') or key in ('data.store', 'data.target', 'data.fold'):
+        of_data = key.startswith('data.') and key not in ('data.store', 'data.target', 'data.fold')
+        if not equals or not (of_data or key == 'task.generation'):
             raise UserError(f"--change has {part.strip()!r}, where key=value of config.data is meant, such as "
                             f"--change='data.views.clips=10;data.streams.rgb.size=256'.")
         changes[key] = rows.literal(value)

@@ -205,10 +205,11 @@ def _predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch]
 
 
 def known(target: np.ndarray) -> np.ndarray:
-    """Which clips have a target, bool (N,): integers (N,) of at least 0, numbers (N, ...) that are not NaN."""
+    """Which clips have a target, bool (N,): an integer (N, ...) of at least 0, numbers (N, ...) that are not NaN."""
+    values = target.reshape(len(target), -1)
     if np.issubdtype(target.dtype, np.integer):
-        return target >= 0
-    return ~np.isnan(target).any(axis=tuple(range(1, target.ndim)))
+        return np.any(values >= 0, axis=1)
+    return ~np.isnan(values).any(axis=1)
 
 
 def _fetch(rows: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -139,6 +139,11 @@ class Task:
         """What of a batch is measured: a tree of arrays (B, ...). It is compiled, and may generate."""
         outputs, _ = ctx.forward()
         return self.read(outputs)
+
+    @property
+    def in_training(self) -> Self:
+        """The task as it is measured while a model trains: itself, or one that generates in less time."""
+        return self
 
     def read(self, outputs: Any) -> Any:
         """What of the model's outputs is measured; float32."""

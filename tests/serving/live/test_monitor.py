@@ -1,5 +1,6 @@
 import threading
 import time
+from types import SimpleNamespace
 
 import av
 import jax
@@ -131,3 +132,36 @@ def test_rules_are_those_of_the_task_unless_told_otherwise(judge):
         rules_of(judge, ['fight'], {})
     with pytest.raises(UserError, match=r'--low=0.9 is above --high=0.7'):
         rules_of(judge, [], {'low': 0.9})
+
+
+def test_one_line_says_that_a_stream_has_stalled_and_none_that_all_have(films, judge):
+    """The sound of a connection stops, then comes again, then everything stops."""
+    source = SimpleNamespace(name='door', state='running', stalled=set())
+    said = []
+    monitor = Monitor(judge, [], {}, stride=2.0, changed=threading.Condition(), tell=said.append, say=said.append,
+                      clips=None, before=1.0, waiting=lambda: 0)
+    session = reading.session(stall=.4)
+    pictures = [each for each in reading.decoded(films / 'film.mp4') if each[2]]
+    sounds = [each for each in reading.decoded(films / 'film.mp4') if not each[2]]
+
+    def go_on(count, hears):
+        for place in range(count):
+            session.take(*pictures[go_on.place + place])
+            if hears:
+                session.take(*sounds[go_on.place + place])
+            monitor._look_for_stalls(source, session)
+            time.sleep(.05)
+        go_on.place += count
+
+    go_on.place = 0
+    go_on(5, hears=True)
+    assert said == []
+    go_on(15, hears=False)
+    assert (said, source.state, source.stalled) == (['door: audio has stalled and is absent'], 'running', {'audio'})
+    go_on(5, hears=True)
+    assert said[1:] == ['door: audio is back']
+    end = time.monotonic() + 60
+    while source.state != 'stalled':
+        assert time.monotonic() < end
+        monitor._look_for_stalls(source, session)
+    assert len(said) == 2

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vmmjax.models.decoders.search import Scorer, Texts
+from vmmjax.models.decoders.search import Hypotheses, Scorer
 from vmmjax.models.decoders.vocabulary import END_ID, PAD_ID
 
 _NEVER = -1e9  # Not infinity, whose differences are NaN.
@@ -68,14 +68,14 @@ def best_path(logits: jax.Array, mask: jax.Array, length: int) -> jax.Array:
     return jnp.full((len(path), length), PAD_ID, jnp.int32).at[rows, places].set(path.astype(jnp.int32), mode='drop')
 
 
-def greedy(logits: jax.Array, mask: jax.Array, length: int) -> Texts:
+def greedy(logits: jax.Array, mask: jax.Array, length: int) -> Hypotheses:
     """`best_path` with the probability of its text, which is that of all its paths; likewise."""
     ids = best_path(logits, mask, length)
     there = jnp.where(ids == PAD_ID, -1, ids)
     found, fits = losses(logits, mask, there)
     nothing = jnp.where(mask, jax.nn.log_softmax(logits)[..., PAD_ID], 0).sum(1)
     total = jnp.where(fits, -found, jnp.where((there < 0).all(1), nothing, -jnp.inf))[:, None]
-    return Texts(ids[:, None], total, total)
+    return Hypotheses(ids[:, None], total, total)
 
 
 def scorer(logits: jax.Array, mask: jax.Array) -> Scorer:

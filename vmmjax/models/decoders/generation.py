@@ -50,7 +50,7 @@ class Generation:
         return 1 if self.name == 'greedy' else self.beam
 
     def __call__(self, writer: Writer, params: Any, written: Written, weight: float, length: int, keys: jax.Array
-                 ) -> search.Texts:
+                 ) -> search.Hypotheses:
         """The texts of every row.
 
         Args:

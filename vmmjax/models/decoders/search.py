@@ -41,7 +41,7 @@ class Scorer:
         return dataclasses.replace(self, fixed=fixed, state=state)
 
 
-class Texts(NamedTuple):
+class Hypotheses(NamedTuple):
     """Texts of every row, K each, the best first.
 
     Attributes:
@@ -73,7 +73,7 @@ def power(count: jax.Array, alpha: float) -> jax.Array:
 PENALTIES = {'none': no_penalty, 'gnmt': gnmt, 'power': power}
 
 
-def greedy(scorer: Scorer, length: int) -> Texts:
+def greedy(scorer: Scorer, length: int) -> Hypotheses:
     """The likeliest token each time; of equal ones the first in the vocabulary.
 
     Args:
@@ -83,7 +83,7 @@ def greedy(scorer: Scorer, length: int) -> Texts:
     return _written(scorer, length, lambda scores, place: scores.argmax(-1))
 
 
-def sample(scorer: Scorer, length: int, count: int, keys: jax.Array, temperature: float = 1.0) -> Texts:
+def sample(scorer: Scorer, length: int, count: int, keys: jax.Array, temperature: float = 1.0) -> Hypotheses:
     """Texts drawn token by token, ordered by their log-probabilities.
 
     Args:
@@ -103,10 +103,10 @@ def sample(scorer: Scorer, length: int, count: int, keys: jax.Array, temperature
     _, order = jax.lax.top_k(found.score.reshape(-1, count), count)
     ids, total = (jnp.take_along_axis(x.reshape(scorer.rows, count, *x.shape[2:]), order.reshape(
         *order.shape, *[1] * (x.ndim - 2)), 1) for x in (found.ids, found.log_probability))
-    return Texts(ids, total, total)
+    return Hypotheses(ids, total, total)
 
 
-def _written(scorer: Scorer, length: int, choose: Callable[[jax.Array, jax.Array], jax.Array]) -> Texts:
+def _written(scorer: Scorer, length: int, choose: Callable[[jax.Array, jax.Array], jax.Array]) -> Hypotheses:
     """One text a row, of tokens that `choose` takes from log-probabilities (B, V) at a place."""
     def go_on(carry: Any) -> jax.Array:
         place, _, _, _, ended, _ = carry
@@ -127,11 +127,11 @@ def _written(scorer: Scorer, length: int, choose: Callable[[jax.Array, jax.Array
     carry = (jnp.int32(0), jnp.full(rows, PAD_ID, jnp.int32), jnp.full((rows, length), PAD_ID, jnp.int32),
              jnp.zeros(rows, _dtype(scorer)), jnp.zeros(rows, bool), scorer.state)
     _, _, ids, total, _, _ = jax.lax.while_loop(go_on, write, carry)
-    return Texts(ids[:, None], total[:, None], total[:, None])
+    return Hypotheses(ids[:, None], total[:, None], total[:, None])
 
 
 def beam(scorer: Scorer, length: int, size: int, penalty: Callable[[jax.Array, float], jax.Array] = no_penalty,
-         alpha: float = 0.0) -> Texts:
+         alpha: float = 0.0) -> Hypotheses:
     """Beam search; a text that has ended keeps its place in the beam until better ones push it out.
 
     So a beam of 1 is `greedy`, and one of all texts finds the best of them, with any penalty. The search ends when all
@@ -179,7 +179,7 @@ def beam(scorer: Scorer, length: int, size: int, penalty: Callable[[jax.Array, f
     _, _, ids, total, count, _, _ = jax.lax.while_loop(go_on, write, carry)
     # A place without a text holds no tokens of one.
     ids = jnp.where((total > -jnp.inf)[..., None], ids, PAD_ID)
-    return Texts(ids, total, total / penalty(jnp.maximum(count, 1), alpha).astype(dtype))
+    return Hypotheses(ids, total, total / penalty(jnp.maximum(count, 1), alpha).astype(dtype))
 
 
 def _ending(scores: jax.Array, must: jax.Array) -> jax.Array:

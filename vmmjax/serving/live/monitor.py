@@ -152,8 +152,9 @@ class Monitor:
                 self._end(source)
             if done:
                 return
-        for source in list(self._connections):
-            self._end(source)
+        for source in self._sources:
+            while source.sessions:
+                self._end(source)
 
     def status(self) -> dict[str, Any]:
         """What pages tell: plain JSON values."""
@@ -172,14 +173,19 @@ class Monitor:
         return session.newest()
 
     def _look_for_stalls(self, source: Source, session: Session) -> None:
-        """Says which streams stall, and which are back."""
+        """Says which streams stall while others go on, and which are back; of a frozen source its thread will say."""
         now = session.stalled()
+        if session.over or session.duration is not None:
+            return
+        if now and session.is_frozen:
+            source.state = STALLED
+            return
+        if source.state == STALLED:
+            source.state = RUNNING
         for name in sorted(now - source.stalled):
             self._say(f'{source.name}: {name} has stalled and is absent')
         for name in sorted(source.stalled - now):
             self._say(f'{source.name}: {name} is back')
-        if now != source.stalled and not session.over:
-            source.state = STALLED if now == set(session.columns) else RUNNING
         source.stalled = now
 
     def _is_over(self, source: Source) -> bool:
@@ -211,9 +217,10 @@ class Monitor:
             for follower in connection.followers.values():
                 self._tell(source, connection, follower.finish())
         with self._changed:
-            if source.sessions:
-                source.sessions.pop(0)[1].finish()
+            session, recorder = source.sessions.pop(0)
             source.stalled = set()
+        session.close()
+        recorder.finish()
 
     def _tell(self, source: Source, connection: _Connection, messages: Sequence[Alarm]) -> None:
         for message in messages:
