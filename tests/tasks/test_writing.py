@@ -80,9 +80,10 @@ def test_of_several_texts_each_is_drawn():
     assert set(drawn.ravel().tolist()) == {3, 4}
 
 
-@pytest.mark.parametrize(('ctc', 'generation'), [(1.0, {}), (1.0, dict(name='beam', beam=3)),
-                                                 (0.3, dict(name='beam', beam=3, penalty='gnmt')), (0.0, {}),
-                                                 (0.0, dict(name='sample', beam=2))])
+@pytest.mark.parametrize(('ctc', 'generation'), [
+    (1.0, {}), (0.3, dict(name='beam', beam=3, penalty='gnmt')),
+    *(pytest.param(*each, marks=pytest.mark.slow) for each in (
+        (1.0, dict(name='beam', beam=3)), (0.0, {}), (0.0, dict(name='sample', beam=2))))])
 def test_what_is_measured(ctc, generation):
     one = task(ctc=ctc, generation=generation)
     params = params_of(one)
@@ -151,6 +152,7 @@ def run(tmp_path_factory):
     return folder / 'run', experiment
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_it_was_taught(run):
     _, experiment = run
     result = experiment.evaluate('test')
@@ -165,6 +167,7 @@ def test_a_run_writes_what_it_was_taught(run):
     assert len(table['rows']) == 20
 
 
+@pytest.mark.slow
 def test_new_clips_are_read_as_those_of_the_evaluation(run):
     folder, experiment = run
     rows = next(iter(experiment.predictions('test').values()))
@@ -175,6 +178,7 @@ def test_new_clips_are_read_as_those_of_the_evaluation(run):
     assert all(0 < each.reading[0]['named'][0][1] <= 1 for each in found)
 
 
+@pytest.mark.slow
 def test_what_it_reads_of_a_clip_is_what_was_measured(run):
     folder, experiment = run
     found = next(iter(experiment.predictions('test').values()))

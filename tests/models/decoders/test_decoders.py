@@ -17,6 +17,8 @@ from vmmjax.models.decoders.writer import Context
 from vmmjax.models.tokens import Tokens
 
 VOCABULARY, LENGTH = 6, 4
+# The plain network and the LSTM differ from the GRU by their cell alone.
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in ('lstm', 'rnn') else name for name in DECODERS]
 SMALL = {'transformer': dict(num_layers=2, num_attention_heads=2, intermediate_size=8)}
 MASK = jnp.array([[True] * 5, [True, True, False, True, False], [False] * 5])
 IDS = jnp.array([[2, 3, 0, 0], [4, 0, 0, 0], [5, 5, 5, 5]])
@@ -50,7 +52,7 @@ def found(name, weight):
     return best
 
 
-@pytest.mark.parametrize('name', DECODERS)
+@pytest.mark.parametrize('name', NAMES)
 def test_it_says_of_its_own_text_what_it_said_while_writing(name):
     *_, run = built(name)
     texts = found(name, 0.0)(MEMORY, MASK)
@@ -63,7 +65,9 @@ def test_it_says_of_its_own_text_what_it_said_while_writing(name):
                 sum(says[row, i, token] for i, token in enumerate(said)), abs=1e-4, rel=1e-5)
 
 
-@pytest.mark.parametrize(('name', 'weight'), [*((name, 0.0) for name in DECODERS), ('gru', 0.3)])
+@pytest.mark.parametrize(('name', 'weight'), [
+    ('transformer', 0.0), ('gru', 0.3),
+    *(pytest.param(name, 0.0, marks=pytest.mark.slow) for name in ('gru', 'lstm', 'rnn'))])
 def test_padding_changes_nothing(name, weight):
     longer = jnp.pad(MEMORY, ((0, 0), (0, 3), (0, 0)), constant_values=jnp.nan)
     short, long = found(name, weight)(MEMORY, MASK), found(name, weight)(longer, jnp.pad(MASK, ((0, 0), (0, 3))))
@@ -72,7 +76,7 @@ def test_padding_changes_nothing(name, weight):
     assert not np.isnan(short.score).any()
 
 
-@pytest.mark.parametrize('name', DECODERS)
+@pytest.mark.parametrize('name', NAMES)
 def test_what_comes_later_is_not_seen(name):
     *_, run = built(name)
     before, after = (run(MEMORY, MASK, ids).decoder for ids in (IDS, IDS.at[:, 2].set(3)))
@@ -80,7 +84,7 @@ def test_what_comes_later_is_not_seen(name):
     assert np.abs(np.asarray(before - after)[0, 3:]).max() > 1e-3
 
 
-@pytest.mark.parametrize('name', DECODERS)
+@pytest.mark.parametrize('name', NAMES)
 def test_a_clip_of_nothing_has_no_gradient(name):
     _, _, run, _ = built(name)
     gradient = jax.jit(jax.grad(lambda memory: jax.nn.log_softmax(
