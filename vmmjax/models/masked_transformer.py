@@ -117,7 +117,7 @@ class MaskedTransformer(nn.Module):
         grid = grid_of(x, self.size)
         x, frames = as_clip(x, self.size)
         x = Tubelets(self.hidden_size, self.size, kernel_init=published_init, name='patch_embeddings', **dtypes)(x)
-        x = x.reshape(len(x), -1, self.hidden_size) + positions(grid, self.hidden_size).astype(x.dtype)
+        x = x.reshape(x.shape[0], -1, self.hidden_size) + positions(grid, self.hidden_size).astype(x.dtype)
         mask = of_patches(valid, frames, x.shape[1])
         if keep is not None:
             x, mask = chosen(x, keep), chosen(mask, keep)
