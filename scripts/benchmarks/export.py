@@ -1,19 +1,18 @@
 r"""What exported programs of networks are like: how large, how long they are lowered, and how far from the network.
 
   scripts/bench export
-  scripts/bench export --only=i3d,bert --write
+  scripts/bench export --only=i3d,bert
 
 Each network is of `vmmjax.create_model` at its published width, with random weights. It is lowered for every platform
 of a bundle with a symbolic batch, preprocessing inside. The program for this machine's platform is read back and run
 at batch 1 and 5; the error is the largest difference to the network under `jax.jit` at the same precision, relative to
 the largest logit. Programs for the other platforms are lowered and not run. Seconds are of CPU time, which depends
-less on what else the machine does. --write puts the table into experiments/results/export.md.
+less on what else the machine does.
 """
 
 import argparse
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -28,8 +27,6 @@ from vmmjax.reports import results_page
 from vmmjax.serving import programs
 from vmmjax.text_table import markdown
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / 'experiments' / 'results' / 'export.md'
 # Of one clip, as it stands in a batch.
 INPUTS: dict[str, tuple[tuple[int, ...], str]] = {
     'i3d': ((8, 64, 64, 3), 'uint8'), 'tsm_resnet18': ((4, 64, 64, 3), 'uint8'),
@@ -78,16 +75,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog='scripts/bench export', description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', default=','.join(INPUTS), help='networks, with commas between them')
-    parser.add_argument('--write', action='store_true', help=f'put the table into {PAGE.relative_to(ROOT)}')
     flags = parser.parse_args()
     rows: list[list[str]] = []
     for name in flags.only.split(','):
         rows += measure(name)
         print(*(' | '.join(row) for row in rows[-len(programs.PLATFORMS):]), sep='\n', flush=True)
-    parts = [f'{results_page.machine(("jax", "flax"))}.', markdown(COLUMNS, rows)]
-    print('', *parts, sep='\n')
-    if flags.write:
-        results_page.insert(PAGE, *parts)
+    print('', f'{results_page.machine(("jax", "flax"))}.', '', markdown(COLUMNS, rows), sep='\n')
 
 
 if __name__ == '__main__':
