@@ -72,6 +72,24 @@ def store_path(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+@pytest.fixture(scope='session')
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with films of events, and a store of them; not to be changed."""
+    from tests.serving.live import lights
+
+    folder = tmp_path_factory.mktemp('lights')
+    lights.make_store(folder)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def lights_run(films: Path) -> Path:
+    """A run that finds the events of the films."""
+    from tests.serving.live import lights
+
+    return lights.save_run(films / 'run', films / 'store')
+
+
 @pytest.fixture(autouse=True, scope='module')
 def _forget_compiled() -> Iterator[None]:
     """Drops compiled programs, and the weights in them, with their module: a worker would grow to many gigabytes."""

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import errno
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,41 @@ class Full(Ramp):
 
     def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class _Unpicklable(Exception):
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f'{first} of {second}')
+        self.lock = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrong(Ramp):
+    """Is wrong in another way for each of the first clips, at its second piece."""
+
+    name: ClassVar[str] = 'wrong'
+
+    def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
+        frames = np.ones((10, 2))
+        yield frames
+        match clip.path:
+            case '000.mp4':
+                raise KeyError('nothing')
+            case '001.mp4':
+                raise _Unpicklable(1, 2)
+            case '002.mp4':
+                frames[7, 1] = np.nan
+            case '003.mp4':
+                frames[0] = 1e300
+            case '004.mp4':
+                frames = np.ones((10, 3))
+            case '005.mp4':
+                frames = None
+            case '006.mp4':
+                os.stat('/nothing')
+            case '007.mp4':
+                assert not frames.size
+        yield frames
 
 
 @dataclasses.dataclass(frozen=True)

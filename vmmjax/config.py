@@ -35,8 +35,11 @@ def defaults() -> ConfigDict:
         wandb='',  # Project of Weights & Biases to log to, beside TensorBoard.
         # Parameters of another run, or of several with commas between them; path patterns that stay as initialised;
         # ((pattern of a path here, what stands there in its place), ...), of which the first that matches counts; and
-        # ((pattern of a path here, how), ...) of what has another shape there, see `fitting.fitted`.
+        # ((pattern of a path here, how), ...) of what has another shape there, see `warmstart.fitted`.
         init_from=dict(workdir='', skip=(), rename=(), fit=()),
+        # Low-rank adaptation of a network from `init_from`: rank 0 for none; path patterns of the kernels that get
+        # factors, and of what else is trained. All other parameters and running statistics stay as they are.
+        lora=dict(rank=0, alpha=8.0, kernels=('kernel$',), train=('^head',)),
         freeze=(),  # Path patterns of parameters and running statistics that stay as they are.
         mesh=dict(data=-1, fsdp=1, model=1),  # Devices an axis; -1 takes what is left.
         # (path pattern, (axis name or None, ...)), and 'tensor_parallel' for the axis model; the rest by fsdp.
@@ -48,6 +51,10 @@ def defaults() -> ConfigDict:
             # Schedules: constant, cosine, or step: times `factor` at each of the milestones, which are steps.
             lr=dict(peak=1e-3, warmup_steps=50, schedule='cosine', milestones=(), factor=0.1),
             multipliers=(),  # ((path pattern, of the learning rate, of the weight decay), ...); the first that matches.
+            # Path patterns of the network's layers, from the input on. The last is learned at `layer_decay` times the
+            # learning rate, the one before at its square, and so on; what is in none at the whole. The last begins to
+            # learn after `unfreeze_every` steps, the one before after twice as many; 0: all from the start.
+            layers=(), layer_decay=1.0, unfreeze_every=0,
         ),
         ema_decay=0.0,  # 0 keeps no moving average of the parameters.
         # Of a task with several losses: name -> who minimises each, see `training.optimizer.players`.
@@ -58,6 +65,8 @@ def defaults() -> ConfigDict:
             target=FieldReference('label', field_type=object),  # Catalog column, or a tuple of several.
             # Cross-validation: this fold (catalog column `fold`) is tested, the next validates, the others train.
             fold=placeholder(int),
+            labels_share=1.0,  # Of the training clips that are labelled, the same of each class; others are left out.
+            labels_seed=0,  # Of which these are; a smaller share is part of a larger one.
             fold_validates=True,  # False: the next fold trains, too, as in published cross-validations.
             parts=(),  # Catalog columns that name parts of the target, for evaluation.
             window=dict(seconds=2.0, start=placeholder(tuple)),  # 0 seconds: the whole clip.

@@ -173,15 +173,18 @@ class FrontEnd:
         """The periodic Hann window, float32 (window,)."""
         return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.window) / self.window)).astype(np.float32)
 
-    def compress(self, magnitudes: Any, xp: Any) -> Any:
-        """From spectra, float32 (..., n_fft // 2 + 1), to the logarithms of their bands, float32 (..., M).
+    @property
+    def weights(self) -> np.ndarray:
+        """Of the bins of a transform in each band, float32 (n_fft // 2 + 1, M)."""
+        return self.filters(self.rate, self.n_fft, self.bands, self.fmin, self.fmax)
+
+    def logarithm(self, mel: Any, xp: Any) -> Any:
+        """Of bands, float (..., M).
 
         Args:
-          magnitudes: of the transform of a frame under `hann`.
-          xp: NumPy or jax.numpy; in JAX, products are to be taken at the highest precision.
+          mel: magnitudes to `power` of the transform of a frame under `hann`, times `weights`.
+          xp: NumPy or jax.numpy.
         """
-        mel = xp.matmul(magnitudes ** self.power,
-                        self.filters(self.rate, self.n_fft, self.bands, self.fmin, self.fmax))
         if self.offset is None:
             return 10 * xp.log10(xp.maximum(mel, _LEAST))
         return xp.log(mel + self.offset)

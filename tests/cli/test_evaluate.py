@@ -122,6 +122,28 @@ def test_what_a_user_gets_wrong_is_one_sentence(trained, arguments, message):
     assert message in refused('evaluate', f'--workdir={trained}', *arguments)
 
 
+def test_another_store_is_measured_beside_the_runs_own(trained, store, tmp_path):
+    run = shutil.copytree(trained, tmp_path / 'run')
+    moved, other = shutil.copytree(store, tmp_path / 'moved'), shutil.copytree(store, tmp_path / 'other')
+    column = json.loads((other / 'rgb' / 'column.json').read_text())
+    column['options']['short_side'] = 40
+    (other / 'rgb' / 'column.json').write_text(json.dumps(column))
+    assert vmmjax('evaluate', f'--workdir={run}', f'--store={moved}').returncode == 0
+    own = {name: (run / name).read_bytes() for name in ('eval/test.json', 'eval/test.npz', 'report.html')}
+    assert json.loads(own['eval/test.json'])['store'] == str(moved)
+    found = vmmjax('evaluate', f'--workdir={run}', f'--store={other}')
+    assert found.returncode == 0, found.stderr
+    assert {name: (run / name).read_bytes() for name in own} == own
+    beside = run / 'new_clips' / 'other'
+    assert json.loads((beside / 'eval' / 'test.json').read_text())['store'] == str(other)
+    assert (beside / 'eval' / 'test.npz').exists()
+    written = f'{beside / "eval" / "test.json"} and {beside / "report.html"}'
+    assert found.stdout.endswith(f'Wrote {written}; the clips are of {other}.\n')
+    again = shutil.copytree(other, tmp_path / 'further' / 'other')
+    (again / 'rgb' / 'column.json').write_text(json.dumps(column | {'options': column['options'] | {'short_side': 48}}))
+    assert '--name' in refused('evaluate', f'--workdir={run}', f'--store={again}')
+
+
 @pytest.mark.slow
 def test_clips_that_were_trained_on_in_another_store_are_refused(trained, store, tmp_path):
     other = shutil.copytree(store, tmp_path / 'other')
@@ -135,7 +157,7 @@ def test_clips_that_were_trained_on_in_another_store_are_refused(trained, store,
 
 
 def test_a_workdir_without_checkpoint(tmp_path):
-    assert 'no checkpoint' in refused('evaluate', f'--workdir={tmp_path}')
+    assert 'no finished checkpoint' in refused('evaluate', f'--workdir={tmp_path}')
 
 
 def test_the_predictions_stand_in_a_file_clip_by_clip(trained):

@@ -1,7 +1,14 @@
+import shlex
+import subprocess
+import warnings
+
+import numpy as np
 import pytest
 
-from tests.cli.conftest import refused, vmmjax
-from vmmjax.cli.main import COMMANDS
+from tests.cli.conftest import ROOT, command, environment, refused, vmmjax
+from vmmjax.cli.main import COMMANDS, _quiet
+
+metrics = pytest.importorskip('sklearn.metrics')
 
 
 def test_without_arguments_it_says_what_there_is():
@@ -21,6 +28,21 @@ def test_help_teaches(command):
 
 def test_an_unknown_command_is_one_sentence():
     assert "no command 'trian': did you mean 'train'" in refused('trian')
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    shell = shlex.join(command('--help'))
+    found = subprocess.run(['bash', '-c', f'set -o pipefail; {shell} | true'], cwd=ROOT, env=environment(), text=True,
+                           capture_output=True, check=False, timeout=300)
+    assert (found.returncode, found.stderr) == (141, '')
+
+
+def test_what_scikit_learn_says_to_programmers_stays_off_the_terminal():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        _quiet()
+        metrics.average_precision_score(np.zeros(4), np.arange(4))  # No positive class is there.
+    assert not said
 
 
 def test_only_flags_are_taken():

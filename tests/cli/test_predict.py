@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import shutil
@@ -49,7 +50,8 @@ def test_a_machine_reads_one_object_a_line(run, videos):
     first, broken, last = map(json.loads, found.stdout.splitlines())
     assert [part['video'] for part in (first, broken, last)] == [
         str(videos / name) for name in ('a.mp4', 'broken.mp4', 'b c.mp4')]
-    assert first.keys() == last.keys() == {'video', 'seconds', 'present', 'predicted'}
+    assert first.keys() == last.keys() == {'video', 'start', 'end', 'seconds', 'present', 'predicted'}
+    assert (first['start'], first['end']) == (0, pytest.approx(1.8))
     assert (first['seconds'], first['present']) == (pytest.approx(1.8), {'rgb': True})
     (predicted,) = first['predicted']
     assert predicted['target'] == 'label'
@@ -86,7 +88,7 @@ def test_classes_may_be_named_by_a_file(run, videos, tmp_path):
     (['{videos}/a.mp4', '--weights={run}', '--top=0'], 'top'),
     (['{videos}/a.mp4', '--weights=nowhere.pth'], 'nowhere.pth'),
     (['{videos}/a.mp4', '--weights=i3d_rgb_kinetics'], "did you mean 'i3d_rgb_kinetics400'"),
-    (['--weights={run}'], 'needs VIDEO'),
+    (['--weights={run}'], 'needs FILE'),
 ])
 def test_what_a_user_gets_wrong_is_one_sentence(run, videos, arguments, message):
     assert message in refused('predict', *(part.format(run=run, videos=videos) for part in arguments))
@@ -110,3 +112,30 @@ def test_a_file_may_have_any_name(run, videos):
     assert found.returncode == 0, found.stderr
     assert b'.mp4 (1.8 s)' in found.stdout
 
+
+
+@pytest.mark.slow
+def test_a_timeline_has_a_line_for_each_window(trained, videos):
+    found = vmmjax('predict', videos / 'a.mp4', videos / 'broken.mp4', f'--weights={trained}', '--timeline', '--json',
+                   '--stride=0.5')
+    assert found.stderr.splitlines()[-1] == 'vmmjax: 1 of 2 videos could not be read.'
+    *lines, broken = map(json.loads, found.stdout.splitlines())
+    assert [line['start'] for line in lines] == [0]
+    assert lines[0]['present'] == {'rgb': True, 'audio': False}
+    assert broken.keys() == {'video', 'error'}
+    assert 'has the same; leave --window out' in refused('predict', videos / 'a.mp4', f'--weights={trained}',
+                                                         '--timeline', '--window=1')
+
+
+@pytest.mark.slow
+def test_folders_and_lists_as_a_table(run, videos, tmp_path):
+    for name in ('a.mp4', 'broken.mp4'):
+        shutil.copy(videos / name, tmp_path)
+    found = subprocess.run(command('predict', '-', tmp_path, f'--weights={run}', '--csv'), cwd=ROOT, env=environment(),
+                           input=f'{tmp_path / "a.mp4"}\n\n', text=True, capture_output=True, check=False)
+    assert found.returncode == 2
+    rows = list(csv.DictReader(found.stdout.splitlines()))
+    assert [row['clip'] for row in rows] == [str(tmp_path / name) for name in ('a.mp4', 'a.mp4', 'broken.mp4')]
+    assert rows[0] == rows[1]
+    assert rows[0]['predicted'] in tiny.CLASSES
+    assert [bool(row['error']) for row in rows] == [False, False, True]

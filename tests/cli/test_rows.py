@@ -39,6 +39,18 @@ def test_names_are_as_long_as_they_must_be():
     assert row.name == 'model.encoders.rgb.name=i3d, data.encoders.rgb.name=i3d'
 
 
+def test_values_with_commas_and_semicolons_stand_in_quotes():
+    found = rows.of_grid("""task.note='a, b;c',"d",it's;data.store="x;y";batch_size= 8 """, TOY)
+    assert [row.changes for row in found] == [
+        {'task.note': note, 'data.store': 'x;y', 'batch_size': 8} for note in ('a, b;c', 'd', "it's")]
+
+
+@pytest.mark.parametrize('values', ['8,16,8', "8, 8", "{'a': 1},{'a': 1}"])
+def test_a_value_that_stands_there_twice_is_refused(values):
+    with pytest.raises(UserError, match=r'--grid has the value .* of x twice; name it once'):
+        rows.of_grid(f'x={values}', TOY)
+
+
 @pytest.mark.parametrize('grid', ['steps', '=3', 'steps=1;steps=2'])
 def test_a_grid_of_another_form_is_refused(grid):
     with pytest.raises(UserError, match='key=value,value'):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -64,6 +65,18 @@ def test_a_workdir_of_another_config_is_refused(trained, store):
     line = refused('train', TOY, f'--workdir={trained}', f'--config.data.store={store}', '--config.seed=1')
     assert 'another config: seed was 0, is 1' in line
     assert '--allow_changed=seed' in line
+
+
+def test_a_store_that_was_prepared_again_otherwise_is_refused(trained, store, tmp_path):
+    again = shutil.copytree(store, tmp_path / 'store')
+    shutil.rmtree(again / 'rgb')
+    found = vmmjax('prepare', '--source=synthetic:motion_sound', f'--store={again}', '--columns=rgb', '--short_side=40',
+                   '--fps=12.5', '--sizes=train=40,validation=12,test=21')
+    assert found.returncode == 0, found.stderr
+    line = refused('train', TOY, f'--workdir={trained}', f'--config.data.store={again}')
+    assert 'the column rgb has short_side=40, and had 32' in line
+    assert 'the column rgb has fps=12.5, and had 6.25' in line
+    assert 'audio' not in line
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

@@ -59,6 +59,60 @@ def test_every_tensor_is_reported(file):
     assert content['format'] == 'pytorch-i3d'
 
 
+def prefixed(prefix):
+    return {f'{prefix}{name}': array for name, array in as_pytorch_i3d(official()).items()}
+
+
+@pytest.mark.parametrize('prefix', ['model.', 'net.', 'backbone.', 'model.net.module.'])
+def test_a_prefix_of_all_names_is_dropped_and_reported(tmp_path, prefix):
+    write_torch(tmp_path / 'x.ckpt', {'state_dict': prefixed(prefix), 'epoch': 3})
+    loaded = convert.load(tmp_path / 'x.ckpt')
+    assert_same(loaded.variables, variables())
+    assert f'x.ckpt (state_dict, without the prefix {prefix!r}) (pytorch-i3d) as i3d' in loaded.report.summary()
+
+
+def test_what_lies_beside_a_prefix_is_named(tmp_path):
+    write_torch(tmp_path / 'x.ckpt', {'state_dict': prefixed('model.') | {'criterion.weight': np.ones(3)}})
+    with pytest.raises(UserError, match=r'unused are 1 tensors: criterion\.weight'):
+        convert.load(tmp_path / 'x.ckpt')
+    assert_same(convert.load(tmp_path / 'x.ckpt', allow_unused='criterion').variables, variables())
+
+
+@pytest.mark.parametrize('where', ['ema', 'state_dict_ema', 'net', 'teacher', 'ema/state_dict'])
+def test_weights_are_found_under_any_key(tmp_path, where):
+    tree = as_pytorch_i3d(official())
+    for key in reversed(where.split('/')):
+        tree = {key: tree, 'epoch': 3}
+    write_torch(tmp_path / 'x.pt', tree)
+    loaded = convert.load(tmp_path / 'x.pt')
+    assert_same(loaded.variables, variables())
+    assert f'x.pt ({where}) (pytorch-i3d)' in loaded.report.summary()
+
+
+def test_of_weights_and_their_average_it_says_which_are_taken(tmp_path, caplog):
+    average = {name: array + 1 for name, array in as_pytorch_i3d(official()).items()}
+    write_torch(tmp_path / 'x.pt', {'state_dict_ema': average, 'state_dict': prefixed('net.')})
+    assert_same(convert.load(tmp_path / 'x.pt').variables, variables())
+    assert "x.pt holds several networks; 'state_dict' was taken. Take another by part='state_dict_ema'" in caplog.text
+    caplog.clear()
+    other = flat(convert.load(tmp_path / 'x.pt', part='state_dict_ema').variables)
+    np.testing.assert_array_equal(other[HEAD[1]], variables()[HEAD[1]] + 1)
+    assert not caplog.text
+    with pytest.raises(UserError, match=r"no network as its part 'teacher'; it has 'state_dict', 'state_dict_ema'"):
+        convert.load(tmp_path / 'x.pt', part='teacher')
+
+
+def test_arrays_of_numpy_are_a_file_of_weights(tmp_path):
+    np.savez(tmp_path / 'x.npz', **as_pytorch_i3d(official()))
+    assert_same(convert.load(tmp_path / 'x.npz').variables, variables())
+    np.savez(tmp_path / 'hostile.npz', a=np.array([print], object))
+    with pytest.raises(UserError, match=r'hostile\.npz is a damaged \.npz file'):
+        convert.load(tmp_path / 'hostile.npz')
+    np.savez_compressed(tmp_path / 'bomb.npz', a=np.zeros(10**6, np.float32))
+    with pytest.raises(UserError, match='more than 8 times as large as the file'):
+        convert.load(tmp_path / 'bomb.npz')
+
+
 def test_options_override_what_the_file_says(file):
     loaded = convert.load(file, dtype=jnp.bfloat16, dropout=0.1, bn_momentum=0.9)
     assert loaded.model.head.dropout == 0.1
@@ -220,7 +274,7 @@ class TestOwnFolders:
         assert_same({'params': begun.params, **begun.model_state}, expected)
 
     def test_options_are_refused(self, folder):
-        with pytest.raises(UserError, match=r'is a folder of vmmjax, which tells its model itself.*init_from'):
+        with pytest.raises(UserError, match=r'is a run of vmmjax, which tells its model itself.*init_from'):
             convert.load(folder, num_classes=10)
 
     def test_the_moving_average_of_a_run_is_what_counts(self, folder, tmp_path):
@@ -237,6 +291,17 @@ class TestOwnFolders:
         assert again.report.model == 'step 7'
         expected = {path: value + path.startswith('params/') for path, value in variables().items()}
         assert_same(again.variables, expected)
+
+    def test_averages_of_some_players_stand_in_place_of_their_parameters(self, folder, tmp_path):
+        loaded = convert.load(folder)
+        params = loaded.variables['params']
+        ema = {'speaker': {'head': jax.tree.map(lambda leaf: leaf + 1, params['head'])}}
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(TrainState(jnp.array(7), params, {'batch_stats': loaded.variables['batch_stats']}, (), ema),
+                         Checkpoints(folder).meta(0))
+        checkpoints.close()
+        expected = {path: value + path.startswith('params/head/') for path, value in variables().items()}
+        assert_same(convert.load(tmp_path).variables, expected)
 
     def test_an_empty_run_is_said_to_be_one(self, tmp_path):
         (tmp_path / 'checkpoints').mkdir()

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 SECONDS, RATE, SIZES = 2.0, 4.0, {'train': 64, 'validation': 16, 'test': 24}
-COLUMNS = ('path', 'id', 'split', 'letter', 'digit', 'names', 'size', 'mass', 'from', 'to', 'alarm', 'rating')
+COLUMNS = ('path', 'id', 'split', 'letter', 'digit', 'names', 'size', 'mass', 'from', 'to', 'alarm', 'rating',
+           'text')
 
 
 def facts(number):
@@ -17,7 +18,8 @@ def facts(number):
     start = {0: '0', 1: '1'}.get(number % 3, '')
     return {'letter': letter, 'digit': digit, 'names': ';'.join(names), 'size': str(100 + 10 * (number % 5)),
             'mass': '' if number % 7 == 0 else str(number % 4), 'from': start, 'to': start and str(float(start) + 1),
-            'alarm': 'calm' if start == '' else 'fight', 'rating': str(1 + number % 5)}
+            'alarm': 'calm' if start == '' else 'fight', 'rating': str(1 + number % 5),
+            'text': f'{letter} {letter} {digit}'}
 
 
 @dataclasses.dataclass(frozen=True)

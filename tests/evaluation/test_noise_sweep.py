@@ -10,6 +10,7 @@ from vmmjax.evaluation import noise_sweep
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.reports import noise_table, run_page
 from vmmjax.tasks import Classification
+from vmmjax.tasks.classification import Several
 
 N = 40
 TARGET = np.arange(N) % 2
@@ -19,6 +20,8 @@ COLUMNS = {'waveform': SimpleNamespace(kind='array', shape=()), 'rgb': SimpleNam
 
 class Store:
     """As much of a store as is asked for."""
+
+    name = 'stores/a'
 
     columns = COLUMNS
 
@@ -92,6 +95,24 @@ def test_each_figure_has_its_interval_and_all_streams_what_they_gain(swept):
         'babble_-8dB.npz', 'babble_4dB.npz', 'clean.npz', 'white_-8dB.npz', 'white_4dB.npz']
 
 
+def test_intervals_are_those_of_the_result_by_the_number_of_targets_too(tmp_path):
+    right = np.arange(N) % 5 > 0
+    target = {'a': TARGET, 'b': np.where(np.arange(N) < 30, TARGET, -1)}
+    scores = {name: np.eye(2, dtype=np.float32)[np.where(right, TARGET, 1 - TARGET)] for name in target}
+    here = {'rgb': np.full(N, True), 'sound': np.full(N, True)}
+    task = Several(target=('a', 'b'), facts={'classes': {'a': ['x', 'y'], 'b': ['x', 'y']}})
+    whole = {name: Predictions(np.arange(N, dtype=np.int32), target, scores, here)
+             for name in ('rgb+sound', 'rgb', 'sound')}
+    expected = task.result(whole, split='test', step=7, store=Store())
+    for name, folder in (('one of several processes', None), ('the first one', tmp_path)):
+        found = noise_sweep.sweep(config(), Store(), lambda changed: (whole, expected), kinds=['white'], ratios=[4],
+                                  folder=folder)
+        for row in found['rows']:
+            interval = expected.subsets[row['subset']]['intervals']['accuracy']
+            assert row['intervals'] == [[row['values'][0], interval['low'], interval['high']]] * 2, name
+            assert row['methods'] == [interval['label']] * 2
+
+
 def test_of_few_groups_there_are_no_intervals(tmp_path, monkeypatch):
     monkeypatch.setattr(Store, 'has_values', lambda self, name: True)
     monkeypatch.setattr(Store, 'values', lambda self, name: (np.arange(N) % (N if name == 'id' else 4)).astype(str))
@@ -118,7 +139,7 @@ def test_a_noise_of_training_is_told_and_left_out_of_clean():
     asked = []
     found = noise_sweep.sweep(trained, Store(), measure(asked), kinds=['white'], ratios=[0], folder=None)
     assert found['trained'] == {'sound': 'trained with babble noise at 0 to 10 dB'}
-    assert 'intervals' not in found['rows'][0]
+    assert 'gains' not in found['rows'][0]
 
 
 def test_it_stands_on_the_terminal_and_on_the_page(swept):

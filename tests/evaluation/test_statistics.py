@@ -13,6 +13,7 @@ ROWS = np.array([3, 5, 8], np.int32)
 
 
 class Catalog:
+    name = 'stores/a'
     columns: ClassVar = {'id': np.array([f'clip{i}' for i in range(10)]), 'group': np.array(['', 'a'] * 5)}
 
     def has_values(self, name: str) -> bool:

@@ -15,9 +15,12 @@ from vmmjax.training.state import initializer
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'experiments' / 'configs'
 SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio'),
-           'grid_noise': ('', 'fused,babble')}
+           'grid_autoencoder': ('joint',), 'grid_contrast': ('', 'lips'), 'grid_masked': ('', 'command'),
+           'grid_noise': ('', 'fused,babble'), 'grid_sentence': ('', 'audio', 'rgb,letters,joint')}
 CLASSES, LOG_MEL_RATE, BANDS, SOUND_RATE = 8, 100, 64, 16000
 WORDS = 53  # Of GRID, with those that stand for none.
+# Of the tasks that write texts.
+TEXTS = dict(classes=[], vocabulary=['[PAD]', '[END]', '[UNK]', *(f'word {i}' for i in range(WORDS))], longest=31)
 QUICK = {'xla_backend_optimization_level': 0}
 
 
@@ -37,7 +40,8 @@ def clips(config, batch):
     generator = np.random.default_rng(0)
     found = {'mask': np.ones(batch, np.float32), 'id': np.arange(batch, dtype=np.int32)}
     for target in targets(config):
-        found[f'target/{target}'] = generator.integers(0, CLASSES, batch).astype(np.int32)
+        shape = (batch, 1, TEXTS['longest']) if config.task.name == 'transcription' else batch
+        found[f'target/{target}'] = generator.integers(3, CLASSES, shape).astype(np.int32)
     for i, (name, stream) in enumerate(config.data.streams.items()):
         if stream.modality in ('audio', 'waveform'):
             rate, shape = (LOG_MEL_RATE, (BANDS,)) if stream.modality == 'audio' else (SOUND_RATE, ())
@@ -51,6 +55,9 @@ def clips(config, batch):
         valid = f'{name}_mask' if stream.modality.startswith('text:') else f'valid/{name}'
         found[valid] = np.ones(found[name].shape[:2], bool)
         found[f'present/{name}'] = np.arange(batch) < batch - (i == 0)
+        for view in range(1, stream.get('views', 1)):
+            found |= {f'view{view}/{key}': found[key] for key in (valid, f'present/{name}')}
+            found[f'view{view}/{name}'] = found[name][::-1]
     return found
 
 
@@ -65,18 +72,28 @@ def test_it_is_built_and_stepped_twice(name, argument):
     assert f'vmmjax train --config=experiments/configs/{name}.py' in module.__doc__
     assert configs.to_json(configs.from_json(configs.to_json(config))) == configs.to_json(config)
     several = not isinstance(config.data.target, str)
-    model = models.create(config.model, dict.fromkeys(targets(config), CLASSES) if several else CLASSES)
+    writes = config.task.name == 'transcription'
+    if writes:
+        pytest.importorskip('jiwer', reason='jiwer is not installed: pip install "vmmjax[sequences]"')
+    task = tasks.create(config, TEXTS if writes else None)
+    outputs = dict.fromkeys(targets(config), CLASSES) if several else CLASSES
+    model = models.create(config.model, 0 if writes else outputs)
     batch = clips(config, 3)
 
     def apply(variables, batch, **options):
         return model.apply(variables, model.preprocess(batch), **options)
 
     players = optimizer.players(config)
-    create = initializer(lambda key: model.init(key, model.preprocess(batch), train=False), players)
+
+    def init(key):
+        variables = dict(model.init(key, model.preprocess(batch), train=False))
+        own = task.init(key, apply(variables, batch, train=False), batch)
+        return variables | {name: {**variables.get(name, {}), **values} for name, values in own.items()}
+
+    create = initializer(init, players)
     state = jax.jit(create, compiler_options=QUICK)(jax.random.key(config.seed))
     before = jax.device_get(state.params)
-    step = jax.jit(make_train_step(apply, tasks.create(config), players,
-                                   seed=config.seed), compiler_options=QUICK)
+    step = jax.jit(make_train_step(apply, task, players, seed=config.seed), compiler_options=QUICK)
     for _ in range(2):
         state, metrics = step(state, batch)
     assert state.step == 2

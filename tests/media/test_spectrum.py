@@ -1,13 +1,19 @@
 import dataclasses
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
 
+from tests.media.writing import Track, write_tracks
 from tests.ops.sounds import golden_waveform
 from vmmjax.front_ends import FRONT_ENDS
-from vmmjax.media.spectrum import log_mel, mfcc
+from vmmjax.media import spectrum
+from vmmjax.media.spectrum import log_mel, log_mels, mfcc
 
 RATE = 16000
 OURS = FRONT_ENDS['log_mel']
@@ -88,3 +94,49 @@ def test_a_long_sound_is_its_parts(name: str) -> None:
     assert len(whole) > 4096
     part = log_mel(sound[4000 * end.hop:4200 * end.hop], end)
     np.testing.assert_allclose(whole[4010:4190], part[10:190], atol=1e-4)
+
+
+_DIGESTS = """
+import hashlib, sys
+from pathlib import Path
+import numpy as np
+from vmmjax.front_ends import FRONT_ENDS
+from vmmjax.prepare.audio_columns import Audio, Mfcc
+from vmmjax.store.catalog import ClipInfo
+clip = ClipInfo('a.wav', 'train', 'a', 0.0, 2.0, 2.0, None, None, None, 22050)
+denoise = float(sys.argv[2])
+columns = [*(Audio(front_end=name, denoise=denoise) for name in FRONT_ENDS), Mfcc(denoise=denoise)]
+print(*[hashlib.sha256(np.concatenate(list(column.read(Path(sys.argv[1]), clip))).tobytes()).hexdigest()
+        for column in columns])
+"""
+_ODD = 'AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR'
+
+
+@pytest.mark.parametrize('denoise', ['0.0', pytest.param('0.8', marks=pytest.mark.slow)])
+def test_bytes_do_not_depend_on_the_machine(tmp_path: Path, denoise: str) -> None:
+    """A matrix product of NumPy's differs with cores, threads and kernels of the BLAS; the last are NumPy's own."""
+    rng = np.random.default_rng(0)
+    times = np.arange(2 * 22050) / 22050
+    sound = 0.3 * np.sin(2000 * times) + rng.normal(0, 0.05, len(times))
+    write_tracks(tmp_path / 'a.wav', Track('pcm_s16le', sound.astype(np.float32), 22050))
+    begin = [['taskset', '-c', str(min(os.sched_getaffinity(0)))]] if shutil.which('taskset') else []
+    kinds = ['Haswell', 'Nehalem'] + ['SkylakeX'] * ('avx512f' in Path('/proc/cpuinfo').read_text())
+    ways = [([], {}), *((first, {}) for first in begin),
+            *(([], {'OPENBLAS_NUM_THREADS': count, 'OMP_NUM_THREADS': count}) for count in '124'),
+            *(([], {'OPENBLAS_CORETYPE': kind}) for kind in kinds), ([], {'NPY_DISABLE_CPU_FEATURES': _ODD})]
+    own = {name: value for name, value in os.environ.items() if not name.endswith('NUM_THREADS')}
+    command = [sys.executable, '-W', 'ignore', '-c', _DIGESTS, tmp_path / 'a.wav', denoise]
+    found = {subprocess.run([*first, *command], check=True, text=True, stdout=subprocess.PIPE, env=own | changes).stdout
+             for first, changes in ways}
+    assert len(found) == 1
+    assert len(set(found.pop().split())) == 5
+
+
+@pytest.mark.parametrize('name', sorted(FRONT_ENDS))
+@pytest.mark.parametrize('size', [0, 513, 5000, 11111])
+def test_a_sound_in_pieces_is_the_whole_bit_for_bit(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectrum, '_TOGETHER', 7)
+    whole = log_mel(NOISE[:size], FRONT_ENDS[name])
+    for cuts in ([], [1, 1, 700], range(0, size, 37), [size // 2]):
+        pieces = np.split(NOISE[:size], list(cuts))
+        np.testing.assert_array_equal(np.concatenate(list(log_mels(pieces, size, FRONT_ENDS[name]))), whole)

@@ -97,6 +97,12 @@ def test_empty_window(long_gop):
     assert read_frames(long_gop, start=1, end=1, **SMALL).shape == (0, 32, 32, 3)
 
 
+@pytest.mark.parametrize('start', [0, 0.3, 1.21])
+def test_a_window_too_short_for_a_picture_at_the_rate_is_the_one_in_its_middle(long_gop, start):
+    found = read_frames(long_gop, start=start, end=start + 0.06, fps=2, short_side=32)
+    assert numbers(found) == [int((start + 0.03) * 25)]
+
+
 def test_aspect_is_kept_and_the_picture_upright(tmp_path):
     path = tmp_path / 'turned.mp4'
     frames = np.zeros((5, 64, 96, 3), np.uint8)

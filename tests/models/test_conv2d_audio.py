@@ -35,3 +35,21 @@ def test_tokens_know_the_frequency() -> None:
     tokens, _ = ENCODER.apply(variables, x, jnp.ones((2, 16), bool), train=False)
     low, high = tokens.mean()
     assert jnp.abs(low - high).max() > 0.1
+
+
+@pytest.mark.parametrize(('which', 'moved'), [('all', set()), ('all_but_first', {'input_norm'})])
+def test_frozen_statistics_stay_in_training(which: str, moved: set[str]) -> None:
+    encoder = Conv2DAudio(widths=(4,), features=6, frozen_bn=which)
+    x, valid = jax.random.normal(jax.random.key(1), (2, 8, 4)), jnp.ones((2, 8), bool)
+    variables = encoder.init(jax.random.key(0), x, valid, train=False)
+    _, state = encoder.apply(variables, x, valid, train=True, mutable=['batch_stats'])
+    before = variables['batch_stats']
+    assert {name for name in before if (state['batch_stats'][name]['mean'] != before[name]['mean']).any()} == moved
+
+
+def test_time_is_kept_where_letters_need_it() -> None:
+    encoder = Conv2DAudio(widths=(4, 4, 4), halvings=1, features=5)
+    x, valid = jnp.ones((1, 9, 8)), jnp.arange(9)[None] < 4
+    tokens = jax.jit(lambda: encoder.init_with_output(jax.random.key(0), x, valid, False)[0][0])()
+    assert tokens.x.shape == (1, 5, 5)
+    assert tokens.mask.tolist() == [[True, True, False, False, False]]

@@ -166,7 +166,9 @@ def test_a_missing_key_is_an_absent_stream(case: str, missing: str, train: bool)
     present = {f'present/{name}': jnp.full(ROWS, name != missing) for name in batch} | {'mask': jnp.ones(ROWS)}
     absent = run(variables, batch | present | {missing: batch[missing] * jnp.nan}, train)
     without = run(variables, {name: x for name, x in batch.items() if name != missing}, train)
-    close(absent[:3], without[:3], 1e-5)  # Without the key it is another compiled program, which rounds otherwise.
+    # Without the key it is another compiled program, which rounds otherwise. In float64 the two differ by 5e-15 where
+    # they differ most (i3d without a), so the whole difference is rounding.
+    close(absent[:3], without[:3], 1e-5)
 
 
 @pytest.mark.parametrize('case', ['concat', 'i3d'])
@@ -184,6 +186,19 @@ def test_absent_and_padding_rows_do_not_reach_the_others(case: str) -> None:
     few, state = apply({name: x[:3] for name, x in batch.items()})
     many, state_many = apply(batch | {'mask': jnp.asarray([1, 1, 1, 0, 0], jnp.float32)})
     close((few.logits, few.features, state), (many.logits[:3], many.features[:3], state_many))
+
+
+def test_pictures_that_were_not_normalised_are_refused_where_values_are_known() -> None:
+    model = create(dict(encoders=dict(c=SMALL), fusion=dict(name='concat'), head=dict(name='consensus'),
+                        preprocess=dict(c='signed')), 2)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 3)).astype(np.uint8)
+    normalised = model.preprocess({'c': pixels})
+    variables = model.init(jax.random.key(0), normalised, train=False)
+    for values in (pixels.astype(np.float32), jnp.asarray(pixels, jnp.bfloat16)):
+        with pytest.raises(UserError, match=r"stream 'c' has values up to 2.*normalise it with model.preprocess"):
+            model.apply(variables, {'c': values}, train=False)
+    # What is not valid is not looked at.
+    model.apply(variables, {'c': pixels.astype(np.float32), 'present/c': np.zeros(2, bool)}, train=False)
 
 
 def test_invalid_frames_are_not_seen() -> None:

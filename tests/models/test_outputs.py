@@ -164,3 +164,13 @@ def test_scores_over_time_are_means_of_their_moments() -> None:
     np.testing.assert_allclose(outputs.logits[1], outputs.stream_logits['a'][1], rtol=1e-5)
     a, b = (outputs.stream_logits[name] for name in 'ab')
     np.testing.assert_allclose(outputs.logits[0], (a + b)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_decoders_are_given_the_fused_tokens() -> None:
+    _, _, outputs = made(streams='a')
+    assert outputs.tokens.x.shape == (3, 3, 5)
+    np.testing.assert_array_equal(outputs.tokens.mask, [[True] * 3, [True] * 3, [False] * 3])
+    assert outputs.timed
+    _, _, outputs = made()
+    assert outputs.tokens.x.shape[1] == 1
+    assert not outputs.timed

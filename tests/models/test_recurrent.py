@@ -14,7 +14,7 @@ from vmmjax.models import create_model
 from vmmjax.models.recurrent import Recurrent
 
 NAMES = {'lstm': dict(cell='lstm'), 'bilstm': dict(cell='lstm', bidirectional=True), 'gru': dict(cell='gru'),
-         'bigru': dict(cell='gru', bidirectional=True)}
+         'bigru': dict(cell='gru', bidirectional=True), 'rnn': dict(cell='rnn')}
 SIZES = dict(vocab_size=20, embedding_size=4, hidden_size=3, num_layers=2)
 
 
@@ -43,6 +43,8 @@ def reference(words: Any, parameters: Any, cell: str) -> Any:
             i, f, g, o = np.split(given + kept, 4)
             c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
             h = sigmoid(o) * np.tanh(c)
+        elif cell == 'rnn':
+            h = np.tanh(given + kept)
         else:
             (xr, xz, xn), (hr, hz, hn) = np.split(given, 3), np.split(kept, 3)
             n, z = np.tanh(xn + sigmoid(xr + hr) * hn), sigmoid(xz + hz)

@@ -66,3 +66,21 @@ def test_absent_clips_leave_the_statistics_as_they_are() -> None:
 def test_what_does_not_fit_is_refused(options: dict, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         TDNN(**options).init(jax.random.key(0), jnp.zeros(shape), jnp.ones(shape[:2], bool), train=False)
+
+
+@pytest.mark.parametrize(('which', 'moved'), [('all', set()), ('all_but_first', {'frame_norm'})])
+def test_frozen_statistics_stay_in_training(which: str, moved: set[str]) -> None:
+    encoder = TDNN(frame_size=4, widths=(5,), strides=(1,), features=6, dropout=0.0, frozen_bn=which)
+    x, valid = jax.random.normal(jax.random.key(1), (2, 8, 4)), jnp.ones((2, 8), bool)
+    variables = encoder.init(jax.random.key(0), x, valid, train=False)
+    _, state = encoder.apply(variables, x, valid, train=True, mutable=['batch_stats'])
+    before = variables['batch_stats']
+    assert {name for name in before if (state['batch_stats'][name]['mean'] != before[name]['mean']).any()} == moved
+
+
+def test_every_frame_is_a_token_where_texts_need_it() -> None:
+    encoder = TDNN(frame_size=4, widths=(4, 4), strides=(2, 1), features=5, per_frame=True)
+    x, valid = jnp.ones((1, 9, 8)), jnp.arange(9)[None] < 4
+    tokens = jax.jit(lambda: encoder.init_with_output(jax.random.key(0), x, valid, False)[0][0])()
+    assert tokens.x.shape == (1, 5, 5)
+    assert tokens.mask.tolist() == [[True, True, False, False, False]]

@@ -157,3 +157,13 @@ def test_positions_of_another_number_are_an_error() -> None:
 def test_an_unknown_activation_is_named() -> None:
     with pytest.raises(UserError, match="did you mean 'gelu'"):
         Block(**OPTIONS | dict(hidden_act='gel')).init(jax.random.key(0), inputs(1, 2, 8), None, False)
+
+
+def test_every_query_may_have_keys_of_its_own() -> None:
+    query, key, value = jax.random.normal(jax.random.key(0), (3, 1, 4, 2, 3))
+    mask = jnp.array([[[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]], bool)
+    found = attend(query, key, value, mask, lambda weights: weights)
+    for place, of_query in enumerate(mask[0]):
+        alone = attend(query[:, place:place + 1], key, value, of_query[None], lambda weights: weights)
+        np.testing.assert_allclose(found[:, place], alone[:, 0], atol=1e-6)
+    assert not found[:, 2].any()

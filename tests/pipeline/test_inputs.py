@@ -29,7 +29,8 @@ def test_a_run_describes_the_columns_that_its_streams_read(described: dict[str, 
     assert described.keys() == {'format', 'columns', 'texts'}
     assert described['columns'].keys() == {'rgb', 'audio', 'ramp'}
     assert described['columns']['rgb'] == {'kind': 'picture', 'rate': 10.0, 'chunk': 1, 'shape': [],
-                                           'options': {'fps': 10, 'short_side': 24}, 'builder': ''}
+                                           'options': {'fps': 10, 'short_side': 24}, 'builder': '',
+                                           'version': 2}
     audio = described['columns']['audio']
     assert (audio['kind'], audio['rate'], audio['chunk'], audio['shape']) == ('array', 100.0, 100, [16])
     assert audio['options']['front_end'] == 'log_mel'

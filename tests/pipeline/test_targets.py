@@ -23,10 +23,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def _written(folder: Path, columns: dict[str, list[str]]) -> Store:
-    lines = [['row', 'id', 'split', 'path', 'start', 'end', 'duration', 'fps', 'width', 'height', 'audio_rate',
-              *columns]]
-    assert lines[0][:len(catalog.FIXED)] == list(catalog.FIXED)
-    lines += [[str(row), f'clip{row}', 'train', 'a.mp4', '10', '14', '4', '', '', '', '', *values]
+    lines = [[*catalog.FIXED, *columns]]
+    lines += [[str(row), f'clip{row}', 'train', 'a.mp4', '10', '14', '4', *[''] * (len(catalog.FIXED) - 7), *values]
               for row, values in enumerate(zip(*columns.values(), strict=True))]
     with open(folder / 'catalog.csv', 'w', newline='') as file:
         csv.writer(file).writerows(lines)

@@ -120,6 +120,8 @@ RGB, SOUND = np.zeros((2, 5, 8, 8, 3), np.uint8), np.zeros((2, 50), np.float32)
     ({'train': {'sound': SOUND[0]}}, {'sound': 5}, r'is float32 \(\)'),
     ({'train': {'x': [np.zeros((3, 4), np.float32), np.zeros((3, 5), np.float32)]}}, {'x': 5},
      r'float32 \(3, 4\) and float32 \(3, 5\)'),
+    ({'train': {'x': [np.zeros((3, 4), np.float32), np.full((3, 4), np.nan, np.float32)]}}, {'x': 5},
+     "Clip 1 of 'x' holds numbers that are not finite"),
     ({'train': {'x': [None, None]}}, {'x': 5}, r"No clip has 'x'"),
     ({'train': {'rgb': RGB, 'duration': [1, 2]}}, {'rgb': 5}, r"'duration' .*a name of the catalog's own")])
 def test_what_does_not_fit_is_said_in_a_sentence(splits: Any, rates: Any, said: str) -> None:

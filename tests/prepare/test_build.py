@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import json
 import os
 import resource
 import shutil
@@ -57,6 +58,39 @@ def test_a_second_call_does_nothing_and_a_column_can_be_added(manifest: Path, tm
     assert {file: file.stat().st_mtime_ns for file in store.rglob('*')} == times
     assert _prepare(manifest, store, fakes.Ramp(), fakes.Gradient()) == Summary(84, ('gradient',), ('ramp',), 0)
     assert _contents(store).items() > before.items()
+
+
+def test_a_column_can_be_added_to_a_store_of_format_1(manifest: Path, store_path: Path, tmp_path: Path) -> None:
+    store = tmp_path / 'store'
+    _prepare(manifest, store, fakes.Ramp())
+    meta = json.loads((store / 'store.json').read_text())
+    with open(store / 'catalog.csv', newline='', encoding='utf-8') as file:
+        atomic.write_csv(store / 'catalog.csv', [row[:11] + row[13:] for row in csv.reader(file)])
+    atomic.write(store / 'store.json', json.dumps(meta | {'format': 1}))
+    before = _contents(store)
+    assert _prepare(manifest, store, fakes.Ramp(), Rgb(fps=10, short_side=24)).made == ('rgb',)
+    after = _contents(store)
+    assert before.items() < after.items()
+    rgb = after['rgb/rgb-test.array_record-00000-of-00001']
+    assert rgb == (store_path / 'rgb' / 'rgb-test.array_record-00000-of-00001').read_bytes()
+    assert Store(store).values('label').tolist() == Store(store_path).values('label').tolist()
+
+
+def test_whatever_a_column_does_costs_the_clip(tmp_path: Path) -> None:
+    manifest = fakes.write_source(tmp_path / 'source', {'train': 9})
+    summary = _prepare(manifest, tmp_path / 'store', fakes.Wrong(), fakes.Ramp())
+    assert (summary.made, summary.rejected) == (('wrong', 'ramp'), 8)
+    with open(tmp_path / 'store' / 'rejected.csv', newline='', encoding='utf-8') as file:
+        reasons = [reason for _, reason in list(csv.reader(file))[1:]]
+    said = ["wrong: the column raises KeyError: 'nothing' (fakes.py, line ",
+            'wrong: the column raises _Unpicklable: 1 of 2 (fakes.py, line ', *['wrong: its frames hold numbers that '
+            'are not finite'] * 2, 'wrong: its frames have the shape (3,), not (2,)',
+            "wrong: the column raises AttributeError: 'NoneType' object",
+            'wrong: the column raises FileNotFoundError: ', 'wrong: the column raises AssertionError']
+    assert [reason.startswith(start) for reason, start in zip(reasons, said, strict=True)] == [True] * 8
+    columns = Store(tmp_path / 'store').columns
+    assert columns['wrong'].lengths.tolist() == [0] * 8 + [20]
+    assert (columns['ramp'].lengths > 0).all()
 
 
 def test_stages_say_what_is_made_and_make_nothing(manifest: Path, tmp_path: Path) -> None:

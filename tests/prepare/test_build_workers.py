@@ -119,6 +119,9 @@ def test_a_shard_of_other_versions_is_not_mixed_in(manifest: Path, copy: Path) -
     (copy / 'rgb' / 'rgb-train.array_record-00002-of-00005').unlink()
     with pytest.raises(UserError, match=r"rgb-train.array_record-00002-of-00005.*versions .*'av': '1.0'.*--force"):
         make(manifest, copy, COLUMNS[0])
+    finished.write_text(json.dumps(meta | {'version': 7}))
+    with pytest.raises(UserError, match='was made by another vmmjax: install that, or renew the column with --force'):
+        make(manifest, copy, COLUMNS[0])
 
 
 def test_a_shard_that_comes_out_otherwise_is_said(manifest: Path, copy: Path) -> None:

@@ -12,11 +12,14 @@ import pytest
 from tests.media.files import counting_frames, write_media
 from tests.media.writing import Track, pitch, tone, write_tracks
 from vmmjax.errors import UserError
-from vmmjax.prepare import sources
+from vmmjax.media.probe import Probe
+from vmmjax.prepare import catalog_builder, shards, sources
 from vmmjax.prepare.audio_columns import Mfcc, Waveform
 from vmmjax.prepare.build import Summary, prepare
-from vmmjax.prepare.columns import Audio, Rgb
+from vmmjax.prepare.columns import Audio, Flow, Rgb
+from vmmjax.prepare.sources.clip import of_file
 from vmmjax.prepare.sources.media_index import Files
+from vmmjax.store import catalog
 from vmmjax.store.store import Store
 
 
@@ -67,6 +70,7 @@ def test_the_shared_cases_are_prepared(shared_cases: Path, tmp_path: Path) -> No
     lengths = {name: {column: store.columns[column].lengths[row] for column in store.columns}
                for name, row in rows.items()}
     assert lengths['cut_after_audio.mp4'] == {'rgb': 50, 'audio': 0, 'waveform': 0, 'mfcc': 0}
+    assert lengths['cover_as_h264.mp4'] == {'rgb': 1, 'audio': 200, 'waveform': 32000, 'mfcc': 200}
     assert lengths['slides_150s.mp4']['rgb'] == 15000
     assert lengths['one_nan.wav'] == dict.fromkeys(store.columns, 0)
     for name in ('ffmpeg_pipe.wav', 'zero_sizes.wav', 'rate_change.mp3'):
@@ -77,6 +81,58 @@ def test_the_shared_cases_are_prepared(shared_cases: Path, tmp_path: Path) -> No
         assert len(waveform) == lengths[name]['waveform']
         for part in (waveform[3200:6400], waveform[-9600:-6400]):
             assert abs(pitch(part, 16000) - 440) < 10, name
+
+
+CASES = ('cut_after_audio.mp4', 'empty_audio.mkv', 'subs_longer.mkv', 'one_nan.wav', 'slides_150s.mp4',
+         'ffmpeg_pipe.wav', 'zero_sizes.wav', 'one_frame.mp4', 'raw.h264', 'rate_change.mp3', 'cover_as_h264.mp4',
+         'one_packet_lost.ts', 'joined.mpg', 'thumbnail_first.mp4', 'animated.webp')
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_a_shared_case_has_the_length_that_is_right(shared_cases: Path, name: str) -> None:
+    """Pictures at the file's own rate, or at 4 a second; log-mels at 100."""
+    with open(shared_cases / 'media' / 'expected.csv', newline='') as file:
+        right = {row['file']: row for row in csv.DictReader(file)}
+    assert right.keys() == set(CASES)
+    path, row = shared_cases / 'media' / name, right[name]
+    found = catalog_builder.probed(path)
+    if name == 'animated.webp':
+        assert found == 'it is a WebP picture, which this FFmpeg does not open as a film: make a GIF or a video of it'
+        return
+    assert isinstance(found, Probe)
+    values = catalog_builder.listed(of_file(path), found)
+    clip = catalog.clip_info(dict(zip(catalog.FIXED, map(str, (0, *values)), strict=True)))
+    if name == 'one_nan.wav':
+        for column in (Audio(), Waveform(), Mfcc(), Audio(denoise=0.5)):
+            with pytest.raises(UserError, match='samples that are no numbers'):
+                shards.read(column, path, clip)
+        return
+    frames, size = shards.read(Rgb(fps=4 if name == 'one_frame.mp4' else clip.fps or 25, short_side=16), path, clip)
+    sound, _ = shards.read(Audio(), path, clip)
+    if name == 'thumbnail_first.mp4':
+        assert (clip.width, clip.height, size) == (128, 64, (16, 32))
+        return
+    # A tenth of a second, or a frame.
+    assert clip.duration == pytest.approx(float(row['seconds']), abs=0.105)
+    assert bool(frames) == bool(row['frames'])
+    assert not frames or abs(len(frames) - int(row['frames'].split()[0])) <= max(1, 0.1 * (clip.fps or 0))
+    assert len(sound) / 100 == pytest.approx(float(row['seconds of sound'] or 0), abs=0.105)
+
+
+def test_a_clip_with_pictures_has_one_at_any_rate(tmp_path: Path) -> None:
+    (tmp_path / 'a').mkdir()
+    write_media(tmp_path / 'a' / 'one.gif', counting_frames(1), codec='gif', pixels='gray')
+    write_tracks(tmp_path / 'a' / 'one.avi', Track('mpeg4', counting_frames(1)),
+                 Track('pcm_s16le', tone(1, 8000), 8000))
+    write_tracks(tmp_path / 'a' / 'short.mkv', Track('libx264', counting_frames(3)))
+    (tmp_path / 'manifest.csv').write_text(
+        'path,split,start,end\na/one.gif,train,,\na/one.avi,train,,\na/short.mkv,train,,\na/short.mkv,train,0.05,0.06\n')
+    summary, rejected, damaged = made(tmp_path / 'manifest.csv', tmp_path / 'store', Rgb(fps=4, short_side=24),
+                                      Flow(fps=4, short_side=24))
+    lengths = {name: column.lengths.tolist() for name, column in Store(tmp_path / 'store').columns.items()}
+    assert lengths == {'rgb': [1] * 4, 'flow': [0] * 4}
+    assert set(rejected.values()) == {'flow: it has one picture at 4 a second, and so no motion'}
+    assert (summary.rejected, damaged) == (4, {})
 
 
 def _frames(record: bytes) -> list[float]:
@@ -90,14 +146,19 @@ def test_sound_that_is_no_number_costs_its_clip(tmp_path: Path, columns: tuple[W
     (source / 'a').mkdir(parents=True)
     waveform = tone(1, 16000)
     write_tracks(source / 'a' / 'good.wav', Track('pcm_f32le', waveform, 16000))
-    for name, number in (('nan', np.nan), ('infinite', -np.inf), ('absurd', 1e20)):
+    for name, number, codec in (('nan.wav', np.nan, 'pcm_f32le'), ('infinite.mov', -np.inf, 'pcm_f32le'),
+                                ('absurd.au', 1e20, 'pcm_f32be'), ('double.w64', np.nan, 'pcm_f64le')):
         waveform[8000] = number
-        write_tracks(source / 'a' / f'{name}.wav', Track('pcm_f32le', waveform, 16000))
+        write_tracks(source / 'a' / name, Track(codec, waveform, 16000))
+    one = np.stack([tone(1, 16000), waveform])  # A channel alone.
+    write_tracks(source / 'a' / 'stereo.caf', Track('pcm_f32be', one, 16000))
     _, rejected, _ = made(source, tmp_path / 'store', *columns)
-    assert rejected.keys() == {'a/nan.wav', 'a/infinite.wav', 'a/absurd.wav'}
+    assert rejected.keys() == {f'a/{name}' for name in (
+        'nan.wav', 'infinite.mov', 'absurd.au', 'double.w64', 'stereo.caf')}
     assert all('samples that are no numbers' in reason for reason in rejected.values())
     store = Store(tmp_path / 'store')
-    assert [store.columns[column.name].lengths[1] > 0 for column in columns] == [True] * len(columns)
+    good = store.values('path').tolist().index('a/good.wav')
+    assert [store.columns[column.name].lengths[good] > 0 for column in columns] == [True] * len(columns)
 
 
 def test_names_of_all_kinds(clip: bytes, tmp_path: Path) -> None:
@@ -186,7 +247,7 @@ _MEMORY = r'''
 import re, resource, sys
 from pathlib import Path
 from tests.prepare.test_faults import made
-from vmmjax.prepare.columns import Audio, Rgb
+from vmmjax.prepare.columns import Audio, Flow, Rgb
 if __name__ == '__main__':
     made(Path(sys.argv[1]), Path(sys.argv[2]), Rgb(fps=5, short_side=24), Audio())
     # Its ru_maxrss would count the process that started it.

@@ -55,6 +55,12 @@ def written(workdir, **options):
     return Page(run_page.write(workdir, **options).read_text(encoding='utf-8'))
 
 
+def test_the_page_names_the_store(workdir):
+    write(workdir, dataclasses.replace(result_of(), store='stores/other'))
+    page = run_page.write(workdir).read_text(encoding='utf-8')
+    assert 'test split · 40 clips · 4 classes · step 200 · stores/other' in page
+
+
 def test_the_page_tells_what_was_measured(workdir):
     page = written(workdir, title='pictures & sound', config='seed: 0', command='vmmjax train --config=x')
     result = result_of()

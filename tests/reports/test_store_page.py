@@ -9,10 +9,11 @@ from tests.cli.conftest import refused, vmmjax
 from tests.evaluation.pages import Page, opened
 from tests.media.files import counting_frames, write_media
 from vmmjax.errors import UserError
+from vmmjax.pipeline import stored_frames
 from vmmjax.prepare import sources
 from vmmjax.prepare.build import prepare
 from vmmjax.prepare.columns import Audio, Flow, Mfcc, Rgb, Waveform
-from vmmjax.reports import store_page, timeline
+from vmmjax.reports import store_page
 from vmmjax.store.store import Store
 
 COLUMNS = (Rgb(fps=25, short_side=32), Flow(fps=25, short_side=32), Audio(audio_rate=8000, fmax=3800.0, bands=16),
@@ -94,7 +95,7 @@ def test_what_happens_together_stands_together(store):
 def test_pictures_are_those_in_the_middle_of_their_places(store):
     column = Store(store).column('rgb')
     wanted = [2, 7, 24, 25, 49, 50]
-    found = timeline.pictures(column, 0, wanted)
+    found = stored_frames.pictures(column, 0, wanted)
     assert found[-1] is None
     brightness = [picture.mean() for picture in found[:-1]]
     np.testing.assert_allclose(brightness, [4 * i + 8 for i in wanted[:-1]], atol=3)
@@ -102,9 +103,9 @@ def test_pictures_are_those_in_the_middle_of_their_places(store):
 
 def test_an_array_is_read_across_records(store):
     column = Store(store).column('waveform')
-    whole = timeline.array(column, 0, 10 ** 9)
+    whole = stored_frames.array(column, 0, 10 ** 9)
     assert whole.shape == (16000,)
-    np.testing.assert_array_equal(timeline.array(column, 0, 9000), whole[:9000])
+    np.testing.assert_array_equal(stored_frames.array(column, 0, 9000), whole[:9000])
 
 
 def test_each_combination_of_columns_is_chosen(store):

@@ -1,10 +1,18 @@
+import csv
+
 import numpy as np
 import pytest
 
+from tests.media.files import counting_frames
+from tests.media.writing import Track, tone, write_tracks
+from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.media.writer import write_clip
 from vmmjax.prepare import catalog_builder, sources
+from vmmjax.prepare.build import prepare
+from vmmjax.prepare.columns import Audio, Flow, Rgb
 from vmmjax.store import catalog
+from vmmjax.store.store import Store
 
 
 @pytest.fixture(scope='module')
@@ -35,12 +43,12 @@ def built(folder, tmp_path_factory):
 
 def test_catalog(built):
     assert (built / 'catalog.csv').read_text() == (
-        'row,id,split,path,start,end,duration,fps,width,height,audio_rate,label\n'
-        '0,mute.mp4,train,mute.mp4,0.0,2.0,2.0,10.0,48,32,,a\n'
-        '1,sound.mp4,train,sound.mp4,0.25,1.0,0.75,25.0,48,32,16000,007\n'
-        '2,mute.mp4,validation,mute.mp4,0.0,2.0,2.0,10.0,48,32,,e\n'
-        '3,sound.mp4,test,sound.mp4,0.0,1.2,1.2,25.0,48,32,16000,b\n'
-        '4,sound.mp4,extra,sound.mp4,0.5,1.2,0.7,25.0,48,32,16000,"c, d"\n')
+        'row,id,split,path,start,end,duration,fps,width,height,audio_rate,picture_end,sound_end,label\n'
+        '0,mute.mp4,train,mute.mp4,0.0,2.0,2.0,10.0,48,32,,2.0,,a\n'
+        '1,sound.mp4,train,sound.mp4,0.25,1.0,0.75,25.0,48,32,16000,1.2,1.2,007\n'
+        '2,mute.mp4,validation,mute.mp4,0.0,2.0,2.0,10.0,48,32,,2.0,,e\n'
+        '3,sound.mp4,test,sound.mp4,0.0,1.2,1.2,25.0,48,32,16000,1.2,1.2,b\n'
+        '4,sound.mp4,extra,sound.mp4,0.5,1.2,0.7,25.0,48,32,16000,1.2,1.2,"c, d"\n')
 
 
 def test_rejected(built):
@@ -59,8 +67,36 @@ def test_read(built):
     assert len(read) == 5
     assert read.splits == {'train': range(2), 'validation': range(2, 3), 'test': range(3, 4), 'extra': range(4, 5)}
     assert read.columns['label'] == ['a', '007', 'e', 'b', 'c, d']
+    assert read[1] == catalog.ClipInfo('sound.mp4', 'train', 'sound.mp4', 0.25, 1.0, 0.75, 25.0, 48, 32, 16000,
+                                       1.2, 1.2)
+    assert read[0].audio_rate is read[0].sound_end is None
+
+
+def test_a_catalog_without_the_ends_of_tracks_is_read(built, tmp_path):
+    with open(built / 'catalog.csv', newline='') as file:
+        rows = [row[:11] + row[13:] for row in csv.reader(file)]
+    atomic.write_csv(tmp_path / 'catalog.csv', rows)
+    read = catalog.read(tmp_path)
     assert read[1] == catalog.ClipInfo('sound.mp4', 'train', 'sound.mp4', 0.25, 1.0, 0.75, 25.0, 48, 32, 16000)
-    assert read[0].audio_rate is None
+
+
+@pytest.mark.parametrize(('pictures', 'sound'), [(1, 2.0), (50, 6.0), (50, 0.5)])
+@pytest.mark.parametrize('suffix', ['mp4', 'mkv'])
+def test_a_clip_ends_with_its_last_track(tmp_path, suffix, pictures, sound):
+    source = tmp_path / 'source'
+    (source / 'a').mkdir(parents=True)
+    write_tracks(source / 'a' / f'clip.{suffix}', Track('libx264', counting_frames(pictures)),
+                 Track('pcm_s16le' if suffix == 'mkv' else 'aac', tone(sound, 16000), 16000))
+    columns = Rgb(fps=25, short_side=16), Flow(fps=25, short_side=16), Audio()
+    prepare(sources.read(str(source)), tmp_path / 'store', columns, origin='ends', processes=1, progress=False)
+    row = catalog.read(tmp_path / 'store')[0]
+    assert row.picture_end == pytest.approx(pictures / 25, abs=0.01)
+    assert row.sound_end == pytest.approx(sound, abs=0.1)
+    assert row.duration == max(row.picture_end, row.sound_end)
+    store = Store(tmp_path / 'store')
+    assert store.columns['rgb'].lengths.tolist() == [pictures]
+    assert store.columns['flow'].lengths.tolist() == [pictures if pictures > 1 else 0]
+    assert store.columns['audio'].lengths[0] == pytest.approx(row.duration * 100, abs=1)
 
 
 def test_the_same_bytes_from_a_pool(folder, built, tmp_path):

@@ -105,3 +105,22 @@ def test_an_endpoint_that_is_not_there_and_features_of_files_are_refused(tmp_pat
     feature_files.write(tmp_path / 'b.npz', [{key: given[key] for key in ('features', 't_start', 't_end')}], SETTINGS)
     with pytest.raises(UserError, match='prepare a store'):
         feature_files.of_clips(tmp_path / 'b.npz', '')
+
+
+def test_features_belong_to_a_file_not_to_its_name(tmp_path):
+    settings = SETTINGS | {'format': 'npz'}
+
+    def names(*sources):
+        return [path.name for path in feature_files.begin(tmp_path / 'f', settings, sources)]
+
+    first, second = ('1.mp4', 'a' * 64), ('1.mp4', 'b' * 64)
+    assert names(first, second, first, ('2.mp4', 'a' * 64)) == [
+        '1.mp4.npz', '1.mp4.bbbbbbbb.npz', '1.mp4.npz', '2.mp4.npz']
+    assert names(second, first) == ['1.mp4.npz', '1.mp4.aaaaaaaa.npz']  # Nothing was written before.
+    feature_files.write(tmp_path / 'f' / '1.mp4.npz', [windows([0], [0])], settings)
+    assert names(first) == ['1.mp4.aaaaaaaa.npz']
+    assert names(second) == ['1.mp4.npz']
+    assert names(('1.mp4', '')) != ['1.mp4.npz']  # It is gone.
+    feature_files.begin(tmp_path / 'older', settings)
+    with pytest.raises(UserError, match='older vmmjax, which did not record of which files'):
+        feature_files.begin(tmp_path / 'older', settings, [first])

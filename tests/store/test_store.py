@@ -110,8 +110,8 @@ def test_not_a_store(tmp_path: Path, copy: Path) -> None:
     with pytest.raises(UserError, match=r'no store\.json'):
         Store(tmp_path / 'nothing')
     meta = json.loads((copy / 'store.json').read_text())
-    (copy / 'store.json').write_text(json.dumps(meta | {'format': 2}))
-    with pytest.raises(UserError, match='has format 2, this vmmjax reads format 1'):
+    (copy / 'store.json').write_text(json.dumps(meta | {'format': 3}))
+    with pytest.raises(UserError, match='has format 3, this vmmjax reads the formats 1 and 2'):
         Store(copy)
     (copy / 'store.json').write_text('{')
     with pytest.raises(UserError, match='damaged'):

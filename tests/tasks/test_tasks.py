@@ -12,7 +12,8 @@ from vmmjax.evaluation.predictions import Predictions
 from vmmjax.evaluation.result import Result, write
 from vmmjax.experiment import Experiment
 from vmmjax.reports import run_page
-from vmmjax.tasks.retrieval import ranked
+from vmmjax.store.store import Store
+from vmmjax.tasks.matching import ranked
 
 HEAD = dict(name='consensus', dropout=0.0)
 
@@ -27,7 +28,13 @@ def learned(store, tmp_path_factory):
     """Trains a task, evaluates it on the test split, writes its page, and gives the result with what was written."""
     def of(task, target, **model):
         folder = tmp_path_factory.mktemp('runs') / task['name']
-        experiment, logged = clips.trained(clips.config_of(store, task, target, **model), folder)
+        config = clips.config_of(store, task, target, **model)
+        config.best.metric = 'validation/los'
+        with pytest.raises(UserError, match=r"no config\.best\.metric .*: did you mean 'validation/loss'"):
+            clips.trained(config, folder)
+        assert not (folder / 'checkpoints').exists()  # It is refused before the first step.
+        config.best.metric = 'validation/loss'
+        experiment, logged = clips.trained(config, folder)
         assert np.isfinite(list(logged.values())).all()
         result = experiment.evaluate('test')
         path = write(folder, result)
@@ -121,6 +128,33 @@ def test_rare_classes_focal_loss_and_losses_of_streams(learned):
     assert result.metrics['accuracy'] > 0.9
 
 
+class Unlabelled(Store):
+    """No clip of the validation split has a value."""
+
+    def values(self, name):
+        found = super().values(name)
+        found[self.rows('validation')] = '' if name in ('letter', 'size', 'names') else found[self.rows('validation')]
+        return found
+
+
+@pytest.mark.parametrize(('task', 'target'), [
+    ('classification', 'letter'), ('regression', 'size'), ('multi_label', 'names')])
+def test_a_validation_split_without_targets_is_refused_before_the_first_step(store, tmp_path, task, target):
+    config = clips.config_of(store, dict(name=task), target, head=HEAD)
+    with pytest.raises(UserError, match=f"There are no clips to evaluate: none of the split has a value of .*{target}"):
+        Experiment(config, store=Unlabelled(store)).train(tmp_path)
+    assert not (tmp_path / 'checkpoints').exists()
+
+
+def test_a_figure_to_keep_the_best_by_needs_a_validation_split(store, tmp_path):
+    config = clips.config_of(store, dict(name='classification'), 'letter', head=HEAD)
+    config.best.metric = 'validation/accuracy'
+    found = Store(store)
+    del found.splits['validation']
+    with pytest.raises(UserError, match=r'config\.best\.metric .* there is no validation split; leave it out'):
+        Experiment(config, store=found).train(tmp_path)
+
+
 def test_ranks_count_equals_against_the_right_one():
     x = np.eye(3)
     ranks, loss = ranked(x, x, 0.1)
@@ -136,7 +170,7 @@ def test_many_questions_are_asked_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     one, other = rng.normal(size=(2, 23, 4))
     whole = ranked(one, other, 0.5)
-    monkeypatch.setattr('vmmjax.tasks.retrieval._BLOCK', 5)
+    monkeypatch.setattr('vmmjax.tasks.matching._BLOCK', 5)
     parts = ranked(one, other, 0.5)
     np.testing.assert_array_equal(whole[0], parts[0])
     assert whole[1] == pytest.approx(parts[1])
@@ -212,6 +246,15 @@ def test_what_is_averaged_over_views_is_named(store, task, target, average, mess
     config.data.views.average = average
     with pytest.raises(UserError, match=message):
         Experiment(config)
+
+
+def test_what_is_averaged_may_be_another_that_the_task_has(store):
+    classes = Experiment(clips.config_of(store, dict(name='classification'), 'letter', head=HEAD))
+    classes.average = 'probabilities'
+    assert classes.average == 'probabilities'
+    numbers = Experiment(clips.config_of(store, dict(name='regression'), 'size', head=HEAD))
+    with pytest.raises(UserError, match='the outputs of the task regression stand for none'):
+        numbers.average = 'probabilities'
 
 
 def test_parts_belong_to_a_class(store):

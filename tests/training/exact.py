@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 
 from tests.training import tiny
 from vmmjax import models
-from vmmjax.tasks import Classification
+from vmmjax.tasks import Classification, Contrastive
 from vmmjax.training import Player, Players, make_mesh, make_train_step, optimizer, sharding
 from vmmjax.training.distributed import joined
 from vmmjax.training.state import initializer
@@ -36,7 +36,7 @@ def batch(step):
             'audio': generator.standard_normal((ROWS, 8, 8)).astype(np.float32),
             'present/rgb': np.arange(ROWS) % 5 > 0, 'present/audio': np.arange(ROWS) % 3 > 0,
             'target/label': generator.integers(0, CLASSES, ROWS).astype(np.int32),
-            'mask': (np.arange(ROWS) < ROWS - 3).astype(np.float32)}
+            'mask': (np.arange(ROWS) < ROWS - 3).astype(np.float32), 'id': (np.arange(ROWS) % 11).astype(np.int32)}
 
 
 def put(clips, rows):
@@ -51,20 +51,26 @@ def gathered(tree):
 
 
 class Setup:
-    def __init__(self, dtype, transformation, **options):
+    def __init__(self, dtype, transformation, task=None, **options):
         model = models.create(MODEL, CLASSES, dtype, dtype)
+        task = task or Classification(target='label')
 
         def apply(variables, batch, **options):
             return model.apply(variables, model.preprocess(batch), **options)
 
         players = Players(Player(transformation))
-        create = initializer(lambda key: model.init(key, model.preprocess(batch(0)), train=False), players)
+
+        def init(key):
+            variables = dict(model.init(key, model.preprocess(batch(0)), train=False))
+            own = task.init(key, apply(variables, batch(0), train=False), batch(0))
+            return variables | {'params': {**variables['params'], **own.get('params', {})}}
+
+        create = initializer(init, players)
         state = jax.jit(create)(jax.random.key(0))
         # Fusion and head know no other parameters than float32.
         self.start = jax.device_get(jax.tree.map(
             lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state))
-        self.step = lambda rows: make_train_step(apply, Classification(target='label'), players, seed=0,
-                                                 rows=rows, **options)
+        self.step = lambda rows: make_train_step(apply, task, players, seed=0, rows=rows, **options)
 
     def run(self, axes, steps, devices=None):
         mesh = make_mesh(axes, devices)
@@ -91,10 +97,12 @@ def momentum():
 def main(options):
     """One process of several: checks the batches, trains on them all, and writes what came of it."""
     jax.config.update('jax_enable_x64', True)
+    task = Contrastive(target='label', **options['contrastive']) if 'contrastive' in options else None
+    axes = options.get('mesh', ACROSS)
     with joined(options['coordinator'], options['num_processes'], options['process_id']):
-        rows = sharding.batch_sharding(make_mesh(ACROSS))
+        rows = sharding.batch_sharding(make_mesh(axes))
         tiny.assert_equal(gathered(put(batch(3), rows)), batch(3))
-        leaves = jax.tree.leaves(Setup(jnp.float64, momentum()).run(ACROSS, options['steps']))
+        leaves = jax.tree.leaves(Setup(jnp.float64, momentum(), task).run(axes, options['steps']))
         if jax.process_index() == 0:
             np.savez(Path(options['folder']) / 'parameters.npz', *leaves)
 

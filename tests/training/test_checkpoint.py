@@ -92,6 +92,44 @@ def test_every_single_flipped_bit_is_noticed(tmp_path):
     assert checkpoints.newest() == 1
 
 
+@pytest.mark.parametrize('text', [
+    '', '{', 'null', '3', '[]', '"files"', '{}', '{"files": 3}', '{"files": []}', '{"files": {}}', '{"files": null}',
+    '{"files": {"a": 1}}', '{"files": {"a": [1]}}', '{"files": {"a": [1, "b", 2]}}', '\0', '{"files": {"\ud800"',
+    pytest.param('[' * 100_000, id='deep')])
+def test_a_manifest_of_any_other_shape_is_a_damaged_step(tmp_path, text, caplog):
+    checkpoints = saved(tmp_path, steps=(1, 2))
+    (tmp_path / 'manifests' / '2.json').write_bytes(text.encode(errors='surrogatepass'))
+    with caplog.at_level(logging.WARNING):
+        assert checkpoints.newest() == 1
+    assert '2.json cannot be read' in caplog.text
+    (tmp_path / 'manifests' / '1.json').write_text('{"files": {}}')
+    with pytest.raises(UserError, match=r'No checkpoint .* is whole: .*it names no files'):
+        checkpoints.newest()
+
+
+def test_files_that_are_no_manifests_are_ignored(tmp_path):
+    checkpoints = saved(tmp_path, steps=(1, 2))
+    for name in ('._2.json', 'two.json', '02.json', '-2.json', '2 2.json', '\u00b2.json', '.json', '2.json.json'):
+        (tmp_path / 'manifests' / name).write_text('{}')
+    (tmp_path / 'checkpoints' / '._2').write_text('')
+    assert checkpoints.newest() == 2
+    checkpoints.discard_after(2)
+    assert (tmp_path / 'checkpoints' / '._2').is_file()
+    checkpoints.save(tiny_state(3), {})
+    checkpoints.close()
+    assert Checkpoints(tmp_path).newest() == 3
+
+
+def test_swapped_steps_are_noticed(tmp_path):
+    checkpoints = saved(tmp_path, steps=(1, 2), keep=2)
+    for folder, suffix in (('checkpoints', ''), ('manifests', '.json')):
+        one, two, aside = (tmp_path / folder / f'{name}{suffix}' for name in ('1', '2', 'aside'))
+        one.rename(aside), two.rename(one), aside.rename(two)
+    message = 'checkpoints/2 holds the state of step 1; give the folders and manifests back their names'
+    with pytest.raises(UserError, match=message):
+        checkpoints.restore(checkpoints.newest(), {'params': tiny_state(0).params})
+
+
 def test_an_unsealed_save_does_not_count(tmp_path):
     checkpoints = saved(tmp_path)
     (tmp_path / 'manifests' / '3.json').unlink()
@@ -200,6 +238,10 @@ def large_state(step):
     return dataclasses.replace(tiny_state(step), params={'kernel': jnp.asarray(noise)})
 
 
+QUIET = pytest.mark.filterwarnings('error::pytest.PytestUnraisableExceptionWarning')
+
+
+@QUIET
 def test_a_last_save_on_a_full_disk_is_one_sentence_and_older_checkpoints_stay(tmp_path):
     checkpoints = saved(tmp_path, steps=(1,))
     message = r'cannot be written to .*checkpoints.*Older checkpoints stay'
@@ -219,7 +261,7 @@ def test_what_the_disk_says_is_found_in_tensorstores_message(tmp_path, said, mon
         raise ValueError(f'RESOURCE_EXHAUSTED: {said}')
 
     checkpoints = saved(tmp_path, steps=(1,))
-    monkeypatch.setattr('vmmjax.training.checkpoint._digest', refuse)  # While the save is being finished.
+    monkeypatch.setattr('vmmjax.training.manifest.write', refuse)  # While the save is being finished.
     checkpoints.save(tiny_state(2), {})
     with pytest.raises(UserError, match='checkpoints: No space left on device; make room'):
         checkpoints.close()
@@ -230,7 +272,7 @@ def test_other_value_errors_are_bugs_and_stay(tmp_path, monkeypatch):
         raise ValueError('the shape: [3]')
 
     checkpoints = saved(tmp_path, steps=(1,))
-    monkeypatch.setattr('vmmjax.training.checkpoint._digest', refuse)
+    monkeypatch.setattr('vmmjax.training.manifest.write', refuse)
     checkpoints.save(tiny_state(2), {})
     with pytest.raises(ValueError, match=r'the shape: \[3\]'):
         checkpoints.close()
@@ -261,6 +303,7 @@ def test_a_failed_save_whose_writers_go_on_is_deleted(tmp_path):
     assert checkpoints.newest() == 1
 
 
+@QUIET
 def test_saving_goes_on_after_a_full_disk_and_it_warns(tmp_path, caplog):
     checkpoints = saved(tmp_path, steps=(1, 2), keep=2)
     with closing(checkpoints), caplog.at_level(logging.WARNING):

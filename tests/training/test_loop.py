@@ -8,7 +8,7 @@ import sys
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import jax
 import numpy as np
@@ -74,6 +74,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, changes
 def test_a_finished_run_is_not_trained_further(tmp_path):
     state = tiny.run(tmp_path, tiny.config())
     tiny.assert_equal(tiny.run(tmp_path, tiny.config(), feed=dying(20)), state)
+
+
+def test_a_run_that_goes_on_with_other_cores_says_so(tmp_path, capsys, monkeypatch):
+    for cores, says in (({0, 1}, False), ({2, 3}, False), ({0, 1, 2}, True)):
+        monkeypatch.setattr(os, 'sched_getaffinity', lambda process, cores=cores: cores)
+        tiny.run(tmp_path, tiny.config(steps=3))
+        said = capsys.readouterr().out
+        assert ('Steps to here were computed on 2 CPU cores, and from here on 3: sums' in said) == says
 
 
 def test_another_config_is_refused_unless_allowed(tmp_path):
@@ -237,6 +245,33 @@ def test_early_stopping_goes_on_exactly(tmp_path):
     assert Checkpoints(tmp_path).best() == 8
 
 
+def test_evaluations_that_fail_lose_nothing_and_are_made_up_for(tmp_path):
+    settings = tiny.config(**{**STOPPING, 'best.patience': 0, 'checkpoint_every': 100})
+    whole = tiny.run(tmp_path / 'whole', settings, evaluate=measured(RISING))
+
+    def failing(state):
+        if state.step in (8, 20):
+            raise MemoryError('of the evaluation')
+        return measured(RISING)(state)
+
+    with pytest.raises(MemoryError, match='of the evaluation'):
+        tiny.run(tmp_path / 'failed', settings, evaluate=failing)
+    assert Checkpoints(tmp_path / 'failed').newest() == 8
+    with pytest.raises(MemoryError, match='of the evaluation'):  # No step before it is made up for.
+        tiny.run(tmp_path / 'failed', settings, evaluate=failing, feed=dying(8))
+    with pytest.raises(Killed):
+        tiny.run(tmp_path / 'failed', settings, evaluate=measured(RISING), feed=dying(15))
+    with pytest.raises(MemoryError, match='of the evaluation'):
+        tiny.run(tmp_path / 'failed', settings, evaluate=failing)
+    assert Checkpoints(tmp_path / 'failed').newest() == 20
+    # Nothing is left but to measure it.
+    tiny.assert_equal(tiny.run(tmp_path / 'failed', settings, evaluate=measured(RISING), feed=dying(20)), whole)
+    figures = [[(line['step'], line['validation/accuracy']) for line in logged(tmp_path / name, 'validation/accuracy')]
+               for name in ('whole', 'failed')]
+    assert figures == [list(RISING.items())] * 2
+    assert (tmp_path / 'failed' / 'best.json').read_text() == (tmp_path / 'whole' / 'best.json').read_text()
+
+
 def test_the_least_may_be_the_best(tmp_path):
     settings = tiny.config(**{**STOPPING, 'best.mode': 'min', 'best.patience': 0})
     assert tiny.run(tmp_path, settings, evaluate=measured(RISING)).step == 20
@@ -338,7 +373,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused(tmp_path, monkeypatch):
         tiny.run(tmp_path, tiny.config())
 
 
-def test_a_run_of_an_older_version_goes_on(tmp_path):
+def test_a_run_of_an_older_version_goes_on(tmp_path, capsys):
     def without_new_keys(identity):
         config = json.loads(identity['config'])
         for key in ('best', 'max_skipped', 'profile', 'wandb'):
@@ -348,6 +383,28 @@ def test_a_run_of_an_older_version_goes_on(tmp_path):
     settings = tiny.config()
     identity = {'config': configs.to_json(settings), 'fingerprint': 'f', 'classes': list('abcd')}
     check_same_run(tmp_path, without_new_keys(identity), identity, ())
+    assert not capsys.readouterr().out
+    check_same_run(tmp_path, identity, identity | {'inputs': {'data': {'columns': {}}}}, ())
+    assert 'whether they are the same is not checked' in capsys.readouterr().out
+
+
+COLUMN = {'kind': 'array', 'rate': 100.0, 'chunk': 100, 'shape': [64], 'options': {'bands': 64}, 'builder': ''}
+
+
+@pytest.mark.parametrize(('changes', 'said'), [
+    ({'version': 1}, ''), ({'builder': 'mine:Sound'}, ''), ({'chunk': 50}, ''),
+    ({'version': 2}, 'the column audio has version=2, and had 1'),
+    ({'rate': 50.0}, 'the column audio has rate=50.0, and had 100.0'),
+    ({'options': {'bands': 64, 'fmax': 7500.0}}, 'the column audio has fmax=7500.0, and had None'),
+    ({'options': {'bands': 80}, 'shape': [80]}, 'the column audio has bands=80, and had 64'),
+])
+def test_columns_that_were_made_otherwise_are_another_store(tmp_path, changes, said):
+    identities = [{'config': configs.to_json(tiny.config()), 'fingerprint': 'f', 'classes': [], 'inputs': {
+        'data': {'columns': columns}}} for columns in ({'audio': COLUMN}, {'audio': COLUMN | changes})]
+    with pytest.raises(UserError, match=said) if said else nullcontext():
+        check_same_run(tmp_path, *identities, ())
+    identities[1]['inputs']['data']['columns'] = {'rgb': COLUMN | changes}
+    check_same_run(tmp_path, *identities, ())
 
 
 def test_some_steps_are_traced(tmp_path):

@@ -111,7 +111,6 @@ def test_the_rate_falls_at_milestones_after_the_warm_up():
     ({'optimizer.lr.milestones': (10,)}, "schedule 'constant' and milestones"),
     ({'optimizer.lr.schedule': 'step', 'optimizer.lr.milestones': (10, 5)}, 'must rise'),
     ({'optimizer.lr.schedule': 'step', 'optimizer.lr.milestones': (10, 20)}, 'less than the 20 of config.steps'),
-    ({'optimizer.multipliers': (('fc2', 1.0, 1.0),)}, "'fc2' of config.optimizer.multipliers matches no path"),
     ({'optimizer.multipliers': (('fc', 1.0),)}, 'must be triples'),
     ({'optimizer.multipliers': (('fc', 1.0, 0.0),), 'optimizer.name': 'optax:adam'}, 'has no weight decay'),
     ({'optimizer.options': {'mask': 1}}, "takes no option 'mask'"),
@@ -120,3 +119,32 @@ def test_the_rate_falls_at_milestones_after_the_warm_up():
 def test_what_cannot_be_is_one_sentence(changes, message):
     with pytest.raises(UserError, match=message):
         moved(settings('sgd', {}, **changes))
+
+
+LAYERS = {'optimizer.layers': ('conv1/', 'bn1/'), 'optimizer.layer_decay': 0.5}
+
+
+def test_deeper_layers_learn_faster():
+    found = moved(settings('sgd', {}, **LAYERS, **{'optimizer.multipliers': (('fc/bias', 3.0, 1.0),)}))
+    expected = {'conv1': {'kernel': 0.25}, 'bn1': {'bias': 0.5}, 'fc': {'kernel': 1.0, 'bias': 3.0}}
+    jax.tree.map(lambda leaf, times: np.testing.assert_allclose(leaf, -0.05 * times, rtol=1e-5), found, expected)
+
+
+@pytest.mark.parametrize(('steps', 'conv', 'norm'), [(2, 0, 0), (4, 0, 2), (5, 1, 3)])
+def test_layers_begin_to_learn_one_after_another_from_the_last(steps, conv, norm):
+    found = moved(settings('adamw', {'weight_decay': 0.1}, **{
+        'optimizer.layers': LAYERS['optimizer.layers'], 'optimizer.unfreeze_every': 2}), steps)
+    assert (found['fc']['bias'] != 0).all()
+    for leaf, count, decay in ((found['conv1']['kernel'], conv, 0.2), (found['bn1']['bias'], norm, 0.0)):
+        if not count:
+            assert (leaf == 0).all()
+        else:  # By Adam's 1 a step and the decay of kernels.
+            np.testing.assert_allclose(leaf, -0.5 * (1 + decay) * count, rtol=0.05)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'optimizer.layers': ('conv9',)}, "'conv9' of config.optimizer.layers matches no path"),
+    ({**LAYERS, 'optimizer.layer_decay': 0.0}, 'layer_decay is 0.0')])
+def test_layers_that_are_not_there(change, message):
+    with pytest.raises(UserError, match=message):
+        optimizer.players(settings('sgd', {}, **change)).slots(PARAMS)

@@ -157,8 +157,14 @@ def config(**changes):
         'discriminator': dict(params=('discriminator',), every=2, optimizer=dict(lr=dict(peak=2e-3)))}})
 
 
-def run(folder, feed):
-    settings = config()
+def feed(first):
+    """An endless feed that depends on the step alone."""
+    return ({key: value.astype(np.float32) if value.dtype == float else value for key, value in batch(i).items()}
+            for i in itertools.count(first))
+
+
+def run(folder, feed=feed, **changes):
+    settings = config(**changes)
     model = Both()
     with hold(folder):
         return train(settings, folder, mesh=make_mesh(settings.mesh, jax.devices()[:1]), apply=model.apply,
@@ -168,19 +174,24 @@ def run(folder, feed):
 
 
 def test_a_killed_run_of_two_players_goes_on_bit_for_bit(tmp_path):
-    def feed(first):
-        return ({key: value.astype(np.float32) if value.dtype == float else value for key, value in batch(i).items()}
-                for i in itertools.count(first))
-
     def dying(first):
         yield from itertools.islice(feed(first), 13 - first)
         raise KeyboardInterrupt
 
-    whole = run(tmp_path / 'whole', feed)
+    whole = run(tmp_path / 'whole')
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / 'killed', dying)
-    tiny.assert_equal(run(tmp_path / 'killed', feed), whole)
+    tiny.assert_equal(run(tmp_path / 'killed'), whole)
     assert whole.ema.keys() == {'generator'}
+
+
+def test_averages_of_a_run_that_begins_with_another_are_those_of_its_players(tmp_path):
+    run(tmp_path / 'first', steps=3)
+    begun = run(tmp_path / 'second', **{'steps': 3, 'init_from.workdir': str(tmp_path / 'first'),
+                                        'optimizer.lr.peak': 0.0, 'optimizer.lr.schedule': 'constant'})
+    assert begun.ema.keys() == {'generator'}
+    jax.tree.map(lambda average, value: np.testing.assert_allclose(average, value, rtol=1e-6),
+                 begun.ema['generator']['generator'], begun.params['generator'])
 
 
 @pytest.mark.parametrize(('given', 'message'), [
@@ -192,6 +203,38 @@ def test_a_killed_run_of_two_players_goes_on_bit_for_bit(tmp_path):
 ])
 def test_what_a_config_gets_wrong(given, message):
     with pytest.raises(UserError, match=message):
+        start(Both(), optimizer.players(tiny.config(players=given)))
+
+
+GAN = {'generator': dict(params='generator'), 'discriminator': dict(params='discriminator')}
+
+
+def test_patterns_of_all_players_match_something_of_all_parameters():
+    shared = {'freeze': ('discriminator/layers_0/bias',), 'optimizer.multipliers': (('generator', 0.0, 1.0),),
+              'optimizer.lr.warmup_steps': 0}
+    model, who = Both(), optimizer.players(tiny.config(players=GAN, **shared))
+    state = start(model, who)
+    after, _ = make_train_step(model.apply, Adversary(), who, seed=0)(state, batch(0))
+    tiny.assert_equal(after.params['generator'], state.params['generator'])
+    still = jax.tree.map(np.array_equal, after.params['discriminator'], state.params['discriminator'])
+    assert still == {'layers_0': {'bias': True, 'kernel': False}, 'layers_2': {'bias': False, 'kernel': False}}
+
+
+@pytest.mark.parametrize('given', [{}, GAN])
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'freeze': ('discriminatr',)}, "'discriminatr' of config.freeze matches no path: did you mean 'discriminator"),
+    ({'freeze': ('(',)}, 'config.freeze is no regular expression'),
+    ({'optimizer.multipliers': (('generatr', 1.0, 1.0),)}, "'generatr' of config.optimizer.multipliers matches no"),
+])
+def test_patterns_of_all_players_that_match_nothing(given, changes, message):
+    with pytest.raises(UserError, match=message):
+        start(Both(), optimizer.players(tiny.config(players=given, **changes)))
+
+
+def test_a_pattern_of_one_player_that_matches_none_of_its_parameters():
+    own = dict(multipliers=(('discriminator', 1.0, 1.0),))
+    given = {**GAN, 'generator': dict(params='generator', optimizer=own)}
+    with pytest.raises(UserError, match=r"'discriminator' of config.players.generator.optimizer.multipliers matches"):
         start(Both(), optimizer.players(tiny.config(players=given)))
 
 

@@ -254,7 +254,7 @@ def _write(folder: Path, question: str, rows: Sequence[Variant], runs: Sequence[
         failed = {run.name: reason for run in own[line.name] if (reason := _reason(run))}
         missing = len(own[line.name]) - len(line.runs) - len(failed)
         lines.append(dataclasses.replace(line, failed=failed, missing=missing))
-    levels = [None, *sorted(set(noise_sweep.ratios(SNR.value)), reverse=True)] if SNR.value else []
+    levels = noise_sweep.levels(noise_sweep.ratios(SNR.value)) if SNR.value else []
     noisy = {kind: {level: _lines(rows, finished, noise_sweep.condition(kind, level)) for level in levels}
              for kind in (NOISE.value if levels else [])}
     folder.mkdir(parents=True, exist_ok=True)
@@ -262,7 +262,7 @@ def _write(folder: Path, question: str, rows: Sequence[Variant], runs: Sequence[
     keys = [f'{split}/{name}' for name in dict.fromkeys(('loss', METRIC.value)) for split in ('train', 'validation')]
     panels = curves.compared(series, keys, [METRIC.value] if ablation.is_per_clip(METRIC.value) else [])
     return ablation_page.write(folder, lines, question=question, command=without_paths(_command()), metric=METRIC.value,
-                        noisy=noisy, panels=panels, differences=_differences(rows, own))
+                               noisy=noisy, panels=panels, differences=_differences(rows, own))
 
 
 def _differences(rows: Sequence[Variant], own: Mapping[str, Sequence[Run]]) -> dict[str, list[Difference]]:

@@ -27,6 +27,8 @@ OUTPUT = flags.DEFINE_string('output', None, 'Folder to make; with --to the file
 TO = flags.DEFINE_string('to', '', 'Published format to write, such as pytorch-i3d or torchvision.')
 NAME = flags.DEFINE_string('name', '', 'Another model that takes the weights, inflated where it needs that.')
 STREAM = flags.DEFINE_string('stream', '', 'Input that the model is to read, if not the one of the file: rgb or flow.')
+PART = flags.DEFINE_string('part', '', 'Of a file with several networks, such as weights and their moving average, the '
+                           'one that is meant: the keys under which it lies, joined by /.')
 CHANNELS = flags.DEFINE_integer('channels', None, 'Channels of the input, if not those of the file.')
 INFLATE = flags.DEFINE_string('inflate', 'mean', 'How 2-D kernels become 3-D ones: mean (over time), or centre.')
 NUM_CLASSES = flags.DEFINE_integer('num_classes', None, 'Classes, if not those of the file; 0 for no head.')
@@ -49,7 +51,8 @@ def main(arguments: list[str]) -> None:
         files.check_ending(output)
     elif output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f'{output} is there already; name another --output, or remove it.')
-    given: dict[str, Any] = dict(name=NAME.value or None, stream=STREAM.value or None, channels=CHANNELS.value)
+    given: dict[str, Any] = dict(name=NAME.value or None, stream=STREAM.value or None, channels=CHANNELS.value,
+                                 part=PART.value or None)
     if NUM_CLASSES.value is not None:
         given['num_classes'] = NUM_CLASSES.value
     loaded = convert.load(arguments[0], inflate=INFLATE.value, allow_missing=ALLOW_MISSING.value,

@@ -4,6 +4,7 @@
   vmmjax evaluate --workdir=runs/motion_sound --split=validation --store=/elsewhere/motion_sound
   vmmjax evaluate --workdir=runs/motion_sound --base=runs/motion_sound_rgb
   vmmjax evaluate --workdir=runs/grid_av --snr=10,5,0,-5,-10 --noise=white,babble
+  vmmjax evaluate --workdir=runs/motion_sound --source=new/manifest.csv
   vmmjax evaluate --fuse=runs/rgb/eval/test.npz,runs/flow/eval/test.npz --weights=1,1
 
 Prints a table and writes <workdir>/eval/<split>.json, <workdir>/report.html and, clip by clip,
@@ -13,15 +14,33 @@ On the page the clips with the greatest losses play; with --base it says where t
 TensorBoard shows the figures, too, and the confusion matrix.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
+A store that was only moved is the run's own; of another one see below.
 With --change clips are looked at otherwise than in training, as published protocols do: 10 windows of 3 larger crops by
 --change='data.views.clips=10;data.views.crops=3;data.streams.rgb.size=256'. Any key of config.data can be changed but
-the store, the target and the fold; the files are those of the measurement without, so copy what you want to keep.
+the store, the target and the fold; --change="task.generation={'name': 'beam', 'beam': 20}" looks for texts otherwise.
+The files are those of the measurement without, so copy what you want to keep.
 With --streaming a network that looks at the past alone, such as a uni-directional TSM, is given one frame after the
 other, as a live stream does, and measured by the mean of what it says; it is to be as right as with whole clips.
+
+With --source clips are measured that are in no store: of a manifest, a folder with a folder a class, or what else
+`vmmjax prepare` takes. They are read as the run read its own; its store is not needed. Of a source with several splits
+--split is measured, else all clips. Labels may be missing: every clip's prediction is written as CSV and JSON lines,
+and those with a label are measured. With --store of another store than the run's own its clips are measured likewise,
+whichever splits it has. Both are written to <workdir>/new_clips/<name>, named after the source or by --name, so that
+nothing of the run's own is replaced.
+
+Of a bundle (--workdir=model.vmm) the files are written to <bundle>.results beside it.
 
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
 two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
 tenths, on the files of --tune, which are the same runs' scores of another split.
+
+With --scores the scores of another framework are measured beside those of a run on the same clips: .npz files, one a
+seed, with `clip` (text (N,), ids as in the catalog), `scores` (float (N, C), logits or probabilities) and, where its
+classes are in another order, `classes` (text (C,)). --against names score files of the run, which have the targets and
+the groups.
+
+  vmmjax evaluate --scores=theirs_0.npz,theirs_1.npz --against=runs/mine_0/eval/test.npz,runs/mine_1/eval/test.npz
 """
 
 import dataclasses
@@ -34,28 +53,34 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
-from vmmjax.cli import rows
+from vmmjax.cli import new_clips, rows
 from vmmjax.cli.processes import several_processes
+from vmmjax.convert import own
+from vmmjax.convert.bundle import is_bundle
+from vmmjax.convert.saved_run import SavedRun
 from vmmjax.errors import UserError
-from vmmjax.evaluation import noise_sweep, score_fusion, statistics
+from vmmjax.evaluation import noise_sweep, outside_scores, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.evaluation.result import read_split, write
 from vmmjax.experiment import Experiment
 from vmmjax.pipeline import options
-from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
-from vmmjax.store.store import Store
-from vmmjax.training import workdir
-from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.objective import Context
+from vmmjax.training.state import parameters
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made.')
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made, or a bundle.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
 BESIDE = flags.DEFINE_list('beside', [], 'Workdirs of other evaluated runs, as further rows of the table.')
 BASE = flags.DEFINE_string('base', '', 'Workdir of another run; the page says where this config differs from its.')
-STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained.')
+STORE = flags.DEFINE_string('store', '', 'Where the store is now, if not where the run was trained; or one of new '
+                            'clips.')
+SOURCE = flags.DEFINE_string('source', '', 'Clips that are in no store: manifest (CSV), folder, NAME:ANNOTATION_FILES '
+                             'or what else `vmmjax prepare --source` takes.')
+MEDIA = flags.DEFINE_string('media', None, 'Folder below which the files lie that annotations of --source name.')
+NAME = flags.DEFINE_string('name', '', 'Folder in <workdir>/new_clips for what is written of --source, or of a --store '
+                           'of new clips; named after these unless given.')
 BEST = flags.DEFINE_bool('best', False, 'Measure the best checkpoint by config.best.metric, not the newest.')
 CHANGE = flags.DEFINE_string('change', '', "Test protocol: keys of config.data that are other than in training, as "
                              "'key=value;key=value'.")
@@ -65,6 +90,8 @@ NOISE = flags.DEFINE_list('noise', list(noise_sweep.KINDS), 'Kinds of that noise
 FUSE = flags.DEFINE_list('fuse', [], 'Score files of several runs, to be added up.')
 WEIGHTS = flags.DEFINE_list('weights', [], 'One a file of --fuse, all the same unless given, or `search`.')
 TUNE = flags.DEFINE_list('tune', [], 'Score files, one a file of --fuse, on which --weights=search looks for them.')
+SCORES = flags.DEFINE_list('scores', [], 'Scores of another framework, .npz files with clip and scores, one a seed.')
+AGAINST = flags.DEFINE_list('against', [], 'Score files of a run, one a seed, that --scores is measured against.')
 AVERAGE = flags.DEFINE_enum('average', 'logits', AVERAGES, 'What --fuse adds up.')
 
 
@@ -74,54 +101,80 @@ def main() -> None:
     if FUSE.value:
         _fuse([Path(name) for name in FUSE.value])
         return
+    if SCORES.value:
+        if not AGAINST.value:
+            raise UserError('--scores needs --against: a score file of a run of ours on the same clips, such as '
+                            'runs/mine/eval/test.npz, which has their targets and groups.')
+        print(outside_scores.table([Path(name) for name in SCORES.value], [Path(name) for name in AGAINST.value]))
+        return
     if not WORKDIR.value:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
     folder = Path(WORKDIR.value)
-    checkpoints = Checkpoints(folder)
-    newest = checkpoints.newest()
-    if newest is None:
-        raise UserError(f'There is no checkpoint in {folder}; train first: vmmjax train --workdir={folder} ...')
-    if BEST.value:
-        newest = checkpoints.best()
-    meta = checkpoints.meta(newest)
+    saved = SavedRun.open(folder, best=BEST.value)
+    if is_bundle(folder):
+        folder = folder.with_name(f'{folder.name}.results')
+    meta = saved.meta
     changes = _changes()
-    config = _changed(configs.from_json(meta['config']), changes)
+    config = _changed(saved.config, changes)
     trained_on = config.data.store
-    config.mesh.update(configs.defaults().mesh)  # Whatever devices there are now.
+    recorded = saved.run_inputs
+    if SOURCE.value:
+        _check_source()
+        run = Experiment(config, streaming=STREAMING.value, run_inputs=recorded)
+        run.restore(saved.checkpoints, saved.step)
+        new_clips.measure_source(
+            run, folder, SOURCE.value, out=new_clips.folder_of(folder, NAME.value, SOURCE.value), media=MEDIA.value,
+            split=SPLIT.value if flags.FLAGS['split'].present else '', trained_on=trained_on, config=meta['config'],
+            changes=changes, streaming=STREAMING.value)
+        return
     if STORE.value:
         config.data.store = STORE.value
+    base = _base(Path(BASE.value), meta['config']) if BASE.value else None
+    store = new_clips.opened(config, meta['fingerprint'], recorded)
+    run = Experiment(config, store, streaming=STREAMING.value, run_inputs=recorded)
+    new_clips.check_classes(run, meta['classes'], folder)
+    out = folder
+    if store.fingerprint != meta['fingerprint']:
+        new_clips.check_apart(store, store.rows(SPLIT.value), f'the split {SPLIT.value} of {store.name}', trained_on,
+                              config.data.fold)
+    if not new_clips.is_own(run, meta['fingerprint'], recorded):
+        out = new_clips.folder_of(folder, NAME.value, store.name)
+        new_clips.check_free(out, new_clips.identity(run))
     others = [Path(name) for name in BESIDE.value]
     for other in others:
         read_split(other, SPLIT.value)  # Before the time is spent on measuring.
-    base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    run = Experiment(config, streaming=STREAMING.value, run_inputs=workdir.run_inputs(folder, meta))
-    if run.classes_of_store != meta['classes']:
-        raise UserError(f'The store {config.data.store} has other classes of {config.data.target!r} than the run in '
-                        f'{folder} was trained on; name its own store with --store.')
-    if run.store.fingerprint != meta['fingerprint']:
-        _check_apart(run.store, SPLIT.value, trained_on, config.data.fold)
     ratios = _ratios(run)
-    run.restore(checkpoints, newest)
+    run.restore(saved.checkpoints, saved.step)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
-    swept = _with_noise(run, folder, ratios) if ratios else None
+    swept = _with_noise(run, out, ratios, SPLIT.value) if ratios else None
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
         measured = dataclasses.replace(
             measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
             worst=worst_clips.listed(run.task, whole, run.store))
-        statistics.write_scores(folder / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
-        path = write(folder, measured)
-        tensorboard.write(folder, measured)
+        if out != folder:
+            new_clips.mark(out, new_clips.identity(run))
+        statistics.write_scores(out / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
+        path = write(out, measured)
+        tensorboard.write(out, measured)
         if swept is not None:
-            noise_sweep.write(folder, swept)
-        page = run_page.write(folder, config=meta['config'], others=others, base=base,
-                            show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
-                            command=f'vmmjax evaluate --workdir={folder} --split={SPLIT.value}')
+            noise_sweep.write(out, swept)
+        page = run_page.write(out, config=meta['config'], others=others, base=base,
+                              show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
+                              command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
+                                      f'{f" --store={STORE.value}" if STORE.value else ""}')
         print(run_page.terminal_table(run_page.beside(measured, others)))
         if swept is not None:
             print(noise_table.terminal_table(swept))
-        print(f'Wrote {path} and {page}.')
+        print(f'Wrote {path} and {page}; the clips are of {run.store.name}.')
+
+
+def _check_source() -> None:
+    """Refuses what is not for clips that are in no store."""
+    for name in ('store', 'snr', 'beside', 'base'):
+        if flags.FLAGS[name].present:
+            raise UserError(f'--{name} is for clips of a store, and --source names others; leave one out.')
 
 
 def _changes() -> dict[str, Any]:
@@ -129,7 +182,8 @@ def _changes() -> dict[str, Any]:
     changes = {}
     for part in filter(str.strip, CHANGE.value.split(';')):
         key, equals, value = (text.strip() for text in part.partition('='))
-        if not equals or not key.startswith('data.') or key in ('data.store', 'data.target', 'data.fold'):
+        of_data = key.startswith('data.') and key not in ('data.store', 'data.target', 'data.fold')
+        if not equals or not (of_data or key == 'task.generation'):
             raise UserError(f"--change has {part.strip()!r}, where key=value of config.data is meant, such as "
                             f"--change='data.views.clips=10;data.streams.rgb.size=256'.")
         changes[key] = rows.literal(value)
@@ -145,7 +199,7 @@ def _changed(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
 
 def _base(folder: Path, config: str) -> tuple[str, list[Difference]]:
     """The name of a run, and where this config differs from its."""
-    _, meta = Checkpoints(folder).newest_meta()
+    _, meta = own.opened(folder).newest_meta()
     return without_paths(str(folder)), differing(meta['config'], config)
 
 
@@ -166,7 +220,7 @@ def _cost(run: Experiment) -> dict[str, Any]:
     except ValueError:  # A loop of a user's own, of any number of turns.
         operations = None
     devices = jax.devices()
-    return {'parameters': sum(leaf.size for leaf in jax.tree.leaves(run.variables['params'])), 'macs': operations,
+    return {'parameters': parameters(run.variables['params']), 'macs': operations,
             'views': len(options.read(ViewsConfig, run.config.data.views, 'data.views')),
             'batch_size': run.config.batch_size,
             'machine': f'{len(devices)} x {devices[0].device_kind}: {results_page.hardware()}'}
@@ -189,19 +243,6 @@ def _fuse(paths: list[Path]) -> None:
     print(f'{len(fused.clip)} clips; weights {", ".join(f"{weight:g}" for weight in weights)} of {AVERAGE.value}.')
 
 
-def _check_apart(store: Store, split: str, trained_on: str, fold: int | None) -> None:
-    """Refuses clips that were trained on, such as those of another of the official splits of one data set."""
-    try:
-        before = folded(Store(trained_on), fold)
-    except UserError:
-        return  # It is no longer there, and what was trained on is not known.
-    trained = set(before.values('id')[before.rows('train')].tolist())
-    shared = [clip for clip in store.values('id')[store.rows(split)].tolist() if clip in trained]
-    if shared:
-        raise UserError(f'{len(shared)} clips of the split {split} of {store.name}, such as {shared[0]!r}, are among '
-                        f'those that the run was trained on in {trained_on}; measure it on that store.')
-
-
 def _ratios(run: Experiment) -> list[float]:
     """Those of --snr, checked before time is spent on measuring."""
     ratios = noise_sweep.ratios(SNR.value)
@@ -210,15 +251,15 @@ def _ratios(run: Experiment) -> list[float]:
     return ratios
 
 
-def _with_noise(run: Experiment, folder: Path, ratios: list[float]) -> dict[str, Any]:
+def _with_noise(run: Experiment, folder: Path, ratios: list[float], split: str) -> dict[str, Any]:
     config = run.config
 
     def measure(changed: ConfigDict) -> tuple[Any, Any]:
         run.config = changed
         predictions = run.predictions(SPLIT.value)
-        return predictions, run.result(predictions, SPLIT.value)
+        return predictions, dataclasses.replace(run.result(predictions, SPLIT.value), split=split)
 
-    scores = folder / 'eval' / f'{SPLIT.value}{noise_sweep.SUFFIX}' if jax.process_index() == 0 else None
+    scores = folder / 'eval' / f'{split}{noise_sweep.SUFFIX}' if jax.process_index() == 0 else None
     found = noise_sweep.sweep(config, run.store, measure, kinds=NOISE.value, ratios=ratios, folder=scores)
     run.config = config
     return found

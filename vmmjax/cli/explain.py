@@ -41,7 +41,8 @@ from vmmjax.text_table import aligned
 from vmmjax.training.runtime import keep_compiled
 
 POSITIONAL = '[FILE]'
-WEIGHTS = flags.DEFINE_string('weights', None, 'Folder of a run that `vmmjax train` made.', required=True)
+WEIGHTS = flags.DEFINE_string('weights', None, 'Folder of a run that `vmmjax train` made, or a bundle.',
+                              required=True)
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for what is written; made where it is not there.', required=True)
 SPLIT = flags.DEFINE_string('split', '', "Split of the run's store, in place of a file.")
 METHOD = flags.DEFINE_list('methods', list(METHODS), 'What is computed of a file.')

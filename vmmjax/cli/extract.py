@@ -7,14 +7,14 @@ r"""Writes features: what a network makes of every window of videos, or of the c
   vmmjax extract sounds/*.wav --weights=Cnn14_mAP=0.431.pth --front_end=panns_32k --output=features/sounds
 
 The network is the I3D of Kinetics-400 unless --weights names another: what `vmmjax predict` takes, networks of sound,
-and runs of several streams. Each video becomes one file of --output; a store becomes a file for every 256 clips, with
-the catalog's labels, so that `vmmjax probe` can read them. A file holds an array of one row a window for each
-endpoint, `t_start` and `t_end` in seconds; the folder's features.json says the rest: window, stride, tail, and how many
-pictures or sounds a second. A run that was stopped goes on with the same command.
+and runs of several streams. Each video becomes one file of --output, named after it (several of one name are told apart
+by their contents); a store becomes a file for every 256 clips, with the catalog's labels, so that `vmmjax probe` can
+read them. A file holds an array of one row a window for each endpoint, `t_start` and `t_end` in seconds; the folder's
+features.json says the rest: window, stride, tail, and how many pictures or sounds a second. A run that was stopped goes
+on with the same command.
 """
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,12 @@ from absl import flags
 from tqdm import tqdm
 
 from vmmjax import convert
+from vmmjax.checksum import sha256
+from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 from vmmjax.front_ends import FRONT_ENDS
 from vmmjax.media.probe import MediaError
+from vmmjax.parallel import read_all
 from vmmjax.pipeline.windows import TAILS, WindowSpec
 from vmmjax.serving import extract
 from vmmjax.store import catalog, feature_files
@@ -52,6 +55,7 @@ FRONT_END = flags.DEFINE_enum(
     'front_end', None, list(FRONT_ENDS), "Log-mels of a published network of sound; a run's are known.")
 
 _CLIPS_A_FILE = 256
+_READERS = 4  # Threads that compute checksums.
 _Arrays = dict[str, np.ndarray]
 
 
@@ -61,40 +65,42 @@ def main(paths: list[str]) -> None:
         raise UserError('--output is missing: name a folder for the features.')
     store = _store(paths)
     keep_compiled()
-    loaded = convert.load(WEIGHTS.value)
     folder = Path(WEIGHTS.value)
-    if (folder / 'checkpoints').is_dir():
+    if is_run(folder):
         if WINDOW.value or FRONT_END.value:
             raise UserError(f'--{"window" if WINDOW.value else "front_end"} is for published networks; {folder} reads '
                             f'clips as it was trained.')
-        reading: extract.Reading = extract.of_run(folder)
+        trained, run = extract.of_run(folder)
+        reading: extract.Reading = trained
+        model, variables, network = run.model, run.variables, f'step {trained.step}'
     else:
-        reading = extract.published(loaded.model, WINDOW.value, FRONT_END.value)
+        model, variables, report, *_ = convert.load(WEIGHTS.value)
+        reading, network = extract.published(model, WINDOW.value, FRONT_END.value), report.model
     if STRIDE.value and not reading.window:
         raise UserError(f'{WEIGHTS.value} sees a whole clip at once, so there is no --stride; name a --window.')
     store = None if store is None else reading.of_store(store)
     cut = WindowSpec(reading.window, STRIDE.value or 0.0, TAIL.value)
-    extractor = extract.Extractor(loaded.model, loaded.variables, ENDPOINTS.value)
+    extractor = extract.Extractor(model, variables, ENDPOINTS.value)
     if LIST.value:
         print(_listing(extractor, _any_batch(paths, store, reading, cut)))
         return
-    settings = {'weights': WEIGHTS.value, 'network': loaded.report.model, 'endpoints': list(ENDPOINTS.value),
+    settings = {'weights': WEIGHTS.value, 'network': network, 'endpoints': list(ENDPOINTS.value),
                 'window': cut.window, 'stride': cut.stride, 'tail': cut.tail, 'fps': reading.rates(store),
                 'format': FORMAT.value, 'store': '' if store is None else store.fingerprint}
     if store is None:
         _of_files(paths, reading, cut, extractor, settings)
     else:
-        _of_store(store, reading, cut, extractor, settings)
+        _of_store(store, reading, cut, extractor, settings | {'columns': reading.columns(store)})
 
 
 def _of_files(paths: list[str], reading: extract.Reading, cut: WindowSpec, extractor: extract.Extractor,
               settings: dict[str, Any]) -> None:
-    _check_names(paths)
-    out = Path(str(OUTPUT.value))
-    feature_files.begin(out, settings)
+    files = [Path(path) for path in paths]
+    contents = read_all(_content, files, threads=_READERS, label='reading files', progress=True)
+    targets = feature_files.begin(Path(str(OUTPUT.value)), settings, [
+        (path.name, content) for path, content in zip(files, contents, strict=True)])
     failed = 0
-    for path in map(Path, paths):
-        target = out / f'{path.name}.{FORMAT.value}'
+    for path, target in zip(files, targets, strict=True):
         if target.exists():
             print(f'{path}: extracted before.')
             continue
@@ -182,8 +188,8 @@ def _any_batch(paths: list[str], store: Store | None, reading: extract.Reading, 
     return dict(next(reading.of_file(Path(paths[0]), cut, 1).batches))
 
 
-def _check_names(paths: list[str]) -> None:
-    name, count = Counter(Path(path).name for path in paths).most_common(1)[0]
-    if count > 1:
-        raise UserError(f'{count} of the files are called {name}, and features are named after their file; extract '
-                        f'them to different --output folders.')
+def _content(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError:
+        return ''  # Reading it will say what is wrong.

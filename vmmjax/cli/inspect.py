@@ -1,7 +1,8 @@
-"""Says what is in a store, or in the folder of a run.
+"""Says what is in a store, in the folder of a run, or in a bundle.
 
   vmmjax inspect stores/videos
   vmmjax inspect runs/motion_sound
+  vmmjax inspect motion_sound.vmm
   vmmjax inspect runs/old --write_inputs --store=stores/videos
 
 Of a store: its splits, its columns with the options and versions they were made with, how the labels are spread, and
@@ -18,7 +19,7 @@ from absl import flags
 from vmmjax.errors import UserError
 from vmmjax.reports import inspect
 
-POSITIONAL = 'STORE|WORKDIR ...'
+POSITIONAL = 'STORE|WORKDIR|BUNDLE ...'
 WRITE_INPUTS = flags.DEFINE_bool('write_inputs', False, 'Write down how the streams of a run are read.')
 STORE = flags.DEFINE_string('store', '', 'With --write_inputs: where the store is that the run was trained on, if not '
                             'where it was.')
@@ -35,18 +36,16 @@ def main(folders: list[str]) -> None:
 
 def _write_inputs(folder: Path) -> None:
     # Describing a store needs none of this.
-    from vmmjax import config as configs
-    from vmmjax.experiment import Experiment
+    from vmmjax.convert.saved_run import SavedRun
+    from vmmjax.parts import Parts
     from vmmjax.training import workdir
-    from vmmjax.training.checkpoint import Checkpoints
 
-    _, meta = Checkpoints(folder).newest_meta()
-    config = configs.from_json(meta['config'])
-    config.mesh.update(configs.defaults().mesh)
+    saved = SavedRun.open(folder)
+    config = saved.config
     if STORE.value:
         config.data.store = STORE.value
-    run = Experiment(config)
-    if run.store.fingerprint != meta['fingerprint']:
+    run = Parts(config)
+    if run.store.fingerprint != saved.meta['fingerprint']:
         raise UserError(f'The store {config.data.store} is not the one that the run in {folder} was trained on; name '
                         f'that as --store.')
     print(f'Wrote {workdir.write_run_inputs(folder, run.run_inputs)}.')

@@ -4,7 +4,9 @@ import errno
 import importlib
 import logging
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Sequence
 
 from absl import flags
@@ -19,8 +21,12 @@ COMMANDS = {
     'evaluate': 'a trained model to tables and a report',
     'ablate': 'a question to a table: every row trained, measured and compared',
     'plan': 'a config to what it needs on a pod: memory, time, what must be read',
+    'export': 'a trained model to one file that predicts anywhere',
+    'check': 'whether an exported file is as it was written, and says what it said',
+    'watch': 'live streams to alarms, by a run of your own',
     'extract': 'features of videos or of a store, by any endpoint of a network',
     'probe': 'what features tell, and what the columns of a store give away',
+    'audit': 'what tells a target without a model: controls for any score',
     'blend': 'how much the loss of each stream is to weigh',
     'explain': 'what a prediction rests on: which streams, and where and when in them',
     'fvd': 'how far generated videos are from real ones, by a published protocol',
@@ -41,9 +47,15 @@ def run(argv: Sequence[str] | None = None) -> None:
     sys.path.append('')
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        sys.exit(_dispatch(arguments))
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+        sys.exit(status)
     except UserError as error:
         sys.exit(_say(str(error)))
+    except BrokenPipeError:
+        # Who read the output has seen enough, as `head` has. What is still to be flushed goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if error.errno not in _FULL_OR_FORBIDDEN:
             raise
@@ -76,11 +88,18 @@ def _dispatch(arguments: list[str]) -> int:
                         f'see `vmmjax {command} --help`.')
     if taken and not positional and not taken.startswith('['):
         raise UserError(f'`vmmjax {command}` needs {taken}; see `vmmjax {command} --help`.')
+    _quiet()
+    module.main(*([positional] if taken else []))
+    return 0
+
+
+def _quiet() -> None:
+    """Leaves out of the terminal what libraries say to programmers."""
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     # Orbax logs through absl what it then raises, with tracebacks, and warns of metadata that ours does not need.
     logging.getLogger('absl').setLevel(logging.CRITICAL)
-    module.main(*([positional] if taken else []))
-    return 0
+    # Scikit-learn warns of classes with few clips and of fits that end at their last iteration.
+    warnings.filterwarnings('ignore', module=r'sklearn\.')
 
 
 def _parse(command: str, rest: list[str]) -> list[str]:

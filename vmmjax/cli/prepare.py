@@ -4,6 +4,10 @@ Make the embedded synthetic data set and prepare its pictures and sound:
 
   vmmjax prepare --source=synthetic:motion_sound --store=stores/motion_sound --columns=rgb,audio --short_side=64
 
+Clips of which is known how well each subset of the streams can tell each label (known_information.json has it):
+
+  vmmjax prepare --source=synthetic:known_information:flip=.1,missing=.1 --store=stores/known --columns=rgb,audio
+
 Prepare your own files, named in a CSV file with the columns path, split and any labels:
 
   vmmjax prepare --source=videos/manifest.csv --store=stores/videos --columns=rgb,audio --processes=8
@@ -55,7 +59,8 @@ from vmmjax.reports import store_page
 
 SOURCE = flags.DEFINE_string(
     'source', None, 'Manifest (CSV), folder with a folder a class, NAME:ANNOTATION_FILES of a published data set '
-    f'({", ".join(sources.ANNOTATIONS)}), tfds:NAME, dmvr:FILES or synthetic:motion_sound.')
+    f'({", ".join(sources.ANNOTATIONS)}), tfds:NAME, dmvr:FILES, synthetic:motion_sound or '
+    'synthetic:known_information.')
 MEDIA = flags.DEFINE_string(
     'media', None, 'Folder below which the files lie that annotations name; that of the annotations unless given.')
 SOURCE_FPS = flags.DEFINE_float(
@@ -157,7 +162,7 @@ def report(summary: Summary, store: Path) -> str:
         lines.append(f'{summary.damaged} are damaged or lack a track they declare: see {store / "damaged.csv"}.')
     if summary.rejected:
         lines.append(f'{summary.rejected} could not be read: see {store / "rejected.csv"}.')
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *summary.warnings])
 
 
 def _share() -> Share:

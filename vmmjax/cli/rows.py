@@ -64,20 +64,25 @@ def of_grid(text: str, config: str) -> list[Variant]:
     """All combinations of the values of a grid, the last key changing fastest.
 
     Args:
-      text: such as `model.fusion.name=concat,sum;batch_size=8,16`. A value is a Python literal, or a text as it stands.
+      text: such as `model.fusion.name=concat,sum;batch_size=8,16`. A value is a Python literal, or a text as it stands;
+        one with a comma or semicolon stands in quotes or brackets.
       config: of every row.
 
     Raises:
       UserError: for what is not of this form.
     """
     axes: dict[str, list[Any]] = {}
-    for part in filter(str.strip, text.split(';')):
+    for part in filter(None, _apart(text, ';')):
         key, equals, values = part.partition('=')
         key = key.strip().removeprefix('config.')
         if not equals or not key or key in axes:
             raise UserError(f"--grid has {part.strip()!r}, where key=value,value once a key is meant, such as "
                             f"--grid='model.fusion.name=concat,sum;batch_size=8,16'.")
-        axes[key] = [literal(value) for value in _apart(values)]
+        axes[key] = [literal(value) for value in _apart(values, ',')]
+        for value in axes[key]:
+            if axes[key].count(value) > 1:
+                raise UserError(f'--grid has the value {value!r} of {key} twice; name it once, and repeat runs by '
+                                f'--seeds.')
     # Names are as short as they tell the keys apart.
     short = ['.'.join(key.split('.')[-2:]) for key in axes]
     labels = short if len(set(short)) == len(short) else list(axes)
@@ -85,12 +90,17 @@ def of_grid(text: str, config: str) -> list[Variant]:
                 dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
 
 
-def _apart(values: str) -> list[str]:
-    """Splits at commas outside of brackets."""
-    found, depth = [''], 0
-    for letter in values:
-        depth += (letter in '([{') - (letter in ')]}')
-        if letter == ',' and not depth:
+def _apart(text: str, separator: str) -> list[str]:
+    """Splits outside of brackets and quotes; a quote within a word is none."""
+    found, depth, quote = [''], 0, ''
+    for letter in text:
+        if quote:
+            quote = '' if letter == quote else quote
+        elif letter in '\'"' and (depth or found[-1].rstrip()[-1:] in ('', '=')):
+            quote = letter
+        else:
+            depth += (letter in '([{') - (letter in ')]}')
+        if letter == separator and not depth and not quote:
             found.append('')
         else:
             found[-1] += letter

@@ -1,9 +1,13 @@
 """Tensors by name from any of the files that published networks come in; the kind is told by the content."""
 
+import io
 import mmap
 import re
 import struct
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +26,13 @@ _LONGEST_NAME = 1000
 _MOST_NAMES = 10_000
 # Tensors may share bytes, such as tied embeddings, but not many times over.
 _MOST_SHARED = 8
+_MOST_PARTS, _FEWEST = 16, 4  # Dicts that are looked at as networks of their own, and arrays that each has at least.
 # The last bytes of a table as TensorFlow writes it.
 _TABLE = struct.pack('<Q', 0xDB4775248B80FB57)
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a file, whatever wrote it.
-
-    Read are files of PyTorch (both forms), pickles of arrays, safetensors, and TensorFlow's checkpoints of both
-    versions. What stands beside the tensors (`{'state_dict': ..., 'epoch': ...}`) is left out, nested names are
-    joined by `/`, and a prefix `module.` of all names is dropped.
+    """The tensors of a file, whatever wrote it: the first of its `parts`.
 
     Args:
       path: the file; of a TensorFlow checkpoint its prefix, one of its files or its folder.
@@ -42,21 +43,46 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     Raises:
       UserError: for a file that is missing, damaged, hostile or of no known kind.
     """
+    return next(iter(parts(path).values()))
+
+
+def parts(path: str | Path) -> dict[str, dict[str, np.ndarray]]:
+    """The tensors of each part of a file that may be a network, such as weights and their moving average.
+
+    Read are files of PyTorch (both forms), pickles and `.npz` files of arrays, safetensors, and TensorFlow's
+    checkpoints of both versions. What stands beside the tensors (`{'state_dict': ..., 'epoch': ...}`) is left out,
+    nested names are joined by `/`, and a prefix `module.` of all names is dropped.
+
+    Args:
+      path: see `read`.
+
+    Returns:
+      Tensors as `read` gives them, by the keys under which they lie, joined by `/`: empty for those of the whole file.
+      The first is where training scripts keep the weights.
+
+    Raises:
+      UserError: see `read`.
+    """
     path = Path(path)
     if (checkpoint := _tensorflow_prefix(path)) is not None:
         from vmmjax.convert import tensorflow
-        return tensorflow.read(checkpoint)
+        return {'': tensorflow.read(checkpoint)}
     if path.is_dir():
         raise UserError(f'{path} is a folder with neither a finished run of vmmjax nor the weights of one network; '
                         f'name the file itself.')
     data = _mapped(path)
     if data[-8:] == _TABLE:
         from vmmjax.convert import tensorflow
-        return tensorflow.read(path)
+        return {'': tensorflow.read(path)}
     try:
-        return _named(_object(data), len(data))
+        (where, tree), *others = _parts(_object(data)).items()
+        found = {where: _named(tree, len(data))}
     except UserError as error:
         raise UserError(f'{path} {error}.') from error
+    for where, tree in others:
+        with suppress(UserError):  # Such as the state of an optimizer.
+            found[where] = _named(tree, len(data))
+    return found
 
 
 def _object(data: Any) -> Any:
@@ -64,7 +90,7 @@ def _object(data: Any) -> Any:
     if not data:
         raise UserError('is empty')
     if data[:4] == b'PK\x03\x04':
-        return torchfile.read_zip(data)
+        return _npz(data) or torchfile.read_zip(data)
     if data[:1] == b'\x80':
         is_torch = torchfile.MAGIC.to_bytes(10, 'little') in data[:40]
         return torchfile.read_legacy(data) if is_torch else pickles.load(data, len(data))
@@ -117,11 +143,43 @@ def _tensorflow_prefix(path: Path) -> Path | None:
     return next((prefix for prefix in prefixes if prefix.with_name(f'{prefix.name}.index').is_file()), None)
 
 
+def _npz(data: Any) -> dict[str, np.ndarray] | None:
+    """The arrays of what `np.savez` writes; None for another archive."""
+    try:
+        members = zipfile.ZipFile(data).infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return None
+    if not members or not all(member.filename.endswith('.npy') for member in members):
+        return None
+    if sum(member.file_size for member in members) > _MOST_SHARED * len(data):
+        raise UserError(f'holds arrays that together are more than {_MOST_SHARED} times as large as the file')
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UserError(f'is a damaged .npz file ({error})') from error
+
+
+def _parts(tree: Any) -> dict[str, Any]:
+    """The whole of what a file holds or, where they lie deeper, the dicts of arrays in it; by their keys."""
+    first: list[str] = []
+    inner = tree
+    for key in _WRAPPERS * 2:
+        if isinstance(inner, Mapping) and isinstance(inner.get(key), Mapping) and any(True for _ in _walk(inner[key])):
+            first.append(key)
+            inner = inner[key]
+    found = {'/'.join(first): inner}
+    for key, value in tree.items() if isinstance(tree, Mapping) else ():
+        for name, part in [(str(key), value), *((f'{key}/{below}', deeper) for below, deeper in (
+                value.items() if isinstance(value, Mapping) else ()))]:
+            if isinstance(part, Mapping) and len(found) < _MOST_PARTS and sum(
+                    isinstance(leaf, np.ndarray | Leaf) for leaf in part.values()) >= _FEWEST:
+                found.setdefault(name, part)
+    return found
+
+
 def _named(tree: Any, size: int) -> dict[str, np.ndarray]:
     """Arrays by name from the object in a file of so many bytes."""
-    for key in _WRAPPERS * 2:
-        if isinstance(tree, Mapping) and isinstance(tree.get(key), Mapping) and any(True for _ in _walk(tree[key])):
-            tree = tree[key]
     found: dict[str, np.ndarray] = {}
     for name, leaf in _walk(tree):
         try:

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 from flax.traverse_util import unflatten_dict
 
-from vmmjax.convert import files
-from vmmjax.convert.blank import IMPOSSIBLE, Blank, describe
-from vmmjax.convert.format import Format, Network, Tensors
-from vmmjax.convert.formats import FORMATS
+from vmmjax.convert import files, recognition
+from vmmjax.convert.blank import Blank, describe
+from vmmjax.convert.bundle import is_run
+from vmmjax.convert.format import Network, Tensors
 from vmmjax.convert.match import Inflation, Matched, Wanted, match, patterns
 from vmmjax.convert.report import Loaded, Report, listing
 from vmmjax.errors import UserError, did_you_mean
@@ -45,12 +45,13 @@ def load_pretrained(source: str | Path, **options: Any) -> tuple[MultimodalModel
 
 def load(source: str | Path, *, name: str | None = None, stream: str | None = None, channels: int | None = None,
          inflate: str = 'mean', allow_missing: str | Sequence[str] = (), allow_unused: str | Sequence[str] = (),
-         seed: int = 0, **options: Any) -> Loaded:
+         seed: int = 0, part: str | None = None, **options: Any) -> Loaded:
     """Reads a published file of any of the known formats.
 
     Args:
       source: a file of PyTorch, TensorFlow, safetensors or a pickle of arrays; a folder that `vmmjax train` or
-        `vmmjax convert` wrote; or the name of weights that a package brings, such as `i3d_rgb_kinetics400`.
+        `vmmjax convert` wrote, or a bundle of `vmmjax export`; or the name of weights that a package brings, such as
+        `i3d_rgb_kinetics400`.
       name: another model of `list_models()` that takes the weights: a ResNet's for `tsm_resnet50`, those of a net of
         pictures for `i3d`. By default what the file holds.
       stream: key of the input in the batch, where it is not what the weights were trained for.
@@ -60,6 +61,8 @@ def load(source: str | Path, *, name: str | None = None, stream: str | None = No
         another size, such as `head/.*`.
       allow_unused: patterns of the file's tensors that the model need not have.
       seed: of what stays at initialisation.
+      part: of a file that holds several networks, such as weights and their moving average, the one that is meant:
+        keys joined by `/`, as the message about them has them. By default the first, where scripts keep the weights.
       **options: of `create_model`, over what the file tells.
 
     Raises:
@@ -67,17 +70,16 @@ def load(source: str | Path, *, name: str | None = None, stream: str | None = No
         unused or of other sizes and not allowed to be. It names them, and how to go on.
     """
     path = find(source)
-    if path.is_dir():
-        # Brings orbax and the parts of training along, which no file needs.
+    if is_run(path):
+        if name or stream or channels or options or allow_missing or allow_unused or part:
+            raise UserError(f'{path} is a run of vmmjax, which tells its model itself; to go on training with another '
+                            f'model, name it as --config.init_from.workdir of `vmmjax train`.')
+        # Brings orbax and the parts of training along, which no published file needs.
         from vmmjax.convert import own
-        if own.is_run(path):
-            if name or stream or channels or options or allow_missing or allow_unused:
-                raise UserError(f'{path} is a folder of vmmjax, which tells its model itself; to go on training with '
-                                f'another model, name it as --config.init_from.workdir of `vmmjax train`.')
-            return own.read(path)
-    tensors = files.read(path)
-    format, described = recognise(tensors, path)
+        return own.read(path)
+    format, described, tensors, where = recognition.choose(files.parts(path), path, part)
     network = _asked_for(described, path, name, stream, channels, options)
+    tensors = dict(format.parted(tensors))
     try:
         blank = Blank(network)
         (theirs,), (ours,) = described.inputs.values(), network.inputs.values()
@@ -89,8 +91,10 @@ def load(source: str | Path, *, name: str | None = None, stream: str | None = No
     values: dict[str, Any] = jax.device_put(matched.values)
     if rest := blank.wanted.keys() - values.keys():
         values |= blank.draw(rest, seed)
-    return Loaded(blank.model, unflatten_dict({key: values[key] for key in blank.wanted}, sep='/'),
-                  Report(str(source), format.name, describe(network), tuple(matched.entries)), blank.config)
+    report = Report(f'{source} ({where})' if where else str(source), format.name, describe(network),
+                    tuple(matched.entries))
+    return Loaded(blank.model, unflatten_dict({key: values[key] for key in blank.wanted}, sep='/'), report,
+                  blank.config)
 
 
 def find(source: str | Path) -> Path:
@@ -116,24 +120,6 @@ def find(source: str | Path) -> Path:
     return Path(spec.submodule_search_locations[0]) / file
 
 
-def recognise(tensors: Tensors, path: Path) -> tuple[Format, Network]:
-    """The format that these tensors are of, and their network.
-
-    Raises:
-      UserError: where it is none of the known ones.
-    """
-    for format in FORMATS:
-        try:
-            network = format.recognise(tensors)
-        except IMPOSSIBLE as error:
-            raise UserError(f'{path} has names of {format.name}, but its shapes make no network of '
-                            f'it: {str(error)[:300]}.') from error
-        if network:
-            return format, network
-    raise UserError(f'{path} holds {len(tensors)} tensors of no known network: {listing(sorted(tensors))}. '
-                    f'Known formats: {", ".join(format.name for format in FORMATS)}.')
-
-
 def _asked_for(network: Network, path: Path, name: str | None, stream: str | None, channels: int | None,
                options: Mapping[str, Any]) -> Network:
     """The network to build: what the file holds, where the caller does not ask for another."""
@@ -143,6 +129,8 @@ def _asked_for(network: Network, path: Path, name: str | None, stream: str | Non
     given = {key: value for key, value in network.options.items()
              if key != 'stream' and (name in (None, network.name) or key in {'num_classes', *accepted})}
     beside = {key: value for key, value in _beside(path).items() if key in accepted}
+    if network.name == 'videomae':  # Files of ViT-S say 16 heads there; the authors' network, and its weights, have 6.
+        beside.pop('num_attention_heads', None)
     return Network(name or network.name, {**given, **beside, **options},
                    {stream or found: (*shape[:-1], channels or shape[-1])})
 

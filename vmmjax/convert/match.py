@@ -20,7 +20,7 @@ class Inflation:
     """How weights of pictures become weights of clips, and those of a colour picture become those of motion.
 
     Attributes:
-      way: 'mean' or 'centre', see `training.fitting.inflated`.
+      way: 'mean' or 'centre', see `training.warmstart.inflated`.
       channels: of the file's input, and of the model's. Where they differ the stem gets the mean over the file's.
     """
 

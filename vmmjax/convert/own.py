@@ -1,55 +1,65 @@
-"""What `vmmjax convert` writes: a folder like that of a training run, so that all that reads runs reads it too."""
+"""Runs as they lie on the disk: the folder of a training, what `vmmjax convert` writes like one, and a bundle."""
 
 import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vmmjax import atomic, models
 from vmmjax import config as configs
+from vmmjax.convert.bundle import Bundle, is_bundle
 from vmmjax.convert.report import Entry, Loaded, Report
+from vmmjax.training import lora
 from vmmjax.training.checkpoint import Checkpoints
+from vmmjax.training.players import averaged
 from vmmjax.training.state import TrainState
 from vmmjax.training.workdir import num_classes
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder is one that `vmmjax train` or `vmmjax convert` wrote."""
-    return (folder / 'checkpoints').is_dir()
+def opened(path: Path) -> Checkpoints | Bundle:
+    """What a run has kept.
+
+    Raises:
+      UserError: for a bundle that is none.
+    """
+    return Bundle(path) if is_bundle(path) else Checkpoints(path)
 
 
-def classes(folder: Path) -> list[str]:
-    """The names of the classes of a folder's network."""
-    _, meta = Checkpoints(folder).newest_meta()
-    found: list[str] = meta['classes']
-    return found
+def read(path: Path) -> Loaded:
+    """The newest whole checkpoint of a run; moving averages in place of the parameters that have one.
 
-
-def read(folder: Path) -> Loaded:
-    """The newest whole checkpoint of a folder; where a moving average was kept, that.
+    Low-rank factors are merged.
 
     Raises:
       UserError: where none is whole.
     """
-    checkpoints = Checkpoints(folder)
-    step, meta = checkpoints.newest_meta()
+    run = opened(path)
+    step, meta = run.newest_meta()
     config = configs.from_json(meta['config'])
-    params = 'ema' if config.ema_decay > 0 else 'params'
-    shapes = {name: shape for name, shape in checkpoints.shapes(step).items()
-              if name.startswith((f'{params}/', 'model_state/'))}
-    restored = checkpoints.restore_arrays(
-        step, {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()})
-    values = {name.replace(f'{params}/', 'params/', 1).removeprefix('model_state/'): value
-              for name, value in restored.items()}
-    report = Report(str(folder), 'vmmjax', f'step {step}', tuple(
-        Entry('loaded', name, name, value.shape, value.shape) for name, value in values.items()))
+    variables = (unflatten_dict(run.weights, sep='/') if isinstance(run, Bundle) else
+                 lora.merged(_variables(run, step), config.lora))
+    report = Report(str(path), 'vmmjax', f'step {step}', tuple(
+        Entry('loaded', name, name, value.shape, value.shape)
+        for name, value in flatten_dict(variables, sep='/').items()))
     model = models.create(config.model, num_classes(meta['classes']))
-    return Loaded(model, unflatten_dict(values, sep='/'), report, config.model.to_dict())
+    return Loaded(model, variables, report, config.model.to_dict(), meta['classes'])
+
+
+def _variables(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
+    shapes = checkpoints.shapes(step)
+    names = [name for name in shapes if name.partition('/')[0] in ('params', 'ema', 'model_state')]
+    if all(f'ema/{name.removeprefix("params/")}' in shapes for name in names if name.startswith('params/')):
+        names = [name for name in names if not name.startswith('params/')]  # Every parameter has an average.
+    tree = unflatten_dict(checkpoints.restore_arrays(
+        step, {name: jax.ShapeDtypeStruct(shapes[name], jnp.float32) for name in names}), sep='/')
+    params = averaged(tree['params'], tree.get('ema')) if 'params' in tree else tree['ema']
+    return {'params': params, **tree.get('model_state', {})}
 
 
 def write(folder: Path, loaded: Loaded, classes: Sequence[str]) -> None:

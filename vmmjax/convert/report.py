@@ -77,12 +77,14 @@ class Loaded(NamedTuple):
       variables: `params` and, where there are running statistics, `batch_stats`.
       report: what became of every tensor.
       config: the `config.model` that makes this model.
+      classes: their names, of a folder of vmmjax; None where they are not told.
     """
 
     model: MultimodalModel
     variables: dict[str, Any]
     report: Report
     config: dict[str, Any]
+    classes: Any = None
 
 
 def _size(shape: Sequence[int]) -> str:

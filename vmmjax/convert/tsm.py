@@ -44,8 +44,8 @@ def _official_mobilenet(name: str) -> str:
 
 def _mmaction2_resnet(name: str) -> str:
     name = re.sub(r'^cls_head\.fc_cls\.', 'fc.', re.sub(r'^backbone\.', '', _unwrapped(name)))
-    name = name.replace('.non_local_block.conv_out.conv.', '.nl.W.0.').replace('.non_local_block.conv_out.bn.',
-                                                                              '.nl.W.1.')
+    name = name.replace('.non_local_block.conv_out.conv.', '.nl.W.0.').replace(
+        '.non_local_block.conv_out.bn.', '.nl.W.1.')
     name = re.sub(r'\.non_local_block\.(.*)\.conv\.', r'.nl.\1.', name)
     name = name.replace('.downsample.conv.', '.downsample.0.').replace('.downsample.bn.', '.downsample.1.')
     return re.sub(r'conv(\d)\.conv\.', r'conv\1.', re.sub(r'conv(\d)\.bn\.', r'bn\1.', name))

@@ -144,7 +144,7 @@ def in_noise(run: Measured, folder: Path, split: str, condition: str) -> Measure
       run: by `measure`.
       folder: its workdir.
       split: that was measured.
-      condition: of noise, see `noise.condition`.
+      condition: of noise, see `noise_sweep.condition`.
 
     Raises:
       UserError: for a damaged file.

@@ -12,6 +12,8 @@ from scipy import special
 from vmmjax.errors import UserError
 
 LEVEL = 0.95
+_UPPER = (1 + LEVEL) / 2
+_NORMAL = float(special.ndtri(_UPPER))
 FEWEST_GROUPS = 5
 """With fewer groups the variance between them is not known well enough for any interval."""
 
@@ -40,13 +42,18 @@ class Interval(NamedTuple):
     missing: str = ''
 
     @property
+    def ends(self) -> tuple[float, float] | tuple[None, None]:
+        """Lower and upper end; None where there is no interval, as JSON has it."""
+        return (None, None) if self.missing else (self.low, self.high)
+
+    @property
     def label(self) -> str:
         """What stands beside the ends: the level and the method, or why there is no interval."""
         return f'{100 * LEVEL:.0f} % CI, {self.method}' if not self.missing else f'no CI: {self.missing}'
 
 
-def proportion(values: np.ndarray, groups: np.ndarray | None = None, weights: np.ndarray | None = None, *,
-               level: float = LEVEL) -> Interval:
+def proportion(values: np.ndarray, groups: np.ndarray | None = None, weights: np.ndarray | None = None
+               ) -> Interval:
     """The interval of a fraction, such as an accuracy.
 
     Of independent clips that are correct or not it is Wilson's, its end next to 0 or 1 moved out where at most 3 clips
@@ -69,7 +76,6 @@ def proportion(values: np.ndarray, groups: np.ndarray | None = None, weights: np
       values: float (N,), of each clip from 0 to 1; or (S, N), the same clips with S seeds.
       groups: text (N,), equal for clips that depend on each other; empty for one on its own. None: each is on its own.
       weights: float (N,), of the clips in the mean, such as the number of targets; None: all the same.
-      level: of the interval.
 
     Raises:
       UserError: where there are no clips.
@@ -84,15 +90,15 @@ def proportion(values: np.ndarray, groups: np.ndarray | None = None, weights: np
     if not binary and variance > 0:
         decisions *= min(_MOST_DECISIONS, variance / max(sample.number * sample.clip_variance, 1e-12))
     errors = decisions * min(mean, 1 - mean)
-    number = decisions * sample.effective(errors, binary, _CORRELATION, level) / sample.number
+    number = decisions * sample.effective(errors, binary, _CORRELATION) / sample.number
     if variance > 0:
-        number = variance / (variance / number + sample.seed_variance(level))
-    low, high = (_wilson_low(share, number, level, sample.independent) for share in (mean, 1 - mean))
+        number = variance / (variance / number + sample.seed_variance)
+    low, high = (_wilson_low(share, number, sample.independent) for share in (mean, 1 - mean))
     return Interval(mean, low, 1 - high, sample.named('Wilson', 'Korn-Graubard'))
 
 
-def difference(values: np.ndarray, groups: np.ndarray | None = None, weights: np.ndarray | None = None, *,
-               level: float = LEVEL) -> Interval:
+def difference(values: np.ndarray, groups: np.ndarray | None = None, weights: np.ndarray | None = None
+               ) -> Interval:
     """The interval of a mean paired difference of fractions, such as that of two models' accuracies on the same clips.
 
     Bonett and Price's (2012) with one clip more for each side; two models that never disagree get one of some width,
@@ -103,7 +109,6 @@ def difference(values: np.ndarray, groups: np.ndarray | None = None, weights: np
       values: float (N,), the differences of the clips, from -1 to 1; or (S, N), with S seeds, each paired with itself.
       groups: as of `proportion`.
       weights: as of `proportion`.
-      level: of the interval.
 
     Raises:
       UserError: where there are no clips.
@@ -113,15 +118,15 @@ def difference(values: np.ndarray, groups: np.ndarray | None = None, weights: np
     if missing := sample.too_few(binary):
         return _none(sample.mean, missing)
     square = sample.number * sample.clip_variance + sample.mean ** 2
-    number = sample.effective(sample.number * square, binary, _CORRELATION_OF_DIFFERENCES, level)
+    number = sample.effective(sample.number * square, binary, _CORRELATION_OF_DIFFERENCES)
     centre = number * sample.mean / (number + 2)
-    variance = ((number * square + 2) / (number + 2) - centre ** 2) / (number + 2) + sample.seed_variance(level)
-    half = float(_normal(level) * variance ** 0.5)
+    variance = ((number * square + 2) / (number + 2) - centre ** 2) / (number + 2) + sample.seed_variance
+    half = float(_NORMAL * variance ** 0.5)
     return Interval(sample.mean, max(-1.0, centre - half), min(1.0, centre + half),
                     sample.named('Bonett-Price', 'Bonett-Price on the effective number'))
 
 
-def mean(values: np.ndarray, groups: np.ndarray | None = None, *, level: float = LEVEL) -> Interval:
+def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Interval:
     """The interval of the mean of numbers without bounds, such as losses: Student's t, with groups of their totals.
 
     It covers less than it says where a few clips carry most of the mean.
@@ -129,7 +134,6 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None, *, level: float =
     Args:
       values: float (N,).
       groups: as of `proportion`.
-      level: of the interval.
 
     Raises:
       UserError: where there are no clips.
@@ -137,7 +141,7 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None, *, level: float =
     sample = _sample(np.asarray(values).reshape(-1), groups, None)
     if missing := sample.too_few(binary=sample.independent and len(values) > 1):
         return _none(sample.mean, missing)
-    half = float(special.stdtrit(sample.groups - 1, (1 + level) / 2) * sample.group_variance ** 0.5)
+    half = float(special.stdtrit(sample.groups - 1, _UPPER) * sample.group_variance ** 0.5)
     return Interval(sample.mean, sample.mean - half, sample.mean + half,
                     sample.named("Student's t", "Student's t by group"))
 
@@ -173,30 +177,30 @@ class _Sample(NamedTuple):
             return ''
         return f'{self.groups} {"clips" if self.independent else "groups"}, fewer than {FEWEST_GROUPS}'
 
-    def effective(self, events: float, binary: bool, correlation: float, level: float) -> float:
+    def effective(self, events: float, binary: bool, correlation: float) -> float:
         """The effective number of clips, from that of the groups to that of the clips; see `proportion`.
 
         Args:
           events: clips that tell of the variance: those that are wrong, or on which two models differ.
           binary: whether each clip has one of two or three values, so that its variance follows from the mean.
           correlation: of the clips of a group, before any is seen.
-          level: of the interval.
         """
         if self.independent:
-            return self.number * (1.0 if binary else _ratio(self.groups - 1, level))
+            return self.number * (1.0 if binary else _ratio(self.groups - 1))
         prior = 1 + (self.size - 1) * correlation
         prior_freedom = 2 * (prior / ((self.size - 1) * _CORRELATION_DEVIATION)) ** 2
         # Rare errors tell little of a variance: its relative variance is 2 / (G - 1), and 1 an event more.
         freedom = 2 / (2 / (self.groups - 1) + prior / events) if events > 0 and self.clip_variance > 0 else 0.0
         estimate = self.group_variance / self.clip_variance if freedom else prior
         effect = (freedom * estimate + prior_freedom * prior) / (freedom + prior_freedom)
-        ratio = _ratio(max(freedom + prior_freedom, self.groups - 1), level)
+        ratio = _ratio(max(freedom + prior_freedom, self.groups - 1))
         # If all clips of a group are alike, groups are independent clips: there are no fewer than that.
         return float(np.clip(self.number / effect * ratio, self.number / self.size, self.number))
 
-    def seed_variance(self, level: float) -> float:
+    @property
+    def seed_variance(self) -> float:
         """That between seeds, larger by the quantile of Student's t."""
-        return self.between_seeds / _ratio(self.seeds - 1, level) if self.between_seeds > 0 else 0.0
+        return self.between_seeds / _ratio(self.seeds - 1) if self.between_seeds > 0 else 0.0
 
     def named(self, alone: str, grouped: str) -> str:
         """The method's name."""
@@ -240,25 +244,21 @@ def _places(groups: np.ndarray | None, clips: int) -> np.ndarray:
     return places
 
 
-def _wilson_low(share: float, number: float, level: float, bounded: bool) -> float:
+def _wilson_low(share: float, number: float, bounded: bool) -> float:
     """The lower end for a fraction of a number of clips that need not be whole; with Poisson's bound for few."""
-    z, count = _normal(level), share * number
+    z, count = _NORMAL, share * number
     if count <= 0:
         return 0.0
     centre = share + z * z / (2 * number)
     low = (centre - z * (share * (1 - share) / number + (z / (2 * number)) ** 2) ** 0.5) / (1 + z * z / number)
     if bounded and count <= _FEW + 1e-9:
-        low = min(low, special.gammaincinv(count, 1 - level) / number)
+        low = min(low, special.gammaincinv(count, 1 - LEVEL) / number)
     return float(low)
 
 
-def _normal(level: float) -> float:
-    return float(special.ndtri((1 + level) / 2))
-
-
-def _ratio(freedom: float, level: float) -> float:
+def _ratio(freedom: float) -> float:
     """The squared ratio of the normal quantile to Student's."""
-    return float((_normal(level) / special.stdtrit(freedom, (1 + level) / 2)) ** 2)
+    return float((_NORMAL / special.stdtrit(freedom, _UPPER)) ** 2)
 
 
 def _none(estimate: float, missing: str) -> Interval:

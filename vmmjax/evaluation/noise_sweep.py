@@ -38,6 +38,16 @@ def ratios(texts: Sequence[str]) -> list[float]:
         raise UserError(f'--snr is {",".join(texts)}, no decibels ({error}); write --snr=10,0,-10.') from error
 
 
+def levels(ratios: Sequence[float]) -> list[float | None]:
+    """The levels that are measured: no noise, None, and then the ratios, the loudest sound first."""
+    return [None, *sorted(set(ratios), reverse=True)]
+
+
+def level_name(level: float | None) -> str:
+    """A level as tables name it."""
+    return CLEAN if level is None else f'{level:g} dB'
+
+
 def condition(kind: str, level: float | None) -> str:
     """The name of the file of a condition; of a level None, no noise, `clean`."""
     return CLEAN if level is None else f'{kind}_{level:g}dB'
@@ -101,17 +111,18 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
         but the first.
 
     Returns:
-      Plain JSON values: `split`, `step`, `metric` (the task's first), `streams` (those that hear the noise), `trained`
-      (with which noise), `ratios` (as they stand in the rows, the first None: no noise), `chance`, and `rows`, one a
-      kind and subset: `kind`, `subset`, `examples`, `values` by ratio; of classes `intervals` (each mean, low and
-      high, None where there is no interval), `methods` (or why there is none) and `gains`, all streams less this subset
-      on the same clips with its interval, None for all.
+      Plain JSON values: `split`, `store`, `step`, `metric` (the task's first), `streams` (those that hear the noise),
+      `trained` (with which noise), `ratios` (as they stand in the rows, the first None: no noise), `chance`, and
+      `rows`, one a kind and subset: `kind`, `subset`, `examples`, and by ratio `values`, `intervals` (each value, low
+      and high, the latter None where there is no interval; None for a metric that has none) and `methods` (or why
+      there is none); of classes also `gains`, all streams less this subset on the same clips with its interval, None
+      for all.
 
     Raises:
       UserError: where no stream is a waveform, or a kind or ratio does not fit.
     """
     streams = heard(config, store, kinds)
-    levels: list[float | None] = [None, *sorted(set(ratios), reverse=True)]
+    measured_at = levels(ratios)
 
     def one(kind: str, level: float | None) -> tuple[Result, dict[str, Any]]:
         predictions, result = measure(noisy(config, streams, kind, level or 0.0))
@@ -119,7 +130,7 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
             return result, {}
         path = folder / f'{condition(kind, level)}.npz'
         statistics.write_scores(path, predictions, store)
-        return result, _sure(statistics.read_scores(path), list(predictions))
+        return result, _gains(statistics.read_scores(path), list(predictions))
 
     clean = one('', None)
     result = clean[0]
@@ -127,19 +138,22 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
     rows: list[dict[str, Any]] = []
     for kind in kinds:
         table: dict[str, dict[str, Any]] = {}
-        for level in levels:
-            measured, sure = clean if level is None else one(kind, level)
+        for level in measured_at:
+            measured, gains = clean if level is None else one(kind, level)
             for subset, figures in measured.subsets.items():
                 row = table.setdefault(subset, {'kind': kind, 'subset': subset, 'examples': figures['examples'],
-                                                'values': []})
+                                                'values': [], 'intervals': [], 'methods': []})
+                interval = figures['intervals'].get(metric)
                 row['values'].append(figures[metric])
-                for key, values in sure.get(subset, {}).items():
-                    row.setdefault(key, []).append(values)
+                row['intervals'].append(interval and [figures[metric], interval['low'], interval['high']])
+                row['methods'].append(interval['label'] if interval else '')
+                if subset in gains:
+                    row.setdefault('gains', []).append(gains[subset])
         rows += table.values()
     trained = {name: _told(config.data.streams[name]) for name in streams}
-    return {'split': result.split, 'step': result.step, 'metric': metric, 'plain': metric in result.plain,
-            'streams': streams, 'trained': trained, 'ratios': levels, 'chance': result.chance.get(metric),
-            'rows': rows}
+    return {'split': result.split, 'store': store.name, 'step': result.step, 'metric': metric,
+            'plain': metric in result.plain, 'streams': streams, 'trained': trained, 'ratios': measured_at,
+            'chance': result.chance.get(metric), 'rows': rows}
 
 
 def write(workdir: Path, found: Mapping[str, Any]) -> Path:
@@ -153,23 +167,15 @@ def write(workdir: Path, found: Mapping[str, Any]) -> Path:
     return path
 
 
-def _sure(scores: statistics.Scores, subsets: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Interval of each subset, and what all streams gain over it on the same clips."""
+def _gains(scores: statistics.Scores, subsets: Sequence[str]) -> dict[str, list[float | None] | None]:
+    """What all streams gain over each subset on the same clips: mean, low and high."""
     everything = np.logical_and.reduce(list(scores.present.values()))
-    whole, found = scores.right(subsets[0]), {}
-    for subset in subsets:
-        right = scores.right(subset)
-        has = np.logical_and.reduce([scores.present[name] for name in subset.split('+')])
-        own = intervals.proportion(right[has], scores.group[has]) if has.any() else None
-        gain = intervals.difference((whole - right)[everything], scores.group[everything]) if (
-            subset != subsets[0] and everything.any()) else None
-        found[subset] = {'intervals': own and _ends(own), 'gains': gain and _ends(gain),
-                         'methods': own.label if own else ''}
-    return found
-
-
-def _ends(found: intervals.Interval) -> list[float | None]:
-    return [found.mean, None if found.missing else found.low, None if found.missing else found.high]
+    whole = scores.right(subsets[0])
+    gains: dict[str, list[float | None] | None] = dict.fromkeys(subsets)
+    for subset in subsets[1:] if everything.any() else ():
+        found = intervals.difference((whole - scores.right(subset))[everything], scores.group[everything])
+        gains[subset] = [found.mean, *found.ends]
+    return gains
 
 
 def _told(stream: Mapping[str, Any]) -> str:

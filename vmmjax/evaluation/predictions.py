@@ -50,31 +50,47 @@ def truth(rows: Predictions, target: str, place: int) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class ClipPrediction:
-    """What a run predicts of one clip.
+    """What a run predicts of one clip, or of one window of it.
 
     Attributes:
       clip: its name: the file, or the id that it was given.
+      start: seconds in the file where it begins.
       seconds: its length.
       present: which of the run's streams it has.
       reading: of each target its name as `target`, and as `named` what is predicted, the likeliest first, each with its
-        probability (None of numbers); see `Task.reading`.
-      scores: the run's scores, averaged over its test views: float32 (C,), of several targets a dict.
+        probability (None of numbers), and what else `Task.reading` gives.
+      scores: the run's scores, averaged over its test views: float32 (C,), of several targets a dict; of a task with
+        answers over time those of every view, (V, ...).
       error: why there is no prediction; empty where there is one.
     """
 
     clip: str
+    start: float = 0.0
     seconds: float = 0.0
     present: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     reading: Sequence[Mapping[str, Any]] = ()
     scores: Any = None
     error: str = ''
 
+    @property
+    def end(self) -> float:
+        """Seconds in the file where it ends."""
+        return self.start + self.seconds
+
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, for a line of a file."""
+        """Plain JSON values, for a line of a file; times to a microsecond."""
         if self.error:
             return {'clip': self.clip, 'error': self.error}
-        return {'clip': self.clip, 'seconds': self.seconds, 'present': dict(self.present),
-                'predicted': [{'target': each['target'], 'named': each['named']} for each in self.reading]}
+        told = [{key: value for key, value in each.items() if key not in ('truth', 'probability')}
+                for each in self.reading]
+        return {'clip': self.clip, 'start': round(self.start, 6), 'end': round(self.end, 6),
+                'seconds': round(self.seconds, 6), 'present': dict(self.present), 'predicted': told}
+
+
+def joined(parts: Sequence[Mapping[str, Predictions]]) -> dict[str, Predictions]:
+    """Predictions of some clips behind those of others, by subset."""
+    return {name: jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part[name] for part in parts))
+            for name in parts[0]}
 
 
 def predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch], streams: Sequence[str], *,
@@ -189,10 +205,11 @@ def _predict(step: Step, params: Any, model_state: Any, batches: Iterable[Batch]
 
 
 def known(target: np.ndarray) -> np.ndarray:
-    """Which clips have a target, bool (N,): integers (N,) of at least 0, numbers (N, ...) that are not NaN."""
+    """Which clips have a target, bool (N,): an integer (N, ...) of at least 0, numbers (N, ...) that are not NaN."""
+    values = target.reshape(len(target), -1)
     if np.issubdtype(target.dtype, np.integer):
-        return target >= 0
-    return ~np.isnan(target).any(axis=tuple(range(1, target.ndim)))
+        return np.any(values >= 0, axis=1)
+    return ~np.isnan(values).any(axis=1)
 
 
 def _fetch(rows: dict[str, Any]) -> dict[str, Any]:

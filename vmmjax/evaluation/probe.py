@@ -195,6 +195,16 @@ def _folds(labels: Mapping[str, np.ndarray], known: np.ndarray, target: np.ndarr
     return list(selection.StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(known, target[known]))
 
 
+def encoded(columns: Mapping[str, np.ndarray], target: np.ndarray) -> np.ndarray:
+    """Columns as numbers, float32 (N, K), see `leak`.
+
+    Args:
+      columns: text (N,) each.
+      target: text (N,), whose value is hidden in texts of several words.
+    """
+    return np.concatenate([_encoded(values, target) for values in columns.values()], axis=1)
+
+
 def _encoded(values: np.ndarray, target: np.ndarray) -> np.ndarray:
     """A column as numbers, float32 (N, K)."""
     if _is_number(values):
@@ -233,7 +243,7 @@ def _figures(right: Sequence[np.ndarray], tested: Sequence[np.ndarray], target: 
         raise UserError('No clip that is tested has a value of the target.')
     groups = labels['group'][rows] if 'group' in labels else None
     found = intervals.proportion(np.concatenate(right).astype(np.float64), groups)
-    low, high = (None if found.missing else end for end in (found.low, found.high))
+    low, high = found.ends
     return {'examples': len(rows), 'classes': len(np.unique(target[target != ''])), 'accuracy': found.mean,
             'low': low, 'high': high, 'interval': found.label,
             'majority': chance(np.unique(target[rows], return_inverse=True)[1], {})['accuracy']}

@@ -40,6 +40,7 @@ class Result:
       cost: what `cost.facts` reads.
       changes: keys of the config that differed from the run's.
       streaming: whether clips were measured frame by frame.
+      store: the path or name of the clips' store; empty in results of older versions.
     """
 
     split: str
@@ -62,12 +63,13 @@ class Result:
     cost: dict[str, Any] = dataclasses.field(default_factory=dict)
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
     streaming: bool = False
+    store: str = ''
 
     def to_json(self) -> str:
         """As JSON text, one key a line; optional keys that hold nothing are left out."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         optional = {'intervals', 'per_class', 'confusion', 'calibration', 'alarms', 'worst', 'cost', 'changes',
-                    'streaming'}
+                    'streaming', 'store'}
         lines = (f'{json.dumps(key)}: {json.dumps(value, allow_nan=False)}' for key, value in values.items()
                  if value or key not in optional)
         return '{\n' + ',\n'.join(lines) + '\n}\n'

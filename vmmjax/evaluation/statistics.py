@@ -62,16 +62,17 @@ def write_scores(path: Path, predictions: Mapping[str, Any], store: Store) -> No
     """Writes the predictions of a split, whole or not at all.
 
     Args:
-      path: ends with `.npz`. Its arrays: `id` (catalog rows), `clip`, `group`, `target` or `target/<name>`,
-        `present/<stream>`, and `scores/<subset>` or `scores/<subset>/<name>`.
-      predictions: by subset, all streams first, as `evaluate.subsets` gives them: each with `id`, `target`, `scores`
+      path: ends with `.npz`. Its arrays: `store` (its name), `id` (catalog rows), `clip`, `group`, `target` or
+        `target/<name>`, `present/<stream>`, and `scores/<subset>` or `scores/<subset>/<name>`.
+      predictions: by subset, all streams first, as `predictions.subsets` gives them: each with `id`, `target`, `scores`
         and `present`, targets and scores in dicts by target where there are several.
       store: the clips'; a catalog column `group` says which of them belong together.
     """
     whole = next(iter(predictions.values()))
     clips, none = store.values('id')[whole.id], np.full(len(whole.id), '')
     groups = store.values('group')[whole.id] if store.has_values('group') else none
-    arrays = {'id': whole.id, 'clip': clips, 'group': groups, **_named('target', whole.target)}
+    arrays = {'store': np.array(store.name), 'id': whole.id, 'clip': clips, 'group': groups,
+              **_named('target', whole.target)}
     arrays |= {f'present/{stream}': values for stream, values in whole.present.items()}
     for subset, rows in predictions.items():
         arrays |= _named(f'scores/{subset}', rows.scores)

@@ -12,11 +12,11 @@ from av.audio.frame import AudioFrame
 from vmmjax.media.container import MediaError, clock_zero, decode, open_media, packets, seek, sound_stream
 
 # Seconds read on both sides of a window: for the resampling filter.
-_MARGIN = 0.1
+MARGIN = 0.1
 # Seconds decoded before that: a decoder set into the middle of a track gives wrong sound at first.
 _WARM_UP = 0.3
 # Seconds by which a time may differ from the samples counted so far: containers round times.
-_JITTER = 0.01
+JITTER = 0.01
 # Seconds by which they may differ where the rate has changed: some containers go on to count at the first one.
 _DRIFT = 0.1
 # Samples that lie in memory at a track's own rate, twice: a sound may be hours long.
@@ -44,26 +44,48 @@ def read_waveform(path: Path, *, start: float, end: float, rate: int) -> np.ndar
     Raises:
       MediaError: where the file cannot be read.
     """
+    pieces = list(each_waveform(path, start=start, end=end, rate=rate))
+    return np.concatenate(pieces) if pieces else None
+
+
+def each_waveform(path: Path, *, start: float, end: float, rate: int) -> Iterator[np.ndarray]:
+    """Yields what `read_waveform` reads in pieces, so that a sound of hours does not lie in memory.
+
+    Args:
+      path: a file.
+      start: seconds from the first picture.
+      end: likewise.
+      rate: samples a second that come out.
+
+    Yields:
+      float32 (S,), at least once; nothing where the file has no sound track.
+
+    Raises:
+      MediaError: where the file cannot be read.
+    """
     with open_media(path) as container:
         stream = sound_stream(container)
         if stream is None:
-            return None
+            return
         native, zero = stream.rate, clock_zero(container)
         # Begun where both rates have a sample, so that a window is to the sample the part of the whole.
         block = native // math.gcd(native, rate)
-        first = math.floor((start - _MARGIN) * native / block) * block
-        count = math.ceil((end + _MARGIN) * native) - first
+        first = math.floor((start - MARGIN) * native / block) * block
+        count = math.ceil((end + MARGIN) * native) - first
         if first / native > _WARM_UP:
             seek(container, stream, zero + first / native - _WARM_UP)
         placed = _placed(packets(container, stream), path, first, zero, native)
-        waveform = np.zeros(round((end - start) * rate), np.float32)
-        at = first * rate // native - round(start * rate)
+        begin, samples = round(start * rate), round((end - start) * rate)
+        at = first * rate // native - begin
+        given = 0
         for part in _resampled(_laid_out(placed, count), native, rate):
-            lead = max(0, -at)
-            kept = part[lead:max(lead, len(waveform) - at)]
-            waveform[at + lead:at + lead + len(kept)] = kept
+            kept = part[max(0, given - at):max(0, samples - at)]
             at += len(part)
-    return waveform
+            if len(kept):
+                yield kept
+                given += len(kept)
+        if given < samples or not samples:
+            yield np.zeros(samples - given, np.float32)
 
 
 def _placed(sound: Iterator[av.Packet], path: Path, first: int, zero: float,
@@ -73,10 +95,13 @@ def _placed(sound: Iterator[av.Packet], path: Path, first: int, zero: float,
     other: _OtherRate | None = None
     for packet in sound:
         for frame in decode(packet):
-            samples = _mono(frame, path)
+            try:
+                samples = mono(frame)
+            except ValueError as error:
+                raise MediaError(path, str(error)) from error
             at = expected if frame.time is None else round((frame.time - zero) * native) - first
             at = 0 if at is None else at
-            if expected is not None and abs(at - expected) < _JITTER * native:
+            if expected is not None and abs(at - expected) < JITTER * native:
                 at = expected
             if other is not None and other.rate != frame.sample_rate:
                 yield other.last()
@@ -154,11 +179,15 @@ def _resampled(pieces: Iterator[np.ndarray], native: int, rate: int) -> Iterator
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _mono(frame: AudioFrame, path: Path) -> np.ndarray:
-    """float32 (S,), the mean of the channels; integers are divided by their greatest."""
+def mono(frame: AudioFrame) -> np.ndarray:
+    """float32 (S,), the mean of the channels; integers are divided by their greatest.
+
+    Raises:
+      ValueError: for samples that are no numbers, or far beyond full scale.
+    """
     samples = frame.to_ndarray()
     if samples.dtype.kind == 'f' and not np.abs(samples).max(initial=0) <= _MAX_AMPLITUDE:  # Nor is NaN.
-        raise MediaError(path, 'its sound holds samples that are no numbers, or far beyond full scale')
+        raise ValueError('its sound holds samples that are no numbers, or far beyond full scale')
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
     scale = 1.0

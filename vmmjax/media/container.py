@@ -26,11 +26,12 @@ from vmmjax.media.formats import FORMATS
 from vmmjax.media.timeline import Timeline
 
 # Titles and comments need not be UTF-8: PyAV keeps such bytes since version 19, and before it must be told to go on.
-_ANY_TEXT: dict[str, Any] = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
+ANY_TEXT: dict[str, Any] = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
 # Of a picture (8192 x 8192): a damaged header asks for gigabytes.
 _MAX_PIXELS = 1 << 26
 # No pictures of the film: a cover, or small ones to find a scene by.
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
+NO_MEMORY = 'there is not enough memory to read it'
 # Their clock may be set anew at any packet; in Ogg only where the next file of a chain begins.
 _BROADCASTS = ('mpegts', 'mpeg')
 
@@ -54,32 +55,31 @@ def open_media(path: Path) -> Iterator[InputContainer]:
       MediaError: for a file that is missing, empty or in no known format, or whose format names other files.
     """
     path = Path(path)
-    _check_file(path)
+    if fault := fault_of(path) or ('' if path.stat().st_size else 'the file is empty'):
+        raise MediaError(path, fault)
     try:
         with budget.spent():
             container = av.open(str(path.absolute()), options={
-                'protocol_whitelist': 'file', 'format_whitelist': ','.join(FORMATS)}, **_ANY_TEXT)
+                'protocol_whitelist': 'file', 'format_whitelist': ','.join(FORMATS)}, **ANY_TEXT)
         with container:
             yield container
     except av.error.ArgumentError as error:  # Also what FFmpeg says of a format that is not on the list.
         raise MediaError(path, _no_media(path)) from error
     except av.error.MemoryError as error:
-        raise MediaError(path, 'there is not enough memory to read it') from error
+        raise MediaError(path, NO_MEMORY) from error
     except av.error.FFmpegError as error:
         raise MediaError(path, f'it is damaged, cut off or no media file ({error.strerror})') from error
 
 
-def _check_file(path: Path) -> None:
-    """Opening anything but a regular file may wait for ever."""
+def fault_of(path: Path) -> str:
+    """Why there is no file to be opened, or ''; opening anything but a regular file may wait for ever."""
+    if path.is_file():
+        return ''
     if path.is_dir():
-        raise MediaError(path, 'it is a folder, not a file')
-    if not path.exists():
-        raise MediaError(path, 'it is a link to a file that is not there' if path.is_symlink()
-                         else 'there is no such file')
-    if not path.is_file():
-        raise MediaError(path, 'it is a pipe, a socket or a device, not a file')
-    if path.stat().st_size == 0:
-        raise MediaError(path, 'the file is empty')
+        return 'it is a folder, not a file'
+    if path.exists():
+        return 'it is a pipe, a socket or a device, not a file'
+    return 'it is a link to a file that is not there' if path.is_symlink() else 'there is no such file'
 
 
 def _no_media(path: Path) -> str:

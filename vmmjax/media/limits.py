@@ -20,13 +20,12 @@ import cv2
 
 from vmmjax.errors import UserError
 from vmmjax.media import budget
-from vmmjax.media.container import MediaError
+from vmmjax.media.container import NO_MEMORY, MediaError
 
 # Signals by which others end a process; every other is the file's doing.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 # Bytes that a process may take beyond what it begins with: 8K video needs 2 GiB, the rest is for a column's algorithm.
 _MEMORY = 4 << 30
-_NO_MEMORY = 'there is not enough memory to read it'
 
 
 def isolated(path: Path, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
@@ -49,15 +48,20 @@ def isolated(path: Path, function: Callable[..., Iterator[Any]], *arguments: Any
     """
     reader = getattr(_of_thread, 'reader', None)
     if reader is None or not reader.alive or reader.owner != os.getpid():  # A fork may not share it.
-        reader = _of_thread.reader = _Reader()
+        reader = _of_thread.reader = Reader()
     yield from reader.items(path, function, arguments)
 
 
 _of_thread = threading.local()
 
 
-class _Reader:
-    """A process that reads, and the connection to it."""
+class Reader:
+    """A process that reads one file at a time, and the connection to it; it ends with this object.
+
+    Attributes:
+      alive: whether it can read another one.
+      owner: the process that began it.
+    """
 
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
@@ -70,6 +74,7 @@ class _Reader:
         self.alive, self.owner = True, os.getpid()
 
     def items(self, path: Path, function: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]) -> Iterator[Any]:
+        """See `isolated`; nothing else is to be read before the end of it."""
         finished, kills = False, _kills_for_memory()
         try:
             self._connection.send_bytes(pickle.dumps((Path(path), function, arguments)))
@@ -92,7 +97,7 @@ class _Reader:
         if code >= 0:
             raise BrokenProcessPool(f'The process that reads media files ended with status {code}.')
         if -code == signal.SIGKILL and _kills_for_memory() > kills:
-            raise MediaError(path, _NO_MEMORY)
+            raise MediaError(path, NO_MEMORY)
         if -code in _FROM_OUTSIDE:
             raise BrokenProcessPool(f'The process that reads media files was killed by signal {-code}.')
         if -code == budget.SIGNAL:
@@ -153,6 +158,11 @@ def _bound_memory() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, most))
 
 
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error is that of Python or OpenCV where memory does not suffice."""
+    return isinstance(error, MemoryError) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem)
+
+
 def _answers(request: bytes) -> Iterator[bytes]:
     try:
         path, function, arguments = pickle.loads(request)
@@ -163,11 +173,9 @@ def _answers(request: bytes) -> Iterator[bytes]:
             yield pickle.dumps(('item', item), pickle.HIGHEST_PROTOCOL)
             budget.begin(size)
         yield pickle.dumps(('end', None))
-    except MemoryError:
-        yield pickle.dumps(('raised', MediaError(path, _NO_MEMORY)))
     except Exception as error:
-        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
-            error = MediaError(path, _NO_MEMORY)
+        if lacks_memory(error):
+            error = MediaError(path, NO_MEMORY)
         if not isinstance(error, UserError):
             error.add_note(''.join(traceback.format_exception(error)))  # Frames cannot be pickled.
         yield pickle.dumps(('raised', error))

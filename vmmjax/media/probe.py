@@ -37,11 +37,13 @@ class Probe:
     """What a file holds.
 
     Attributes:
-      duration: seconds from the clock's zero to the end of the pictures (of the sound without pictures).
+      duration: seconds from the clock's zero to the end of what ends last.
       fps: pictures a second, on average; None without pictures.
       width: of the picture as shown, turned and in square pixels; None without pictures.
       height: likewise.
       audio_rate: samples a second; None without sound.
+      picture_end: seconds from the clock's zero at which the last picture ends; None without pictures.
+      sound_end: likewise, of the sound.
       damage: what is not as it should be, though the rest can be read, such as a track that holds nothing; may be ''.
     """
 
@@ -50,6 +52,8 @@ class Probe:
     width: int | None
     height: int | None
     audio_rate: int | None
+    picture_end: float | None = None
+    sound_end: float | None = None
     damage: str = ''
 
 
@@ -78,15 +82,18 @@ def probe(path: Path) -> Probe:
         left = [track for index, track in tracks.items() if not faults[index]]
         pictures = next((track for track in left if isinstance(track, Pictures)), None)
         sound = next((track for track in left if isinstance(track, Sound)), None)
-        duration = (left[0].end if pictures is None else pictures.end_from(zero)) - zero
+        picture_end = None if pictures is None else pictures.end_from(zero) - zero
+        sound_end = None if sound is None else sound.end - zero
+        duration = max(end for end in (picture_end, sound_end) if end is not None)
         if duration <= 0:
             raise MediaError(path, 'it lasts no time')
         stamps = np.concatenate([[zero], *(track.stamps for track in left)]) - zero
         _check_times(path, stamps, duration, duration if declared is None else declared - zero)
         rate = None if sound is None else sound.rate
-        if pictures is None:
-            return Probe(duration, None, None, None, rate, ', '.join(damage))
-        return Probe(duration, pictures.fps(duration), *pictures.size, rate, ', '.join(damage))
+        if pictures is None or picture_end is None:
+            return Probe(duration, None, None, None, rate, None, sound_end, ', '.join(damage))
+        return Probe(duration, pictures.fps(picture_end), *pictures.size, rate, picture_end, sound_end,
+                     ', '.join(damage))
 
 
 def _tracks(container: InputContainer) -> dict[int, Track]:
@@ -119,8 +126,12 @@ def _read(container: InputContainer, path: Path, tracks: dict[int, Track]) -> tu
         if declared - there > _TOLERANCE:
             raise MediaError(path, f'it is cut off: {there:.2f} s of {declared:.2f} s are there')
     for index, end in by_track.items():
-        if ends[index] - end > _TOLERANCE and max(tracks[index].stamps) < end:
-            tracks[index].end = end  # A packet lasts until the next is decoded, which need not be the next shown.
+        track = tracks[index]
+        # A picture's packet lasts until the next is decoded, which need not be the next shown; that of a sound may be
+        # filled up.
+        least = _TOLERANCE if isinstance(track, Pictures) else 0.0
+        if track.end - end > least and max(track.stamps) < end:
+            track.end = end
     if lost and lengths.is_streamed(container, path):
         lost = 0  # FFmpeg asked for more than there ever was.
     if lost and lengths.ends_with_a_whole_packet(container):

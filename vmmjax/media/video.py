@@ -28,7 +28,7 @@ from vmmjax.media.container import (
 from vmmjax.media.orientation import Orientation, orientation
 
 # Seconds: Matroska rounds times to a millisecond. Between half of one and one, so that no sum of milliseconds ties.
-_JITTER = 0.75e-3
+JITTER = 0.75e-3
 # Seconds before a window at which a key frame is looked for, one after another.
 _EARLIER = (0.0, 1.0, 5.0, 20.0)
 # swscale converts and shrinks in one pass: 1.5 to 9 times as fast as converting and then cv2.INTER_AREA, and
@@ -41,8 +41,8 @@ def read_frames(path: Path, *, start: float, end: float, fps: float, short_side:
 
     Picture i is the one shown at `start + (i + 0.5) / fps`: a picture is shown from its time until the next
     one's. Before the first the first is given, after the last the last; a picture that is too damaged to be
-    decoded is replaced by the one before it, as in a player. Only what the window needs is decoded, from the
-    key frame before.
+    decoded is replaced by the one before it, as in a player. A window too short for a picture at this rate gives
+    that in its middle. Only what the window needs is decoded, from the key frame before.
 
     Args:
       path: a file with pictures.
@@ -52,13 +52,13 @@ def read_frames(path: Path, *, start: float, end: float, fps: float, short_side:
       short_side: pixels; the aspect of the picture as shown is kept (square pixels, turned upright).
 
     Returns:
-      uint8 (T, H, W, 3), RGB, T = round((end - start) * fps).
+      uint8 (T, H, W, 3), RGB, T = round((end - start) * fps), at least one of a window that lasts.
 
     Raises:
       MediaError: where no picture can be decoded.
     """
     pictures = list(each_frame(path, start=start, end=end, fps=fps, short_side=short_side))
-    return np.stack(pictures)[:round((end - start) * fps)]
+    return np.stack(pictures) if end > start else np.stack(pictures)[:0]
 
 
 def each_frame(path: Path, *, start: float = 0.0, end: float, fps: float, short_side: int) -> Iterator[np.ndarray]:
@@ -77,8 +77,9 @@ def each_frame(path: Path, *, start: float = 0.0, end: float, fps: float, short_
     Raises:
       MediaError: where no picture can be decoded.
     """
-    times = start + (np.arange(round((end - start) * fps)) + 0.5) / fps
-    if len(times) and start > 0.5:
+    count = round((end - start) * fps)
+    times = start + (np.arange(count) + 0.5) / fps if count else np.array([(start + end) / 2])
+    if start > 0.5:
         try:
             yield from _shown_at(path, times, short_side, seeking=True)
             return
@@ -105,7 +106,7 @@ def stored_pictures(path: Path, *, start: int = 0, every: int = 1) -> Iterator[n
     turn: Orientation | None = None
     for frame in itertools.islice(_stored(path), start, None, every):
         size, turn = size or (frame.width, frame.height), turn or orientation(frame)
-        yield _picture(frame, size, turn)
+        yield picture(frame, size, turn)
 
 
 def count_pictures(path: Path) -> int:
@@ -136,7 +137,7 @@ class _LedPast(Exception):
 
 
 def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> Iterator[np.ndarray]:
-    """The pictures at increasing times; one where there are no times."""
+    """The pictures at increasing times."""
     given = 0
     with open_media(path) as container:
         stream = picture_stream(container)
@@ -152,14 +153,14 @@ def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> 
         shown: VideoFrame | None = None
         turn = Orientation()
         for time, frame in _timed(found, stream, zero, has_times(container)):
-            if shown is None and seeking and time > times[0] + _JITTER:
+            if shown is None and seeking and time > times[0] + JITTER:
                 raise _LedPast
             if shown is None:
                 turn = orientation(frame)
             else:
-                count = int(np.searchsorted(times, time - _JITTER)) - given
+                count = int(np.searchsorted(times, time - JITTER)) - given
                 if count > 0:
-                    yield from [_picture(shown, size, turn)] * count
+                    yield from [picture(shown, size, turn)] * count
                     given += count
             shown = frame
             if given == len(times):
@@ -168,9 +169,8 @@ def _shown_at(path: Path, times: np.ndarray, short_side: int, seeking: bool) -> 
             if seeking:
                 raise _LedPast
             raise MediaError(path, 'none of its pictures can be decoded')
-        missing = max(len(times) - given, 0 if given else 1)
-        if missing:
-            yield from [_picture(shown, size, turn)] * missing
+        if given < len(times):
+            yield from [picture(shown, size, turn)] * (len(times) - given)
 
 
 def _from_key_frame(container: InputContainer, stream: VideoStream, time: float) -> Iterator[av.Packet]:
@@ -187,7 +187,7 @@ def _from_key_frame(container: InputContainer, stream: VideoStream, time: float)
         first = next((packet for packet in found if packet.is_keyframe), None)
         if first is None or first.pts is None or first.pos is None:
             continue
-        if seconds(first.pts, stream) <= time + _JITTER:
+        if seconds(first.pts, stream) <= time + JITTER:
             return itertools.chain([first], found)
     raise _LedPast
 
@@ -203,7 +203,7 @@ def _timed(found: Iterator[av.Packet], stream: VideoStream, zero: float,
             yield time, frame
 
 
-def _picture(frame: VideoFrame, size: tuple[int, int], turn: Orientation) -> np.ndarray:
-    """uint8 (H, W, 3), upright."""
+def picture(frame: VideoFrame, size: tuple[int, int], turn: Orientation) -> np.ndarray:
+    """A frame as uint8 (H, W, 3), RGB, upright, of a width and height before it is turned."""
     width, height = size
     return turn.apply(frame.reformat(width, height, 'rgb24', interpolation=_SCALING, threads=1).to_ndarray())

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vmmjax.models.convolutional import FROZEN, check_choice
 from vmmjax.models.dropout import Dropout
 from vmmjax.models.encoder_steps import Encoded, Stage, Stages, run
 from vmmjax.models.layers import BatchNorm, max_pool3d
@@ -22,20 +23,25 @@ class Conv2DAudio(nn.Module):
 
     Attributes:
       widths: channels of each stage; time and frequency are halved after each.
+      halvings: how many stages halve time, the first ones; None for all. Letters and words need more tokens than
+        classes: CTC at least one for each of them (`decoders.ctc.frames_needed`).
       features: length of a token.
       dropout: rate on the tokens.
       bn_momentum: decay of BatchNorm's running statistics.
       bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
+      frozen_bn: which BatchNorms training leaves as they are, see `convolutional.ConvolutionalNetwork`.
       form: of the pooling, see `layers`.
       dtype: computations.
       param_dtype: parameters.
     """
 
     widths: Sequence[int] = (16, 32, 64, 128)
+    halvings: int | None = None
     features: int = 256
     dropout: float = 0.0
     bn_momentum: float = 0.99
     bn_groups: int = 1
+    frozen_bn: str | None = None
     form: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -44,10 +50,13 @@ class Conv2DAudio(nn.Module):
     def layers(self) -> dict[str, nn.Module]:
         """Every layer, by name."""
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, **dtypes)
+        if self.frozen_bn is not None:
+            check_choice('frozen_bn', self.frozen_bn, FROZEN)
+        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, frozen=self.frozen_bn is not None, **dtypes)
+        first = norm | dict(frozen=self.frozen_bn == 'all')
         layers: dict[str, nn.Module] = {
             # Without an offset nothing before the first convolution is learned, and its input needs no gradient.
-            'input_norm': BatchNorm(use_bias=False, name='input_norm', **norm)}
+            'input_norm': BatchNorm(use_bias=False, name='input_norm', **first)}
         for i, width in enumerate(self.widths, 1):
             layers[f'conv_{i}'] = nn.Conv(width, (3, 3), use_bias=False, kernel_init=nn.initializers.he_normal(),
                                           name=f'conv_{i}', **dtypes)
@@ -65,7 +74,7 @@ class Conv2DAudio(nn.Module):
           train: whether BatchNorm and dropout are in training mode.
 
         Returns:
-          Tokens (B, ceil(F / 2**stages), features), and the endpoints `normalised`, `stage_1` and so on.
+          Tokens (B, ceil(F / 2**halvings), features), and the endpoints `normalised`, `stage_1` and so on.
         """
         return run(self.stages(x, valid, train))
 
@@ -79,8 +88,9 @@ class Conv2DAudio(nn.Module):
         x = x[..., None]
         for i in range(1, len(self.widths) + 1):
             x = nn.relu(layers[f'norm_{i}'](layers[f'conv_{i}'](x), rows, train))
-            x = max_pool3d(x[:, None], (1, 2, 2), (1, 2, 2), self.form)[:, 0]
-            mask = coarser(mask, 2)
+            factor = 2 if self.halvings is None or i <= self.halvings else 1
+            x = max_pool3d(x[:, None], (1, factor, 2), (1, factor, 2), self.form)[:, 0]
+            mask = coarser(mask, factor)
             x = endpoints[f'stage_{i}'] = yield Stage(f'stage_{i}', x, mask)
         x = layers['project'](x.reshape(*x.shape[:2], -1))
         x = nn.relu(layers['project_norm'](x, mask, train))

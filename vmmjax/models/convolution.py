@@ -162,8 +162,8 @@ def _forward(x: jax.Array, kernel: jax.Array, strides: Shape2, edges: Edges) -> 
     rows = -(-height // count)
     padded = jnp.pad(x, ((0, 0), (0, 0), edges[1], (0, 0)))
     beside = jnp.concatenate(_bands(padded, count, rows, high, 1, edges[0]), 2)
-    y = _native(beside, kernel, strides, ((0, 0), (0, wide - 1))).reshape(len(x), rows, count, padded.shape[2], -1)
-    return y[:, :, :, :width].swapaxes(1, 2).reshape(len(x), count * rows, width, -1)[:, :height]
+    y = _native(beside, kernel, strides, ((0, 0), (0, wide - 1))).reshape(x.shape[0], rows, count, padded.shape[2], -1)
+    return y[:, :, :, :width].swapaxes(1, 2).reshape(x.shape[0], count * rows, width, -1)[:, :height]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -69,7 +69,7 @@ class FrameNetwork(ConvolutionalNetwork):
 
 
 class ShiftNetwork(FrameNetwork):
-    """A network of frames that a temporal shift can let see each other, see `temporal.TemporalShift`.
+    """A network of frames that a temporal shift can let see each other, see `temporal_shift.TemporalShift`.
 
     Attributes:
       shift: 'bi' from the frame before and the next, 'uni' from the one before, which can be streamed; None for

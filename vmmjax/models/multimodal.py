@@ -17,6 +17,7 @@ from vmmjax.models.tokens import Fused, Outputs, Tokens
 from vmmjax.ops import FRONT_ENDS, LARGEST, preprocess, valid_frames
 
 Batch = Mapping[str, jax.Array]
+_FAR = 16  # So many times what normalisation gives are no normalised pictures, whatever a test draws.
 
 
 class MultimodalModel(nn.Module):
@@ -72,6 +73,7 @@ class MultimodalModel(nn.Module):
           batch: streams as float arrays, texts as integers, see `preprocess`. `valid/<stream>` bool (B, T) (of a
             text: `<stream>_mask` (B, L)), `present/<stream>` bool (B,) and `mask` (B,) may be missing: all valid,
             present where the stream's key is there, no padding. A stream that is missing is absent from every row.
+            `keep/<stream>` int32 (B, K), where it is there, names the patches that the stream's encoder sees.
           train: training mode; needs a `dropout` key and `mutable=['batch_stats']`.
 
         Raises:
@@ -84,7 +86,8 @@ class MultimodalModel(nn.Module):
                             f'{"every" if there else "at least one"} stream of {", ".join(self.encoders)}.')
         rows = batch[there[0]].shape[0]
         mask = batch['mask'] > 0 if 'mask' in batch else jnp.ones(rows, bool)
-        encoded = self._encode({name: self._input(name, batch, mask) for name in there}, train)
+        keep = {name: {'keep': batch[f'keep/{name}']} for name in there if f'keep/{name}' in batch}
+        encoded = self._encode({name: self._input(name, batch, mask) for name in there}, keep, train)
         tokens: dict[str, Tokens] = {}
         present: dict[str, jax.Array] = {}
         endpoints: dict[str, jax.Array] = {}
@@ -108,7 +111,9 @@ class MultimodalModel(nn.Module):
             name: _scored(head, Fused(tokens[name], tokens[name].mean()), train)
             for name, head in self.stream_heads.items()}
         each = any(leaf.ndim == 3 for leaf in jax.tree.leaves(logits))
-        return Outputs(logits, fused.features, endpoints, present, stream_logits, fused.tokens.mask if each else None)
+        return Outputs(logits, fused.features, endpoints, present, stream_logits,
+                       {name: some.mean() for name, some in tokens.items()}, fused.tokens.mask if each else None,
+                       fused.tokens, fused.timed)
 
     @nn.nowrap
     def _input(self, name: str, batch: Batch, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -123,10 +128,13 @@ class MultimodalModel(nn.Module):
             valid &= batch[f'present/{name}'][:, None]
         # The padding of a text keeps its words: a published network's states there are part of its output.
         kept = valid.any(1, keepdims=True) if self.normalisation[name] == 'ids' else valid
-        return jnp.where(kept.reshape(kept.shape + (1,) * (x.ndim - 2)), x, 0), valid
+        x = jnp.where(kept.reshape(kept.shape + (1,) * (x.ndim - 2)), x, 0)
+        self._check_range(name, x)
+        return x, valid
 
     @nn.nowrap
-    def _encode(self, inputs: Mapping[str, tuple[jax.Array, jax.Array]], train: bool) -> dict[str, Encoded]:
+    def _encode(self, inputs: Mapping[str, tuple[jax.Array, jax.Array]], keep: Mapping[str, dict[str, jax.Array]],
+                train: bool) -> dict[str, Encoded]:
         """What the encoders make of the streams that are there."""
         if hasattr(self.fusion, 'encode'):
             encoded: dict[str, Encoded] = self.fusion.encode(
@@ -136,7 +144,7 @@ class MultimodalModel(nn.Module):
         encoded = {}
         for name, (x, valid) in inputs.items():
             with _fits(name, x):
-                encoded[name] = self.encoders[name](x, valid, train and name not in self.fixed)
+                encoded[name] = self.encoders[name](x, valid, train and name not in self.fixed, **keep.get(name, {}))
         return encoded
 
     @nn.nowrap
@@ -211,8 +219,17 @@ class MultimodalModel(nn.Module):
             raise UserError(f'The stream {name!r} holds {x.dtype}; normalise it with model.preprocess(batch).')
         if x.ndim < 2:
             raise UserError(f'The stream {name!r} has shape {x.shape}, without an axis for rows and one for time.')
-        if self.debug and way in LARGEST:
-            jax.debug.callback(_check_range, jnp.abs(x).max(), name=name, limit=1.5 * LARGEST[way])
+
+    @nn.nowrap
+    def _check_range(self, name: str, x: jax.Array) -> None:
+        """Refuses pictures as floats of 0..255, where values are known; under `jit` only with `debug`."""
+        largest = LARGEST.get(self.normalisation[name])
+        if largest is None:
+            return
+        if not isinstance(x, jax.core.Tracer):
+            _refuse_beyond(jnp.abs(x).max(), name=name, limit=_FAR * largest)
+        if self.debug:
+            jax.debug.callback(_refuse_beyond, jnp.abs(x).max(), name=name, limit=1.5 * largest)
 
 
 def _scored(head: Any, fused: Fused, train: bool) -> Any:
@@ -231,7 +248,7 @@ def _fits(name: str, x: jax.Array) -> Iterator[None]:
                         f'{str(error).partition(" (http")[0]} Is the number of channels right?') from error
 
 
-def _check_range(largest: Any, name: str, limit: float) -> None:
+def _refuse_beyond(largest: Any, name: str, limit: float) -> None:
     if largest > limit:
         raise UserError(f'The stream {name!r} has values up to {float(largest):g}, and normalised ones are below '
                         f'{limit:g}; normalise it with model.preprocess(batch).')

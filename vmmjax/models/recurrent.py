@@ -1,4 +1,4 @@
-"""Recurrent encoders of text: LSTM (Hochreiter and Schmidhuber 1997) and GRU (Cho et al. 2014)."""
+"""Recurrent networks: plain (Elman 1990), LSTM (Hochreiter and Schmidhuber 1997) and GRU (Cho et al. 2014)."""
 
 from typing import Any
 
@@ -36,8 +36,19 @@ def gru(state: State, inputs: jax.Array, hidden: jax.Array) -> State:
     return (1 - update) * candidate + update * state[0], state[1]
 
 
-# The step and the number of its gates.
-CELLS = {'lstm': (lstm, 4), 'gru': (gru, 3)}
+def rnn(state: State, inputs: jax.Array, hidden: jax.Array) -> State:
+    """One step of a plain recurrent network. It has no gates and no memory cell; see `lstm`."""
+    return jnp.tanh(inputs + hidden), state[1]
+
+
+# The step, and how many numbers it takes for each of its state's.
+CELLS = {'lstm': (lstm, 4), 'gru': (gru, 3), 'rnn': (rnn, 1)}
+
+
+def check_cell(cell: str) -> None:
+    """Raises a UserError for a cell that is not among `CELLS`."""
+    if cell not in CELLS:
+        raise UserError(f'There is no recurrent cell {cell!r}: {did_you_mean(cell, CELLS)}.')
 
 
 class Direction(nn.Module):
@@ -81,9 +92,40 @@ class Direction(nn.Module):
 
         scan = nn.scan(step, variable_broadcast='params', split_rngs={'params': False}, in_axes=1, out_axes=1,
                        reverse=self.reverse)
-        start = jnp.zeros((len(x), self.hidden_size), wide)
+        start = jnp.zeros((x.shape[0], self.hidden_size), wide)
         # The products with the inputs are one, outside of the loop.
         return scan(self, (start, start), (self.input(x), valid))[1]
+
+
+def layers(x: jax.Array, valid: jax.Array, train: bool, *, cell: str, hidden_size: int, num_layers: int,
+           bidirectional: bool, dropout: float, **dtypes: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Layers of cells over a sequence, `layer_0_forward` and so on in the module that calls it.
+
+    Args:
+      x: (B, L, D).
+      valid: bool (B, L).
+      train: whether dropout is on.
+      cell: see `Recurrent`, as all that follow.
+      hidden_size: H.
+      num_layers: layers.
+      bidirectional: whether every layer also reads from the end.
+      dropout: rate.
+      **dtypes: `dtype` and `param_dtype`.
+
+    Returns:
+      The last layer's states (B, L, H or 2 H), and those of every layer by name.
+
+    Raises:
+      UserError: for an unknown cell.
+    """
+    check_cell(cell)
+    endpoints = {}
+    for i in range(num_layers):
+        x = Dropout(dropout, deterministic=not train)(x)
+        states = [Direction(cell, hidden_size, way == 'backward', name=f'layer_{i}_{way}', **dtypes)(x, valid)
+                  for way in ('forward', 'backward')[:1 + bidirectional]]
+        x = endpoints[f'layer_{i}'] = jnp.concatenate(states, -1).astype(dtypes['dtype'])
+    return x, endpoints
 
 
 class Recurrent(nn.Module):
@@ -94,7 +136,7 @@ class Recurrent(nn.Module):
     1.7 M (and as many MACs a word), a BiLSTM 3.3 M, a GRU 1.3 M.
 
     Attributes:
-      cell: `lstm` or `gru`.
+      cell: `lstm`, `gru` or `rnn`.
       bidirectional: whether every layer also reads from the end; both states are joined.
       vocab_size: words.
       embedding_size: length of a word's vector.
@@ -135,15 +177,9 @@ class Recurrent(nn.Module):
         Raises:
           UserError: for an unknown cell, or ids outside of the vocabulary where their values are known.
         """
-        if self.cell not in CELLS:
-            raise UserError(f'There is no recurrent cell {self.cell!r}: {did_you_mean(self.cell, CELLS)}.')
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-        x = WordEmbeddings(self.vocab_size, self.embedding_size, name='word_embeddings', **dtypes)(x, valid)
-        endpoints = {'words': x}
-        directions = {'forward': False, 'backward': True} if self.bidirectional else {'forward': False}
-        for i in range(self.num_layers):
-            x = Dropout(self.dropout, deterministic=not train)(x)
-            states = [Direction(self.cell, self.hidden_size, reverse, name=f'layer_{i}_{way}', **dtypes)(x, valid)
-                      for way, reverse in directions.items()]
-            x = endpoints[f'layer_{i}'] = jnp.concatenate(states, -1).astype(self.dtype)
-        return Tokens(x, valid), endpoints
+        words = WordEmbeddings(self.vocab_size, self.embedding_size, name='word_embeddings', **dtypes)(x, valid)
+        x, endpoints = layers(words, valid, train, cell=self.cell, hidden_size=self.hidden_size,
+                              num_layers=self.num_layers, bidirectional=self.bidirectional, dropout=self.dropout,
+                              **dtypes)
+        return Tokens(x, valid), {'words': words, **endpoints}

@@ -88,8 +88,8 @@ class ResNet(ShiftNetwork):
       temporal_pool: whether time is halved after layer1, by the maximum of three frames.
       non_local: whether non-local blocks follow blocks 0 and 2 of layer2 and 0, 2 and 4 of layer3, where there are
         so many: 7.4 M parameters at depth 50.
-      non_local_mode: see `temporal.NonLocal`.
-      non_local_bias: see `temporal.NonLocal`.
+      non_local_mode: see `temporal_shift.NonLocal`.
+      non_local_bias: see `temporal_shift.NonLocal`.
     """
 
     depth: int = 50

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vmmjax.errors import UserError
+from vmmjax.models.convolutional import FROZEN, check_choice
 from vmmjax.models.dropout import Dropout
 from vmmjax.models.layers import BatchNorm
-from vmmjax.models.tokens import Tokens
+from vmmjax.models.tokens import Tokens, coarser
 
 
 class TDNN(nn.Module):
@@ -28,10 +29,13 @@ class TDNN(nn.Module):
       widths: channels of the convolutions over time, five frames wide.
       strides: of each in time.
       features: length of the token.
+      per_frame: whether every frame that the strides leave is a token, without the dense layer over all of them: for
+        texts, which need to know when something was said.
       pool: pictures are first averaged over squares of so many pixels.
       dropout: rate after every convolution.
       bn_momentum: decay of BatchNorm's running statistics.
       bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
+      frozen_bn: which BatchNorms training leaves as they are, see `convolutional.ConvolutionalNetwork`.
       dtype: computations.
       param_dtype: parameters.
     """
@@ -40,10 +44,12 @@ class TDNN(nn.Module):
     widths: Sequence[int] = (256, 256)
     strides: Sequence[int] = (2, 2)
     features: int = 256
+    per_frame: bool = False
     pool: int = 1
     dropout: float = 0.3
     bn_momentum: float = 0.95
     bn_groups: int = 1
+    frozen_bn: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -57,8 +63,8 @@ class TDNN(nn.Module):
           train: whether BatchNorm uses, and updates from, the batch, and dropout drops.
 
         Returns:
-          Tokens (B, 1, features), valid where any frame is, and the endpoints `frames` (B, T, frame_size), `conv_1`
-          and so on.
+          Tokens (B, 1, features), valid where any frame is, or `per_frame` (B, T / strides, features); and the
+          endpoints `frames` (B, T, frame_size), `conv_1` and so on.
 
         Raises:
           UserError: where there are not as many strides as widths, or pictures do not divide into the squares.
@@ -67,18 +73,24 @@ class TDNN(nn.Module):
             raise UserError(f'A tdnn was given the widths {tuple(self.widths)} and the strides {tuple(self.strides)}; '
                             f'give as many of both.')
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, use_scale=True, **dtypes)
+        if self.frozen_bn is not None:
+            check_choice('frozen_bn', self.frozen_bn, FROZEN)
+        norm = dict(momentum=self.bn_momentum, groups=self.bn_groups, use_scale=True,
+                    frozen=self.frozen_bn is not None, **dtypes)
+        first = norm | dict(frozen=self.frozen_bn == 'all')
         rows = valid.any(1)
         x = self._vectors(x.astype(self.dtype))
         x = nn.Dense(self.frame_size, use_bias=False, name='frame', **dtypes)(x)
-        x = nn.relu(BatchNorm(name='frame_norm', **norm)(x, valid, train))
+        x = nn.relu(BatchNorm(name='frame_norm', **first)(x, valid, train))
         endpoints = {'frames': x}
         for i, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True), 1):
             x = nn.Conv(width, (5,), (stride,), use_bias=False, name=f'conv_{i}', **dtypes)(x)
             x = nn.relu(BatchNorm(name=f'norm_{i}', **norm)(x, rows, train))
             endpoints[f'conv_{i}'] = x
             x = Dropout(self.dropout, deterministic=not train)(x)
-        x = nn.Dense(self.features, name='clip', **dtypes)(x.reshape(len(x), -1))
+        x = nn.Dense(self.features, name='clip', **dtypes)(x if self.per_frame else x.reshape(x.shape[0], -1))
+        if self.per_frame:
+            return Tokens(x, coarser(valid, math.prod(self.strides))), endpoints
         return Tokens(x[:, None], rows[:, None]), endpoints
 
     @nn.nowrap

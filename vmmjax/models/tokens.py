@@ -78,8 +78,11 @@ class Outputs:
       present: stream -> bool (B,), where it has something to say: neither absent nor padding.
       stream_logits: stream -> what a head of its own makes of that stream alone, as `logits`, zero where it is not
         present; empty of a model without such heads.
+      stream_features: stream -> float (B, D), the mean of its encoder's tokens; 0 where it is not present.
       mask: bool (B, N), which tokens of (B, N, C) logits stand for something; token i is the i-th of N equal parts of
         the clip's window. None where logits are of the whole clip.
+      tokens: the fused tokens, which decoders read; None from a model that is run frame by frame.
+      timed: whether those are N equal parts of the clip's window, in order.
     """
 
     logits: Any
@@ -87,4 +90,7 @@ class Outputs:
     endpoints: dict[str, jax.Array]
     present: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
     stream_logits: dict[str, Any] = flax.struct.field(default_factory=dict)
+    stream_features: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
     mask: jax.Array | None = None
+    tokens: Tokens | None = None
+    timed: bool = flax.struct.field(pytree_node=False, default=False)

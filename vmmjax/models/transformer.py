@@ -26,8 +26,8 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
       query: (B, N, H, D).
       key: (B, M, H, D).
       value: (B, M, H, D).
-      mask: bool (B, M): keys that are not valid get no weight, and a row without any gives zeros and no gradient.
-        None where all are valid.
+      mask: bool (B, M), or (B, N, M) of every query: keys that are not valid get no weight, and a query without any
+        gives zeros and no gradient. None where all are valid.
       dropout: applied to the weights.
 
     Returns:
@@ -36,11 +36,12 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
     wide = jnp.promote_types(query.dtype, jnp.float32)
     scores = jnp.einsum('bnhd,bmhd->bhnm', query, key, preferred_element_type=wide) * key.shape[-1] ** -0.5
     if mask is not None:
+        mask = mask[:, None] if mask.ndim == 2 else mask
         # The smallest number, not minus infinity, whose softmax would be NaN in a row without a valid key.
-        scores = jnp.where(mask[:, None, None], scores, jnp.finfo(wide).min)
+        scores = jnp.where(mask[:, None], scores, jnp.finfo(wide).min)
     weights = dropout(nn.softmax(scores)).astype(value.dtype)
     y = jnp.einsum('bhnm,bmhd->bnhd', weights, value)
-    return y if mask is None else jnp.where(mask.any(1)[:, None, None, None], y, 0)
+    return y if mask is None else jnp.where(mask.any(-1)[:, :, None, None], y, 0)
 
 
 def heads(hidden_size: int, given: int | None, published: Mapping[int, int]) -> int:
@@ -64,20 +65,24 @@ def heads(hidden_size: int, given: int | None, published: Mapping[int, int]) -> 
 
 
 class Attention(nn.Module):
-    """Self-attention of several heads: `query`, `key`, `value` and `output`, each with an offset."""
+    """Self-attention of several heads: `query`, `key`, `value` and `output`, each with an offset.
+
+    The offset of the key, which changes no output, may be left out.
+    """
 
     num_attention_heads: int
     dropout: float
     dtype: Any
     param_dtype: Any
+    key_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> jax.Array:
         """(B, N, D) and the mask of `attend` -> (B, N, D)."""
         dense = functools.partial(nn.Dense, x.shape[-1], kernel_init=published_init, dtype=self.dtype,
                                   param_dtype=self.param_dtype)
-        query, key, value = (dense(name=name)(x).reshape(*x.shape[:2], self.num_attention_heads, -1)
-                             for name in ('query', 'key', 'value'))
+        query, key, value = (dense(name=name, use_bias=name != 'key' or self.key_bias)(x).reshape(
+            *x.shape[:2], self.num_attention_heads, -1) for name in ('query', 'key', 'value'))
         y = attend(query, key, value, mask, Dropout(self.dropout, deterministic=not train))
         return dense(name='output')(y.reshape(x.shape))
 
@@ -95,6 +100,7 @@ class Block(nn.Module):
       shared: axes of (B, N, D) along which the same is dropped of what a part adds, and the attention's weights are
         left alone: with 1 all tokens of a row lose the same units; with 1 and 2 the row loses the part.
       stochastic_depth: rate at which a row loses what a part adds, beside `dropout` (Huang et al. 2016).
+      key_bias: whether the attention's keys have an offset.
       dtype: computations; normalisation and softmax are float32 at least.
       param_dtype: parameters.
     """
@@ -107,6 +113,7 @@ class Block(nn.Module):
     dropout: float = 0.0
     shared: Sequence[int] = ()
     stochastic_depth: float = 0.0
+    key_bias: bool = True
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -118,8 +125,8 @@ class Block(nn.Module):
         dropout = Dropout(self.dropout, self.shared, deterministic=not train)
         keep = Dropout(self.stochastic_depth, (1, 2), deterministic=not train)
         activation = find(self.hidden_act, ACTIVATIONS, 'hidden_act')
-        attention = Attention(self.num_attention_heads, 0.0 if self.shared else self.dropout, name='attention',
-                              **dtypes)
+        attention = Attention(self.num_attention_heads, 0.0 if self.shared else self.dropout, key_bias=self.key_bias,
+                              name='attention', **dtypes)
         intermediate = nn.Dense(self.intermediate_size, name='intermediate', **dense)
         output = nn.Dense(x.shape[-1], name='output', **dense)
         norms = [layer_norm(self.layer_norm_eps, name=name, **dtypes) for name in ('attention_norm', 'output_norm')]

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,25 +11,10 @@ from flax import linen as nn
 
 from vmmjax import registry
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.models.ast import AST
-from vmmjax.models.bert import Bert
 from vmmjax.models.contracts import check_module
-from vmmjax.models.conv2d_audio import Conv2DAudio
 from vmmjax.models.fusion import FUSIONS, Hierarchical
 from vmmjax.models.heads import Consensus, PerToken
-from vmmjax.models.i3d import I3D, InceptionV1
-from vmmjax.models.mobilenet import MobileNetV2
 from vmmjax.models.multimodal import MultimodalModel
-from vmmjax.models.panns import CNN
-from vmmjax.models.panns_resnet import AudioResNet
-from vmmjax.models.patches import Patches
-from vmmjax.models.recurrent import Recurrent
-from vmmjax.models.resnet import LAYERS, ResNet
-from vmmjax.models.tdnn import TDNN
-from vmmjax.models.vgg import VGG16
-from vmmjax.models.vggish import VGGish
-from vmmjax.models.video_transformer import VideoTransformer
-from vmmjax.models.waveform import Conv1D
 from vmmjax.ops import PREPROCESS
 
 
@@ -38,7 +23,8 @@ class Entry:
     """An encoder, and what `create_model` puts around it unless told otherwise.
 
     Attributes:
-      encoder: its class, or a partial of it.
+      path: of its class, as module:Name in this package; it is imported when the encoder is asked for.
+      options: of the encoder; a config may change them.
       stream: the batch's key that it reads.
       preprocess: how that is normalised, by stream; a stream that is not named is taken as it is.
       num_classes: of the published network; 0 where it has no head.
@@ -46,58 +32,90 @@ class Entry:
       deviation: of the head's first weights; None for 1 / sqrt(fan-in).
     """
 
-    encoder: Callable[..., nn.Module]
+    path: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     stream: str = 'rgb'
     preprocess: Mapping[str, str] = dataclasses.field(default_factory=dict)
     num_classes: int = 400
     dropout: float = 0.5
     deviation: float | None = None
 
+    @property
+    def encoder(self) -> Callable[..., nn.Module]:
+        """The class with its options."""
+        return functools.partial(registry.find(f'{__package__}.{self.path}', {}, 'encoder'), **self.options)
+
+
+def _sound(path: str, num_classes: int, /, *, stream: str = 'audio', **options: Any) -> Entry:
+    return Entry(path, options, stream, {}, num_classes, 0.0)
+
+
+def _words(path: str, /, *, dropout: float = 0.5, **options: Any) -> Entry:
+    return Entry(path, options, 'text', {'text': 'ids'}, 0, dropout)
+
+
+def _video_transformer(num_classes: int, **options: Any) -> Entry:
+    return Entry('video_transformer:VideoTransformer', options, 'rgb', {'rgb': 'signed'}, num_classes, 0.0)
+
 
 _FRAMES = {'rgb': 'imagenet', 'flow': 'flow_tsn'}
+_SIGNED = {'rgb': 'signed', 'flow': 'flow'}
+_RESNETS = {f'resnet{depth}': Entry('resnet:ResNet', {'depth': depth}, 'rgb', _FRAMES, 1000, 0.0)
+            for depth in (18, 34, 50, 101)}
+_MOBILENET = Entry('mobilenet:MobileNetV2', {}, 'rgb', _FRAMES, 1000, 0.2, 0.01)
 # What TSN takes as it is and TSM with a temporal shift.
-_BACKBONES: dict[str, Callable[..., nn.Module]] = {
-    'mobilenet_v2': MobileNetV2, **{f'resnet{depth}': functools.partial(ResNet, depth=depth) for depth in LAYERS}}
+_BACKBONES = {'mobilenet_v2': _MOBILENET, **_RESNETS}
 MODELS: dict[str, Entry] = {
-    'ast': Entry(AST, 'audio', {}, 527, 0.0),
-    'bert': Entry(Bert, 'text', {'text': 'ids'}, 0, 0.1),
-    'bilstm': Entry(functools.partial(Recurrent, bidirectional=True), 'text', {'text': 'ids'}, 0),
-    'conv1d_m5': Entry(functools.partial(Conv1D, stem=128, groups=((1, 128), (1, 256), (1, 512))), 'waveform', {}, 10,
-                       0.0),
-    'conv1d_m11': Entry(Conv1D, 'waveform', {}, 10, 0.0),
-    'conv1d_m18': Entry(functools.partial(Conv1D, groups=((4, 64), (4, 128), (4, 256), (4, 512))), 'waveform', {}, 10,
-                        0.0),
-    'conv2d_audio': Entry(Conv2DAudio, 'audio'),
-    'gru': Entry(functools.partial(Recurrent, cell='gru'), 'text', {'text': 'ids'}, 0),
-    'i3d': Entry(I3D, 'rgb', {'rgb': 'signed', 'flow': 'flow'}),
-    'inception_v1': Entry(InceptionV1, 'rgb', {'rgb': 'signed', 'flow': 'flow'}, 1001, 0.2),
-    'lstm': Entry(Recurrent, 'text', {'text': 'ids'}, 0),
-    'mobilenet_v2': Entry(MobileNetV2, 'rgb', _FRAMES, 1000, 0.2, 0.01),
-    'panns_cnn6': Entry(functools.partial(CNN, widths=(64, 128, 256, 512), size=5, depth=1, features=512), 'audio', {},
-                        527, 0.0),
-    'panns_cnn10': Entry(functools.partial(CNN, widths=(64, 128, 256, 512), features=512), 'audio', {}, 527, 0.0),
-    'panns_cnn14': Entry(CNN, 'audio', {}, 527, 0.0),
-    'panns_cnn14_16k': Entry(CNN, 'audio', {}, 527, 0.0),
-    'panns_resnet22': Entry(functools.partial(AudioResNet, depth=22), 'audio', {}, 527, 0.0),
-    'panns_resnet38': Entry(functools.partial(AudioResNet, depth=38), 'audio', {}, 527, 0.0),
-    'panns_resnet54': Entry(functools.partial(AudioResNet, depth=54), 'audio', {}, 527, 0.0),
-    'patches': Entry(Patches, 'rgb', {'rgb': 'signed', 'flow': 'flow'}, 0, 0.0),
-    **{f'resnet{depth}': Entry(functools.partial(ResNet, depth=depth), 'rgb', _FRAMES, 1000, 0.0) for depth in LAYERS},
-    'tdnn': Entry(TDNN, 'rgb', {'rgb': 'centred', 'flow': 'flow'}),
-    **{f'tsm_{name}': Entry(functools.partial(encoder, shift='bi'), 'rgb', _FRAMES, deviation=0.001)
-       for name, encoder in _BACKBONES.items()},
-    **{f'tsn_{name}': Entry(encoder, 'rgb', _FRAMES, deviation=0.001) for name, encoder in _BACKBONES.items()},
-    'vgg16': Entry(VGG16, 'rgb', _FRAMES, 1000, deviation=0.01),
-    'vgg16_bn': Entry(functools.partial(VGG16, batch_norm=True), 'rgb', _FRAMES, 1000, deviation=0.01),
-    'vggish': Entry(VGGish, 'audio', {}, 0, 0.0),
-    'vit': Entry(functools.partial(VideoTransformer, tubelet=(1, 16, 16), temporal_layers=0, layer_norm_eps=1e-12),
-                 'rgb', {'rgb': 'signed'}, 1000, 0.0),
-    'vivit': Entry(VideoTransformer, 'rgb', {'rgb': 'signed'}, 400, 0.0),
-    'vivit_joint': Entry(functools.partial(VideoTransformer, temporal_layers=0, joint=True, hidden_act='gelu_fast'),
-                         'rgb', {'rgb': 'signed'}, 400, 0.0),
+    'ast': _sound('ast:AST', 527),
+    'audiomae': _sound('masked_transformer:MaskedTransformer', 527, size=(1, 16, 16)),
+    'bert': _words('bert:Bert', dropout=0.1),
+    'bilstm': _words('recurrent:Recurrent', bidirectional=True),
+    'conv1d_m5': _sound('waveform:Conv1D', 10, stream='waveform', stem=128, groups=((1, 128), (1, 256), (1, 512))),
+    'conv1d_m11': _sound('waveform:Conv1D', 10, stream='waveform'),
+    'conv1d_m18': _sound('waveform:Conv1D', 10, stream='waveform', groups=((4, 64), (4, 128), (4, 256), (4, 512))),
+    'conv2d_audio': Entry('conv2d_audio:Conv2DAudio', stream='audio'),
+    'gru': _words('recurrent:Recurrent', cell='gru'),
+    'i3d': Entry('i3d:I3D', preprocess=_SIGNED),
+    'inception_v1': Entry('i3d:InceptionV1', {}, 'rgb', _SIGNED, 1001, 0.2),
+    'lstm': _words('recurrent:Recurrent'),
+    'mobilenet_v2': _MOBILENET,
+    'panns_cnn6': _sound('panns:CNN', 527, widths=(64, 128, 256, 512), size=5, depth=1, features=512),
+    'panns_cnn10': _sound('panns:CNN', 527, widths=(64, 128, 256, 512), features=512),
+    'panns_cnn14': _sound('panns:CNN', 527),
+    'panns_cnn14_16k': _sound('panns:CNN', 527),
+    **{f'panns_resnet{depth}': _sound('panns_resnet:AudioResNet', 527, depth=depth) for depth in (22, 38, 54)},
+    'patches': Entry('patches:Patches', {}, 'rgb', _SIGNED, 0, 0.0),
+    **_RESNETS,
+    'tdnn': Entry('tdnn:TDNN', preprocess={'rgb': 'centred', 'flow': 'flow'}),
+    **{f'tsm_{name}': Entry(entry.path, {**entry.options, 'shift': 'bi'}, 'rgb', _FRAMES, deviation=0.001)
+       for name, entry in _BACKBONES.items()},
+    **{f'tsn_{name}': Entry(entry.path, entry.options, 'rgb', _FRAMES, deviation=0.001)
+       for name, entry in _BACKBONES.items()},
+    'vgg16': Entry('vgg:VGG16', {}, 'rgb', _FRAMES, 1000, deviation=0.01),
+    'vgg16_bn': Entry('vgg:VGG16', {'batch_norm': True}, 'rgb', _FRAMES, 1000, deviation=0.01),
+    'vggish': _sound('vggish:VGGish', 0),
+    'videomae': Entry('masked_transformer:MaskedTransformer', {}, 'rgb', {'rgb': 'imagenet'}, 400, 0.0, 2e-5),
+    'vit': _video_transformer(1000, tubelet=(1, 16, 16), temporal_layers=0, layer_norm_eps=1e-12),
+    'vivit': _video_transformer(400),
+    'vivit_joint': _video_transformer(400, temporal_layers=0, joint=True, hidden_act='gelu_fast'),
 }
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'float16': jnp.float16}
-ENCODERS: dict[str, Callable[..., nn.Module]] = {name: entry.encoder for name, entry in MODELS.items()}
+
+
+class _Encoders(Mapping[str, Callable[..., nn.Module]]):
+    """The encoders by name, each imported when it is asked for: a run needs one or a few of them."""
+
+    def __getitem__(self, name: str) -> Callable[..., nn.Module]:
+        return MODELS[name].encoder
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODELS)
+
+    def __len__(self) -> int:
+        return len(MODELS)
+
+
+ENCODERS = _Encoders()
 HEADS: dict[str, Any] = {'consensus': Consensus, 'per_token': PerToken}
 
 

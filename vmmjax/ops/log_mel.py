@@ -39,7 +39,7 @@ def log_mel(waveform: jax.Array, front_end: str | FrontEnd) -> jax.Array:
         # Decibels are of powers, which are compared with the greatest.
         spectrum = (jnp.fft.rfft(x[..., places] * end.hann, end.n_fft) if end.offset is None else
                     _transform(x, places, end))
-        return end.compress(jnp.abs(spectrum), jnp)
+        return end.logarithm(jnp.matmul(jnp.abs(spectrum) ** end.power, end.weights), jnp)
 
 
 def _transform(x: jax.Array, places: np.ndarray, end: FrontEnd) -> jax.Array:

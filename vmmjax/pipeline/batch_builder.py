@@ -70,7 +70,7 @@ class Filler:
         x = self._read(stream, clips.rows, frames, valid, made, damaged)
         if stream.config.noise:
             x = audio.with_noise(stream, x, valid, clips.rows, self._rows, clips.draw_noise,
-                                  lambda rows, places: self._others(stream, clips, rows, places))
+                                 lambda rows, places: self._others(stream, clips, rows, places))
         if clips.train and not stream.is_pictures:
             x, valid = audio.augmented(stream, x, valid, self._augment, clips.draw)
         return x, valid

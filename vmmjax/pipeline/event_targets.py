@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.pipeline.targets import FLOATS, Specs, WindowBatch, codes_of, number, numbers_of
+from vmmjax.pipeline.targets import FLOATS, Specs, WindowBatch, number, numbers_of
 from vmmjax.store.catalog import JOIN
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Events:
       classes: one name, of the event.
     """
 
-    def __init__(self, store: 'Store', target: str | Sequence[str], positive: str):
+    def __init__(self, store: 'Store', target: str | Sequence[str], positive: str, *, trained: bool = False):
         """Reads the catalog.
 
         Args:
@@ -32,20 +32,20 @@ class Events:
             `end`), of a clip with several events joined by `;`, empty for none; or one column that labels whole
             clips.
           positive: of one column the value that is the event; clips without a value are not labelled.
+          trained: whether a model knows the event, so that no clip need have it.
 
         Raises:
           UserError: for a column or a value that is not there, or times that are none.
         """
         if isinstance(target, str):
-            names = store.classes(target)
-            if positive not in names:
+            values = store.values(target)
+            if not (trained or (values == positive).any()):
                 raise UserError(f'config.task.positive is {positive!r}, which is no value of the column {target!r}: '
-                                f'{did_you_mean(positive, names)}.')
+                                f'{did_you_mean(positive, store.classes(target))}.')
             name = f'{target} = {positive}'
-            codes = codes_of(store, target, names)
             self._events = np.zeros((len(store), 1, 2))
-            self._events[:, 0, 1] = np.where(codes == names.index(positive), store.durations, 0)
-            self._events[codes < 0] = np.nan
+            self._events[:, 0, 1] = np.where(values == positive, store.durations, 0)
+            self._events[values == ''] = np.nan
         elif len(target) == 2:
             name = f'{target[0]} to {target[1]}'
             self._events = _times(store, *target)

@@ -5,10 +5,11 @@ run keeps beside its weights:
 
     {'format': 1,
      'columns': {'rgb': {'kind': 'picture', 'rate': 25.0, 'chunk': 1, 'shape': [],
-                         'options': {'fps': 25.0, 'short_side': 128}, 'builder': ''}},
+                         'options': {'fps': 25.0, 'short_side': 128}, 'builder': '', 'version': 2}},
      'texts': {'words': {'column': 'text', 'hide': [], 'vocabulary': ['[PAD]', '[UNK]', '[MASK]', 'a', ...]}}}
 
-The entries of `columns`, by name, are those of `store.column.Column`; those of `texts`, by stream, are the catalog
+The entries of `columns`, by name, are those of `store.column.Column` (runs of an older vmmjax have no `version`, which
+was 1); those of `texts`, by stream, are the catalog
 columns that it reads and the tokens, a token's id being its place.
 """
 
@@ -49,7 +50,8 @@ def describe(store: Store, data: Mapping[str, Any]) -> dict[str, Any]:
             column = store.column(modality)
             columns[modality] = {
                 'kind': column.kind, 'rate': float(column.rate), 'chunk': column.chunk, 'shape': list(column.shape),
-                'options': None if column.options is None else dict(column.options), 'builder': column.builder}
+                'options': None if column.options is None else dict(column.options), 'builder': column.builder,
+                'version': column.version}
     return {'format': FORMAT, 'columns': columns, 'texts': texts}
 
 

@@ -200,7 +200,7 @@ class Stream:
             for i in range(self.config.stack):
                 number, within = divmod(int(frames[place]) + i, chunk)
                 decode_frame(encoded[first + number][within], (height, width), change,
-                               out[place, :, :, channels * i:channels * (i + 1)])
+                             out[place, :, :, channels * i:channels * (i + 1)])
 
     @property
     def _is_span(self) -> bool:

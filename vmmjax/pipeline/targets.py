@@ -60,19 +60,24 @@ class Classes:
       classes: sorted values; a target is an index into them. Of several columns a dict by column.
     """
 
-    def __init__(self, store: 'Store', target: str | Sequence[str], flip_pairs: Sequence[tuple[str, str]] = ()):
+    def __init__(self, store: 'Store', target: str | Sequence[str], flip_pairs: Sequence[tuple[str, str]] = (),
+                 classes: Any = None):
         """Reads the catalog.
 
         Args:
           store: the store.
           target: column or columns of its catalog.
           flip_pairs: pairs of values that a mirror image swaps.
+          classes: those of a run, as the attribute has them; None for those of the store.
 
         Raises:
-          UserError: for a column or a value that is not there.
+          UserError: for a column or a value that is not there, or that the run does not know.
         """
         columns = (target,) if isinstance(target, str) else tuple(target)
-        names = {column: store.classes(column) for column in columns}
+        if classes is None:
+            names = {column: store.classes(column) for column in columns}
+        else:
+            names = {target: classes} if isinstance(target, str) else classes
         self.classes: Any = names[target] if isinstance(target, str) else names
         self.specs: Specs = {f'target/{column}': ((), np.dtype(np.int32)) for column in columns}
         self._targets = {column: codes_of(store, column, names[column]) for column in columns}
@@ -111,22 +116,27 @@ class Names:
       classes: the C names, sorted.
     """
 
-    def __init__(self, store: 'Store', target: str):
+    def __init__(self, store: 'Store', target: str, classes: Sequence[str] | None = None):
         """Reads the catalog.
 
+        Args:
+          store: the store.
+          target: column of its catalog.
+          classes: the names that a run knows; None for those of the store.
+
         Raises:
-          UserError: for a column that is not there, or holds nothing.
+          UserError: for a column that is not there, or holds nothing, or a name that the run does not know.
         """
         values = [[name.strip() for name in value.split(JOIN) if name.strip()]
                   for value in store.values(target).tolist()]
-        self.classes: Any = sorted({name for names in values for name in names})
+        self.classes: Any = sorted({name for names in values for name in names}) if classes is None else list(classes)
         if not self.classes:
             raise UserError(f'The column {target!r} of the store {store.name} is empty; name another as data.target.')
         self._key, places = f'target/{target}', {name: place for place, name in enumerate(self.classes)}
         self.specs: Specs = {self._key: ((len(self.classes),), FLOATS)}
         self._targets = np.zeros((len(values), len(self.classes)), np.float32)
         for row, names in enumerate(values):
-            self._targets[row, [places[name] for name in names]] = 1
+            self._targets[row, [_place(store, target, row, name, places) for name in names]] = 1
             if not names:
                 self._targets[row] = np.nan
 
@@ -185,6 +195,28 @@ class NoTargets:
         return {}
 
 
+class WindowTimes:
+    """Of clips whose targets are not known where each window lies: `target/window` float32 (2,), in seconds.
+
+    They are its start in the clip and its length, as `WindowBatch` has them.
+
+    Attributes:
+      classes: empty.
+    """
+
+    def __init__(self) -> None:
+        """Reads nothing."""
+        self.classes: Any = []
+        self.specs: Specs = {'target/window': ((2,), FLOATS)}
+
+    def __str__(self) -> str:
+        return 'none'
+
+    def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
+        """See `Targets`."""
+        return {'target/window': np.stack([windows.starts, windows.seconds], 1).astype(np.float32)}
+
+
 def of_split(targets: Targets, store: 'Store', split: str) -> dict[str, np.ndarray]:
     """The targets of a split's clips as they are, (rows, ...) by name."""
     rows = np.asarray(store.rows(split))
@@ -195,7 +227,15 @@ def of_split(targets: Targets, store: 'Store', split: str) -> dict[str, np.ndarr
 def codes_of(store: 'Store', column: str, classes: Sequence[str]) -> np.ndarray:
     """Every row's place in the classes, -1 where it has no value."""
     codes = {value: code for code, value in enumerate(classes)} | {'': -1}
-    return np.array([codes[value] for value in store.values(column).tolist()])
+    values = store.values(column).tolist()
+    return np.array([_place(store, column, row, value, codes) for row, value in enumerate(values)], np.int64)
+
+
+def _place(store: 'Store', column: str, row: int, value: str, places: Mapping[str, int]) -> int:
+    if value not in places:
+        raise UserError(f'The clip {store.clip(row)!r} of {store.name} has {column!r} = {value!r}, which is no class '
+                        f'of the run: {did_you_mean(value, filter(None, places))}. Leave it empty where none is right.')
+    return places[value]
 
 
 def numbers_of(store: 'Store', column: str) -> np.ndarray:

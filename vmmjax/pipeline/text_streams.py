@@ -9,11 +9,22 @@ import numpy as np
 
 from vmmjax import registry
 from vmmjax.errors import UserError
-from vmmjax.pipeline.tokenizers import ENDS, MASK, PAD, SPLITS, UNKNOWN, WordPiece, hide, normal, read_vocabulary, split
+from vmmjax.pipeline.tokenizers import (
+    ENDS,
+    MASK,
+    PAD,
+    SPLITS,
+    UNKNOWN,
+    WORDPIECE,
+    WordPiece,
+    hide,
+    normal,
+    read_vocabulary,
+    split,
+)
 from vmmjax.store.store import Store
 
 PREFIX = 'text:'  # Of a modality that is a catalog column.
-WORDPIECE = 'wordpiece'
 _VOCABULARY_SPLIT = 'train'
 
 Draw = Callable[[str, int], np.ndarray]  # (name, numbers) -> float64 (B, numbers), see `sampling.uniform`.

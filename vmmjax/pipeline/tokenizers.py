@@ -10,6 +10,7 @@ from typing import Any
 from vmmjax.errors import UserError
 
 PAD, UNKNOWN, MASK = '[PAD]', '[UNK]', '[MASK]'
+WORDPIECE = 'wordpiece'
 ENDS = (('[CLS]',), ('[SEP]',))  # Before and after every text of a WordPiece network.
 _NO_SPACES = '\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff'  # Chinese and Japanese writing: words touch.
 
@@ -40,7 +41,15 @@ def chinese_words(text: str) -> list[str]:
     return [word for word in jieba.cut(text) if word.strip()]
 
 
+def pieces_joined(tokens: Iterable[str]) -> str:
+    """The text of WordPiece's pieces: those that begin with ## belong to the word before."""
+    return ' '.join(tokens).replace(' ##', '')
+
+
 SPLITS: Mapping[str, Split] = {'words': words, 'characters': characters, 'jieba': chinese_words}
+# How tokens become a text again; a space joins those of other tokenizers.
+JOINS: Mapping[str, Callable[[Iterable[str]], str]] = {
+    'characters': ''.join, 'jieba': ''.join, WORDPIECE: pieces_joined}
 
 
 def normal(text: str, lowercase: bool) -> str:

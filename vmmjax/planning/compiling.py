@@ -15,6 +15,7 @@ from vmmjax.planning.collectives import Collective, collectives
 from vmmjax.planning.program import operations, traffic
 from vmmjax.training import sharding
 from vmmjax.training.build import Built
+from vmmjax.training.state import parameters
 
 _UNITS = {'': 1, 'K': 2 ** 10, 'M': 2 ** 20, 'G': 2 ** 30, 'T': 2 ** 40}
 # What a step would need, as the compiler for TPUs refuses it: all of it, or what it needs beside its state.
@@ -92,7 +93,7 @@ def compile_step(built: Built, mesh: jax.sharding.Mesh, topology: Topology,
     of = {'parameters': spec.params, 'optimizer': spec.opt_state, 'rest': (spec.model_state, spec.ema)}
     found: dict[str, Any] = dict(
         topology=topology, batch=next(iter(batch.values()))[0][0],
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(spec.params)),
+        parameters=parameters(spec.params),
         state={name: _bytes(tree) for name, tree in of.items()})
     with on_platform('cpu' if topology.kind == 'cpu' else 'tpu'):
         lowered = step.lower(spec, clips)

@@ -59,7 +59,8 @@ class ArrayStore(MemoryStore):
                 length = str(round(seconds[len(rows)], 6))
                 rows.append([str(len(rows)), texts['id'][i] if 'id' in texts else f'{split}/{i}', split, '',
                              '0.0', length, length, '', '', '', '', *(texts[name][i] for name in labels)])
-        super().__init__('in memory', catalog.of_rows([*catalog.FIXED, *labels], rows), columns,
+        fixed = [name for name in catalog.FIXED if name not in catalog.TRACK_ENDS]
+        super().__init__('in memory', catalog.of_rows([*fixed, *labels], rows), columns,
                          content=_digest(clips, rates), vocabularies=vocabularies)
 
 
@@ -99,15 +100,18 @@ def _column(name: str, clips: Sequence[np.ndarray | None], rate: float) -> Colum
     kind = _kind(name, there[0])
     shape = there[0].shape[1:] if kind == 'array' else ()
     column = ColumnInMemory(name, kind, rate, shape)
-    for clip in clips:
+    for number, clip in enumerate(clips):
         if clip is None or not len(clip):
             column.add([], (0, 0))
         elif _kind(name, clip) != kind or (kind == 'array' and clip.shape[1:] != shape):
             raise UserError(f'Clips of {name!r} are {there[0].dtype} {there[0].shape} and {clip.dtype} {clip.shape}; '
                             f'they may differ in their numbers of frames, and pictures in their size.')
+        elif kind == 'array' and not np.isfinite(clip).all():
+            raise UserError(f'Clip {number} of {name!r} holds numbers that are not finite; give None for a clip that '
+                            f'lacks it, or mend the numbers.')
         else:
             column.add(*((clip, (0, 0)) if kind == 'array' else (encode(kind, clip), clip.shape[1:3])))
-    return column.finished('the store in memory')
+    return column.finished()
 
 
 def _kind(name: str, clip: np.ndarray) -> str:

@@ -1,6 +1,7 @@
 """The columns of sound: log-mel spectrograms, cepstra, and the waveform itself."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,8 @@ from vmmjax.front_ends import FRONT_ENDS, FrontEnd
 from vmmjax.media import audio, denoise, spectrum
 from vmmjax.store.catalog import ClipInfo
 
+_PIECE = 1 << 22  # Samples of a long sound that are handed over at a time.
+
 
 def check_positive(column: Any, *names: str) -> None:
     """Raises a UserError where one of the named options of a column is not above 0."""
@@ -20,8 +23,6 @@ def check_positive(column: Any, *names: str) -> None:
         value = getattr(column, name)
         if value <= 0:
             raise UserError(f'The option {name} of the column {column.name} is {value}; it must be above 0.')
-
-_PIECE = 1 << 22  # Samples of a long sound that are handed over at a time.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,22 +63,36 @@ class Waveform:
 
     def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields float32 (S,) in pieces."""
-        for waveform in self._whole(path, clip):
+        yield from self._sound(path, clip)
+
+    def count(self, clip: ClipInfo) -> int:
+        """See `columns.Counted`."""
+        return self._samples(clip) if clip.audio_rate is not None else 0
+
+    def _samples(self, clip: ClipInfo) -> int:
+        return round((clip.end - clip.start) * self.audio_rate)
+
+    def _sound(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
+        """float32 (S,) in pieces; where it is changed, all of it is read first, since noise is seen from all of it."""
+        if clip.audio_rate is None:
+            return
+        pieces = audio.each_waveform(path, start=clip.start, end=clip.end, rate=self.audio_rate)
+        if not (self.denoise or self.trim_db):
+            yield from pieces
+            return
+        for waveform in _whole(pieces):
+            if self.denoise:
+                waveform = denoise.gate(waveform, rate=self.audio_rate, strength=self.denoise)
+            if self.trim_db:
+                waveform = denoise.silence_ends(waveform, below_db=self.trim_db)
             for first in range(0, max(1, len(waveform)), _PIECE):
                 yield waveform[first:first + _PIECE]
 
-    def _whole(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
-        """float32 (S,), the whole clip at once: what is noise is seen from all of it; nothing without sound."""
-        if clip.audio_rate is None:
-            return
-        waveform = audio.read_waveform(path, start=clip.start, end=clip.end, rate=self.audio_rate)
-        if waveform is None:
-            return
-        if self.denoise:
-            waveform = denoise.gate(waveform, rate=self.audio_rate, strength=self.denoise)
-        if self.trim_db:
-            waveform = denoise.silence_ends(waveform, below_db=self.trim_db)
-        yield waveform
+
+def _whole(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """All of them as one, or nothing where there are none."""
+    if held := list(pieces):
+        yield np.concatenate(held)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +125,7 @@ class Audio(Waveform):
     fmax: float = None  # type: ignore[assignment]
 
     name: ClassVar[str] = 'audio'
+    version: ClassVar[int] = 2  # Before, bytes depended on the BLAS.
 
     def __post_init__(self) -> None:
         end: FrontEnd = registry.find(self.front_end, FRONT_ENDS, 'front end')
@@ -129,7 +145,8 @@ class Audio(Waveform):
                             f'{self.audio_rate / 2}, half of audio_rate.')
 
     @property
-    def _end(self) -> FrontEnd:
+    def spectrogram(self) -> FrontEnd:
+        """How a spectrogram is made."""
         end: FrontEnd = registry.find(self.front_end, FRONT_ENDS, 'front end')
         if self.front_end != 'log_mel':
             return end
@@ -141,7 +158,7 @@ class Audio(Waveform):
     @property
     def rate(self) -> float:
         """Frames a second."""
-        return self._end.rate / self._end.hop
+        return self.spectrogram.rate / self.spectrogram.hop
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -150,8 +167,13 @@ class Audio(Waveform):
 
     def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields float32 (T, bands) in pieces."""
-        for waveform in self._whole(path, clip):
-            yield from spectrum.log_mels(waveform, self._end)
+        sound = self._sound(path, clip)
+        for first in itertools.islice(sound, 1):
+            yield from spectrum.log_mels(itertools.chain([first], sound), self._samples(clip), self.spectrogram)
+
+    def count(self, clip: ClipInfo) -> int:
+        """See `columns.Counted`."""
+        return self.spectrogram.frames(self._samples(clip)) if clip.audio_rate is not None else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +196,7 @@ class Mfcc(Waveform):
     coefficients: int = 20
 
     name: ClassVar[str] = 'mfcc'
+    version: ClassVar[int] = 2  # Likewise.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -194,10 +217,14 @@ class Mfcc(Waveform):
 
     def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:
         """Yields float32 (T, coefficients), the whole clip at once: its loudest frame counts for all."""
-        for waveform in self._whole(path, clip):
+        for waveform in _whole(self._sound(path, clip)):
             yield spectrum.mfcc(waveform, rate=self.audio_rate, window=round(self.audio_rate * self.window_ms / 1000),
                                 hop=_hop(self.audio_rate, self.hop_ms), bands=self.bands,
                                 coefficients=self.coefficients)
+
+    def count(self, clip: ClipInfo) -> int:
+        """See `columns.Counted`."""
+        return self._samples(clip) // _hop(self.audio_rate, self.hop_ms) if clip.audio_rate is not None else 0
 
 
 def _hop(rate: int, milliseconds: float) -> int:

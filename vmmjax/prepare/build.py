@@ -12,14 +12,15 @@ from typing import Literal
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.prepare import catalog_builder, fingerprint, verify
+from vmmjax.prepare import catalog_builder, fingerprint, labels, verify
 from vmmjax.prepare.column_writer import CLIPS_A_SHARD, Plan, SourceClip
 from vmmjax.prepare.columns import ColumnBuilder
 from vmmjax.prepare.records import chunk_frames
 from vmmjax.prepare.runners import Local, Runner
+from vmmjax.prepare.shards import read_report
 from vmmjax.prepare.sources import Clip
 from vmmjax.store import catalog, locks
-from vmmjax.store.store import FORMAT
+from vmmjax.store.store import FORMAT, check_format
 
 State = Literal['made', 'found', 'waiting']
 """Of a column after a call: completed by it, complete before, or with shards left that other workers make."""
@@ -113,15 +114,17 @@ class Maker:
         if self.share.workers > 1:
             raise UserError(f'The store {self.folder} is damaged ({names}): run the command without --worker first, '
                             f'which makes that again.')
-        versions = json.loads((target / 'column.json').read_text())['versions']
-        if versions != plan.record['versions']:
-            raise UserError(f'The column {target} is damaged ({names}) and was made by other versions ({versions}): '
-                            f'install those, or renew the column with --force.')
+        recorded = json.loads((target / 'column.json').read_text())
+        if not plan.is_made_alike(recorded):
+            raise UserError(f'The column {target} is damaged ({names}) and was made by {plan.makers(recorded)}: '
+                            f'install that, or renew the column with --force.')
         for job in again:
             job.file.unlink(missing_ok=True)
+        listed = {shard['file']: shard['sha256'] for group in recorded['splits'].values() for shard in group}
         (target / 'shards').mkdir(exist_ok=True)
         self.runner(again, plan.name, self.progress)
-        if verify.damaged(target, self.threads, self.progress).keys() & damaged.keys():
+        written = {job.file: report.sha256 for job in again if (report := read_report(job)) is not None}
+        if written != {job.file: listed[job.file.name] for job in again}:
             raise UserError(f'The damaged shards of the column {target} ({names}) were made again, but with other '
                             f'contents than before, perhaps by another machine: renew the column with --force.')
         plan.remove_parts()
@@ -140,6 +143,7 @@ class Summary:
       mended: damaged shards of complete columns that were made again.
       waiting: columns of which other workers still have shards to make.
       damaged: lines of damaged.csv.
+      warnings: sentences on what in the labels and splits is probably a mistake.
     """
 
     clips: int
@@ -149,6 +153,7 @@ class Summary:
     mended: int = 0
     waiting: tuple[str, ...] = ()
     damaged: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder], *, origin: str, processes: int,
@@ -181,8 +186,8 @@ def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder
         with (locks.alone(folder, begin) if share.workers == 1
               else locks.among_workers(folder, folder / 'store.json', begin)):
             _check_source(clips, folder, origin)
-            splits, items = _items(clips, folder, processes, progress)
-            maker = Maker(folder, splits, items, runner or Local(processes), share, processes, progress)
+            found, items = _items(clips, folder, processes, progress)
+            maker = Maker(folder, found.splits, items, runner or Local(processes), share, processes, progress)
             states = maker.make(columns, force=force, check=check)
             with locks.turn(folder / 'store.json'):
                 rejected = _list_rejected(folder)
@@ -190,9 +195,11 @@ def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder
         raise UserError(f'The store {folder} could not be written: {error.strerror or error}'
                         f'{f" ({error.filename})" if error.filename else ""}; make room or choose another --store.'
                         ) from error
-    made, found, waiting = (tuple(column.name for column in columns if states[column.name] == state)
+    warnings = labels.warnings(found, _paths(clips, found), {item.row.path: item.content for item in items})
+    made, there, waiting = (tuple(column.name for column in columns if states[column.name] == state)
                             for state in ('made', 'found', 'waiting'))
-    return Summary(len(items), made, found, rejected, maker.mended, waiting, catalog_builder.count_damaged(folder))
+    return Summary(len(items), made, there, rejected, maker.mended, waiting, catalog_builder.count_damaged(folder),
+                   tuple(warnings))
 
 
 def stages(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder], *, origin: str) -> str:
@@ -217,12 +224,13 @@ def _make_catalog(clips: Sequence[Clip], folder: Path, origin: str, processes: i
     """Writes the catalog, what its files held and, last, store.json; does nothing if that is there."""
     if (folder / 'store.json').exists():
         return
-    catalog_builder.build(clips, folder, processes, progress)
-    found = catalog.read(folder)
-    for name in found.splits:
+    given = labels.cleaned(clips)
+    for name in dict.fromkeys(clip.split for clip in given):
         if not (name.isidentifier() and name.isascii()):
             raise UserError(f'The split {name!r} cannot name a file of a TFDS data set; '
                             f'use letters, digits and underscores in the manifest.')
+    catalog_builder.build(given, folder, processes, progress)
+    found = catalog.read(folder)
     fingerprint.write(folder, _paths(clips, found), processes, progress)
     atomic.write(folder / 'store.json', json.dumps({
         'format': FORMAT, 'source': _source(clips, origin),
@@ -232,9 +240,7 @@ def _make_catalog(clips: Sequence[Clip], folder: Path, origin: str, processes: i
 def _check_source(clips: Sequence[Clip], folder: Path, origin: str) -> None:
     """Compares the source with the one that the store was made from."""
     meta = json.loads((folder / 'store.json').read_text())
-    if meta['format'] != FORMAT:
-        raise UserError(f'The store {folder} has format {meta["format"]}, this vmmjax writes format {FORMAT}; '
-                        f'choose another --store.')
+    check_format(folder, meta['format'])
     if meta['source'] != _source(clips, origin):
         raise UserError(f'The store {folder} was made from {meta["source"]["origin"]!r}, which is not what '
                         f'--source gives now ({origin!r}, or its rows changed); choose another --store, or '
@@ -254,7 +260,7 @@ def _paths(clips: Sequence[Clip], found: catalog.Catalog) -> dict[str, Path]:
 
 
 def _items(clips: Sequence[Clip], folder: Path, processes: int, progress: bool
-           ) -> tuple[dict[str, range], list[SourceClip]]:
+           ) -> tuple[catalog.Catalog, list[SourceClip]]:
     """The catalog with what each file held; its size is compared with what is there now."""
     found = catalog.read(folder)
     paths = _paths(clips, found)
@@ -264,7 +270,7 @@ def _items(clips: Sequence[Clip], folder: Path, processes: int, progress: bool
             contents = fingerprint.write(folder, paths, processes, progress)
     fingerprint.check_sizes(paths, contents)
     rows = [found[i] for i in range(len(found))]
-    return found.splits, [SourceClip(paths[row.path], row, contents[row.path]) for row in rows]
+    return found, [SourceClip(paths[row.path], row, contents[row.path]) for row in rows]
 
 
 def _list_rejected(folder: Path) -> int:

@@ -98,9 +98,9 @@ def listed(clip: Clip, file: Probe | str) -> list[object] | str:
     if start >= file.duration:
         return f'it starts at {clip.start} s, but the file ends at {file.duration:.2f} s'
     end = file.duration if clip.end is None else min(clip.end, file.duration)
-    fps = None if file.fps is None else round(file.fps, 6)
-    values = [round(start, 6), round(end, 6), round(end - start, 6), fps, file.width, file.height, file.audio_rate]
-    return [clip.id, clip.split, clip.name, *('' if value is None else value for value in values)]
+    values = [start, end, end - start, file.fps, file.width, file.height, file.audio_rate, file.picture_end,
+              file.sound_end]
+    return [clip.id, clip.split, clip.name, *('' if value is None else round(value, 6) for value in values)]
 
 
 def _probed(path: Path) -> Iterator[Probe]:

@@ -54,6 +54,7 @@ class Plan:
             'kind': column.kind, 'rate': column.rate, 'chunk': chunk_frames(column.kind, column.rate),
             'shape': column.shape,
             'options': dataclasses.asdict(column),  # type: ignore[call-overload]
+            'version': getattr(column, 'version', 1),
             'versions': {name: importlib.metadata.version(name) for name in _PACKAGES}}))
         self.groups = {split: self._jobs(split, rows, items) for split, rows in splits.items()}
 
@@ -93,17 +94,27 @@ class Plan:
                 atomic.write(finished, json.dumps(there | self._builder, indent=2) + '\n')
             self.remove_parts()
             return False
-        earlier = json.loads(begun.read_text()) if begun.exists() else self.record
+        earlier = {'version': 1, **json.loads(begun.read_text())} if begun.exists() else self.record
         if force and (finished.exists() or earlier != self.record):
             finished.unlink(missing_ok=True)  # First: a column without it is unfinished.
             shutil.rmtree(self.target)
         elif earlier != self.record:
             self._check_options(earlier)
-            raise UserError(f'The column {self.target} was begun by other versions ({earlier["versions"]}): install '
-                            f'those, or begin again with --force.')
+            raise UserError(f'The column {self.target} was begun by {self.makers(earlier)}: install that, or begin '
+                            f'again with --force.')
         begun.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(begun, json.dumps(self.record))
         return True
+
+    def is_made_alike(self, earlier: Mapping[str, Any]) -> bool:
+        """Whether shards of another record of the same options have the bytes of those made now."""
+        return self.record['versions'] == earlier['versions'] and self.record['version'] == earlier.get('version', 1)
+
+    def makers(self, earlier: Mapping[str, Any]) -> str:
+        """What made the shards of another record, for messages."""
+        if self.record['versions'] == earlier['versions']:
+            return 'another vmmjax'
+        return f'other versions ({earlier["versions"]})'
 
     def complete(self) -> bool:
         """Writes the index, what TFDS reads and, last, `column.json`, with which the column is there.

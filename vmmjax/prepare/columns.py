@@ -9,7 +9,9 @@ takes one that is not here. Its arrays are stored by kind:
 """
 
 import dataclasses
+import errno
 import itertools
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -19,16 +21,22 @@ import numpy as np
 from vmmjax.errors import UserError
 from vmmjax.media import flow as media_flow
 from vmmjax.media import video
+from vmmjax.media.container import MediaError
+from vmmjax.media.limits import lacks_memory
 from vmmjax.prepare.audio_columns import Audio, Mfcc, Waveform, check_positive
 from vmmjax.prepare.encoding import encode
 from vmmjax.registry import find
 from vmmjax.store.catalog import ClipInfo
 
 _PIECE, _PIECE_BYTES = 16, 1 << 26  # Seconds, about, and bytes of a long clip that lie in memory decoded.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT)  # Errors that are no clip's: the command stops, and goes on later.
 
 
 class ColumnBuilder(Protocol):
     """Turns a clip into frames at a fixed rate. Instances are dataclasses: their fields are the options.
+
+    A class whose frames become others with the same options counts that in `version: ClassVar[int]`, 1 unless given: a
+    run that was trained on the earlier ones does not go on with a store of the later.
 
     Attributes:
       name: folder of the column in the store, and the modality's name in configs.
@@ -56,6 +64,13 @@ class ColumnBuilder(Protocol):
         """
 
 
+class Counted(ColumnBuilder, Protocol):
+    """A column that knows how much it makes of a clip, so that prediction reads a long one as it goes on."""
+
+    def count(self, clip: ClipInfo) -> int:
+        """How many frames `read` yields in all; 0 where the clip lacks the modality."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Rgb:
     """Pictures at a fixed rate, the short side resized.
@@ -70,6 +85,7 @@ class Rgb:
 
     name: ClassVar[str] = 'rgb'
     kind: ClassVar[str] = 'picture'
+    version: ClassVar[int] = 2  # Before, a clip too short for a picture at its rate had none.
 
     def __post_init__(self) -> None:
         check_positive(self, 'fps', 'short_side')
@@ -90,12 +106,17 @@ class Rgb:
             return
         yield from _pictures(path, clip, self.fps, self.short_side)
 
+    def count(self, clip: ClipInfo) -> int:
+        """See `Counted`."""
+        seconds = _picture_end(clip) - clip.start
+        return 0 if clip.fps is None or seconds <= 0 else max(1, round(seconds * self.fps))
+
 
 @dataclasses.dataclass(frozen=True)
 class Flow(Rgb):
     """Motion between neighbouring pictures, in pixels of the resized picture a frame.
 
-    Frame t is the motion from picture t to t + 1; the clip's last repeats the one before it.
+    Frame t is the motion from picture t to t + 1; the clip's last repeats the one before it. A single picture has none.
     The code is that of `vmmjax.media.flow.encode`.
 
     Attributes:
@@ -130,6 +151,8 @@ class Flow(Rgb):
             small = next(video.each_frame(path, end=1 / self.fps, fps=self.fps, short_side=self.short_side)).shape
         before = after = None
         for pictures in _pictures(path, clip, self.fps, short_side):
+            if before is None and len(pictures) == 1:
+                raise MediaError(path, f'it has one picture at {self.fps:g} a second, and so no motion')
             # From the piece before, the picture whose motion leads into this one.
             frames = pictures if before is None else np.concatenate([before, pictures])
             motion = media_flow.motion(frames, algorithm)
@@ -151,10 +174,38 @@ def stored(column: ColumnBuilder, path: Path, clip: ClipInfo
     """Yields what `column.read` does as it is stored, for a process that a damaged file may hang or crash.
 
     Yields:
-      Encoded pictures, or an array as it is, and the pictures' height and width, zeros for an array.
+      Encoded pictures, or an array as float32, and the pictures' height and width, zeros for an array.
+
+    Raises:
+      UserError: for a file that cannot be decoded, whatever the column raises; for frames that are none of its kind.
     """
-    for piece in column.read(path, clip):
-        yield (piece, (0, 0)) if column.kind == 'array' else (encode(column.kind, piece), piece.shape[1:3])
+    try:
+        for piece in column.read(path, clip):
+            frames = _checked(column, path, piece)
+            yield (frames, (0, 0)) if column.kind == 'array' else (encode(column.kind, frames), frames.shape[1:3])
+    except UserError:
+        raise
+    except Exception as error:
+        if lacks_memory(error) or (isinstance(error, OSError) and error.errno in _OF_THE_DISK):
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise MediaError(path, f'the column raises {type(error).__name__}: {error} ({Path(place.filename).name}, line '
+                               f'{place.lineno})') from error
+
+
+def _checked(column: ColumnBuilder, path: Path, frames: np.ndarray) -> np.ndarray:
+    """Frames of a column's kind, arrays as float32; what no store holds is refused."""
+    if column.kind != 'array':
+        if frames.dtype != np.uint8:
+            raise MediaError(path, f'its frames are {frames.dtype}, not uint8')
+        return frames
+    if frames.shape[1:] != tuple(column.shape):
+        raise MediaError(path, f'its frames have the shape {frames.shape[1:]}, not {tuple(column.shape)}')
+    with np.errstate(over='ignore'):
+        frames = frames.astype(np.float32, copy=False)
+    if not np.isfinite(frames).all():
+        raise MediaError(path, 'its frames hold numbers that are not finite')
+    return frames
 
 
 def import_path(column: ColumnBuilder) -> str:
@@ -202,9 +253,15 @@ def _tuples(value: Any) -> Any:
 
 def _pictures(path: Path, clip: ClipInfo, fps: float, short_side: int) -> Iterator[np.ndarray]:
     """The pictures of a clip, uint8 (T, H, W, 3), in pieces, so that a long one never lies in memory decoded."""
-    frames = itertools.islice(
-        video.each_frame(path, start=clip.start, end=clip.end, fps=fps, short_side=short_side),
-        round((clip.end - clip.start) * fps))
+    end = _picture_end(clip)
+    if end <= clip.start:
+        return
+    frames = video.each_frame(path, start=clip.start, end=end, fps=fps, short_side=short_side)
     for first in frames:
         most = min(_PIECE * max(1, round(fps)), max(2, _PIECE_BYTES // first.nbytes))
         yield np.stack([first, *itertools.islice(frames, most - 1)])
+
+
+def _picture_end(clip: ClipInfo) -> float:
+    """Seconds in the file at which the pictures of a clip end."""
+    return clip.end if clip.picture_end is None else min(clip.end, clip.picture_end)

@@ -12,12 +12,14 @@ from vmmjax.errors import UserError
 from vmmjax.media.probe import MediaError, Probe
 from vmmjax.prepare import catalog_builder, shards
 from vmmjax.prepare.columns import ColumnBuilder, rebuilt
+from vmmjax.prepare.forward import Forward
+from vmmjax.prepare.labels import clean
 from vmmjax.prepare.memory_store import ColumnInMemory, MemoryStore
+from vmmjax.prepare.new_clips import SPLIT
 from vmmjax.prepare.sources.clip import Clip
 from vmmjax.store import catalog
 
-SPLIT = 'predict'
-
+_LONG = 60.0  # Seconds; longer clips are read forward.
 _Stored = tuple[list[bytes] | np.ndarray, tuple[int, int]]  # A clip's frames and their size, see `shards.read`.
 _ABSENT: _Stored = [], (0, 0)
 
@@ -30,9 +32,14 @@ class FileStore(MemoryStore):
     from the same clips by the same versions. What depends on a clip's number differs: `id` counts from 0, and where
     evaluation draws random numbers (a stream's noise, the sampling `shuffled`) they are others.
 
-    All clips lie in memory as they are stored, pictures as JPEG files: of many clips, open one store after another for
-    a group of them. Files are read by a process that belongs to the calling thread, which a damaged file may hang or
-    crash; to read several at a time, open stores in several threads.
+    Clips of up to a minute lie in memory as they are stored, pictures as JPEG files: of many clips, open one store
+    after another for a group of them. A longer one is read forward while batches are made, in bounded memory (see
+    `forward.Forward`), but for columns that must see all of it: a waveform that is denoised or trimmed, cepstra, and
+    those that do not say how long they become (`columns.Counted`). Where it cannot be decoded to its end, that is
+    noticed on the way: the batches raise the `MediaError`.
+
+    Files are read by a process that belongs to the calling thread, which a damaged file may hang or crash; to read
+    several at a time, open stores in several threads.
 
     Attributes:
       places: int64 (rows,), which of the given clips each row is.
@@ -71,8 +78,8 @@ class FileStore(MemoryStore):
             try:
                 if clip.path not in probes:
                     probes[clip.path] = catalog_builder.probed(clip.path)
-                row = _row(clip, len(rows), labels, probes[clip.path])
-                found, failures = _read(builders, clip.path, catalog.clip_info(row))
+                row = _row(clip, len(rows), labels, clip.fault or probes[clip.path])
+                found, failures = _read(builders, clip.path, catalog.clip_info(row), len(rows))
             except MediaError as error:
                 self.errors[place] = error
                 continue
@@ -81,18 +88,22 @@ class FileStore(MemoryStore):
                                 f'shorter clips at a time.') from error
             if failures:
                 self.undecoded[len(rows)] = failures
-            if not any(len(frames) for frames, _ in found.values()) and not any(row[text].strip() for text in texts):
+            if not any(map(_holds, found.values())) and not any(row[text].strip() for text in texts):
                 self.empty[len(rows)] = next(iter(failures.values()), MediaError(
                     clip.path, f'it has nothing that the network reads ({", ".join((*builders, *texts))})'))
             rows.append(row)
             places.append(place)
             for name, column in columns.items():
-                column.add(*found[name])
+                made = found[name]
+                if isinstance(made, Forward):
+                    column.add_source(made, made.length, made.size)
+                else:
+                    column.add(*made)
         self.places = np.array(places, np.int64)
         name = f'of {clips[0].name if clips else "no file"}{f" and {len(clips) - 1} more" if len(clips) > 1 else ""}'
         super().__init__(
             name, catalog.of_rows([*catalog.FIXED, *labels], [list(row.values()) for row in rows]),
-            [column.finished(f'the store {name}') for column in columns.values()],
+            [column.finished() for column in columns.values()],
             vocabularies={stream: text['vocabulary'] for stream, text in inputs['texts'].items()})
         self.splits.setdefault(SPLIT, range(0))
 
@@ -114,17 +125,26 @@ def _row(clip: Clip, number: int, labels: Sequence[str], file: Probe | str) -> d
     listed = catalog_builder.listed(dataclasses.replace(clip, split=SPLIT), file)
     if isinstance(listed, str):
         raise MediaError(clip.path, listed)
-    values = [number, *listed, *(clip.labels.get(name, '') for name in labels)]
+    values = [number, *listed, *(clean(clip.labels.get(name, '')) for name in labels)]
     return dict(zip([*catalog.FIXED, *labels], map(str, values), strict=True))
 
 
-def _read(builders: Mapping[str, ColumnBuilder], path: Path, clip: catalog.ClipInfo
-          ) -> tuple[dict[str, _Stored], dict[str, UserError]]:
+def _read(builders: Mapping[str, ColumnBuilder], path: Path, clip: catalog.ClipInfo, row: int
+          ) -> tuple[dict[str, _Stored | Forward], dict[str, UserError]]:
     """What each column makes of a clip, and why some cannot."""
-    found, failures = {}, {}
+    found: dict[str, _Stored | Forward] = {}
+    failures = {}
     for name, builder in builders.items():
+        count = getattr(builder, 'count', None) if clip.duration > _LONG else None
         try:
-            found[name] = shards.read(builder, path, clip)
+            if count is not None and (length := count(clip)):
+                found[name] = Forward(builder, path, clip, row, length)
+            else:
+                found[name] = shards.read(builder, path, clip)
         except UserError as error:
             found[name], failures[name] = _ABSENT, error
     return found, failures
+
+
+def _holds(made: _Stored | Forward) -> bool:
+    return isinstance(made, Forward) or len(made[0]) > 0

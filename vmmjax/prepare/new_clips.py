@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from vmmjax.errors import UserError
-from vmmjax.store.store import Store
+
+if TYPE_CHECKING:
+    from vmmjax.prepare.memory_store import MemoryStore
 
 SPLIT = 'predict'
 """The split of new clips."""
@@ -17,12 +21,14 @@ class Group(NamedTuple):
     Attributes:
       names: of all of them.
       store: of those that can be read, in order.
+      places: int64 (rows,), which of the clips each row of the store is.
       errors: why the others cannot, by place.
       empty: why a clip that is in the store says nothing to the run, by place: it has none of its streams.
     """
 
     names: list[str]
-    store: Store
+    store: 'MemoryStore'
+    places: np.ndarray
     errors: Mapping[int, UserError]
     empty: Mapping[int, UserError]
 
@@ -47,7 +53,7 @@ def in_groups(recorded: Mapping[str, Any], clips: Sequence[Any] | Mapping[str, A
         for name, record in recorded['columns'].items():
             if name not in arrays.columns:
                 arrays.columns[name] = absent(name, record['kind'], record['rate'], tuple(record['shape']), len(arrays))
-        yield Group([arrays.clip(row) for row in range(len(arrays))], arrays, {}, {})
+        yield Group([arrays.clip(row) for row in range(len(arrays))], arrays, np.arange(len(arrays)), {}, {})
         return
     from vmmjax.prepare.file_store import FileStore
     from vmmjax.prepare.sources.clip import Clip, of_file
@@ -59,5 +65,5 @@ def in_groups(recorded: Mapping[str, Any], clips: Sequence[Any] | Mapping[str, A
         for place, group in enumerate(groups):
             store = following.pop().result()
             following += [pool.submit(FileStore, recorded, after) for after in groups[place + 1:place + 2]]
-            yield Group([clip.id for clip in group], store, store.errors,
+            yield Group([clip.id for clip in group], store, store.places, store.errors,
                         {int(store.places[row]): error for row, error in store.empty.items()})

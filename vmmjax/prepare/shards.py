@@ -7,7 +7,7 @@ carries the messages of `tf.train.Example` without it).
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -152,24 +152,31 @@ def _write_records(job: Job, temporary: Path, done: Callable[[], None]) -> Repor
     return report
 
 
+def parts(column: ColumnBuilder, pieces: Iterable[tuple[list[bytes] | np.ndarray, tuple[int, int]]]
+          ) -> Iterator[tuple[list[bytes] | np.ndarray, tuple[int, int]]]:
+    """Cuts what `columns.stored` yields into records.
+
+    Yields:
+      The frames of a record, at least once, and the height and width of pictures.
+    """
+    step, size, given = records.chunk_frames(column.kind, column.rate), (0, 0), False
+    left: list[bytes] | np.ndarray = np.zeros((0, *column.shape), np.float32) if column.kind == 'array' else []
+    for piece, size in pieces:
+        left = np.concatenate([left, piece]) if isinstance(piece, np.ndarray) else [*left, *piece]
+        whole = len(left) - len(left) % step
+        for begin in range(0, whole, step):
+            given = True
+            yield left[begin:begin + step].copy(), size
+        left = left[whole:]
+    if len(left) or not given:
+        yield left, size
+
+
 def _read_parts(column: ColumnBuilder, path: Path, clip: ClipInfo
                 ) -> tuple[list[list[bytes] | np.ndarray], tuple[int, int]]:
     """All frames of a clip as they are stored, by records, of which there is at least one; their pictures' size."""
-    step, size = records.chunk_frames(column.kind, column.rate), (0, 0)
-    if column.kind != 'array':
-        frames: list[bytes] = []
-        for piece, shown in isolated(path, stored, column, path, clip):
-            frames += piece
-            size = shown
-        return [frames[begin:begin + step] for begin in range(0, max(1, len(frames)), step)], size
-    parts: list[list[bytes] | np.ndarray] = []
-    left = np.zeros((0, *column.shape), np.float32)
-    for piece, _ in isolated(path, stored, column, path, clip):
-        left = np.concatenate([left, piece])
-        whole = len(left) - len(left) % step
-        parts += [left[begin:begin + step].copy() for begin in range(0, whole, step)]
-        left = left[whole:]
-    return [*parts, left] if len(left) or not parts else parts, size
+    found, sizes = zip(*parts(column, isolated(path, stored, column, path, clip)), strict=True)
+    return list(found), sizes[-1]
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from vmmjax.errors import UserError
 from vmmjax.parallel import read_all
 from vmmjax.prepare import shards
+from vmmjax.store.column import shards_of
 
 
 def check(store: Path, threads: int, progress: bool = True) -> str:
@@ -63,5 +64,4 @@ def damaged(column: Path, threads: int, progress: bool) -> dict[Path, str]:
 
 
 def _listed(column: Path) -> list[dict[str, Any]]:
-    splits = json.loads((column / 'column.json').read_text())['splits']
-    return [shard for group in splits.values() for shard in group]
+    return shards_of(json.loads((column / 'column.json').read_text()))

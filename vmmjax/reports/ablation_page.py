@@ -12,6 +12,7 @@ from vmmjax.evaluation.ablation import Line, is_per_clip
 from vmmjax.evaluation.config_diff import Difference
 from vmmjax.evaluation.cost import short
 from vmmjax.evaluation.intervals import Interval
+from vmmjax.evaluation.noise_sweep import level_name
 from vmmjax.reports import plots
 from vmmjax.reports.curves import Panel
 from vmmjax.reports.templates import templates
@@ -124,7 +125,7 @@ def _in_noise(noisy: Noisy, metric: str) -> dict[str, _Table]:
     """Two tables a kind of noise, by title: figures by ratio, and what they are more than the row compared with."""
     percent, found = is_per_clip(metric), {}
     for kind, levels in noisy.items():
-        names = [_level(level) for level in levels]
+        names = [level_name(level) for level in levels]
         figures, differences = [], []
         for rows in zip(*levels.values(), strict=True):  # A row of the ablation at every level.
             if not all(line.mean for line in rows):
@@ -141,10 +142,6 @@ def _in_noise(noisy: Noisy, metric: str) -> dict[str, _Table]:
         if differences:
             found[f'Differences in {kind} noise, paired by clip'] = _Table(['row', 'to', *names], differences)
     return {title: table for title, table in found.items() if table.rows}
-
-
-def _level(level: float | None) -> str:
-    return 'clean' if level is None else f'{level:g} dB'
 
 
 def _with_ends(found: Interval | None, percent: bool, sign: bool = False) -> str:

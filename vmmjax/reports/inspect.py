@@ -1,4 +1,4 @@
-"""What is in a store or in the folder of a run, as a page of text."""
+"""What is in a store, in the folder of a run or in a bundle, as a page of text."""
 
 import json
 from collections import Counter
@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from vmmjax.convert.bundle import Bundle, is_bundle, is_run
 from vmmjax.errors import UserError
+from vmmjax.evaluation.training_log import read_log
 from vmmjax.store import catalog
-from vmmjax.store.column import Column
+from vmmjax.store.column import Column, shards_of
 from vmmjax.store.store import Store
 from vmmjax.text_table import aligned
 from vmmjax.training.checkpoint import Checkpoints
@@ -20,13 +22,15 @@ _BAR = 20
 
 
 def describe(path: str) -> str:
-    """Describes a store (its path may be remote) or a workdir.
+    """Describes a store (its path may be remote), a workdir or a bundle.
 
     Raises:
       UserError: for a path that is neither.
     """
     folder = Path(path)
-    if (folder / 'checkpoints').is_dir():
+    if is_bundle(folder):
+        return '\n'.join(_bundle(Bundle(folder)))
+    if is_run(folder):
         return '\n'.join(_run(folder))
     if folder.is_dir() and not (folder / 'store.json').is_file():
         raise UserError(f'{path} is neither a store (it has no store.json) nor the folder of a run (it has no '
@@ -63,7 +67,7 @@ def _store(store: Store) -> Iterator[str]:
 
 def _column(store: Store, column: Column) -> list[str]:
     meta = json.loads((store.path / column.name / 'column.json').read_text())
-    total = sum(shard['bytes'] for shards in meta['splits'].values() for shard in shards)
+    total = sum(shard['bytes'] for shard in shards_of(meta))
     there = column.lengths > 0
     if not there.any():
         frame = '-'
@@ -123,7 +127,33 @@ def _run(folder: Path) -> Iterator[str]:
     yield f'{folder}: a run at step {newest} of {config["steps"]}; checkpoints {", ".join(map(str, steps))}'
     weights = sum(int(np.prod(shape)) for key, shape in shapes.items() if key.startswith('params/'))
     yield f'{weights / 1e6:.3g} M parameters; {_size(_bytes(folder / "checkpoints" / str(newest)))} a checkpoint'
-    yield f'{config["data"]["target"]}: {len(meta["classes"])} classes, {_some(meta["classes"])}'
+    yield from _made_of(meta, config)
+    log = folder / 'log.jsonl'
+    series, _ = read_log(log) if log.is_file() else ({}, 0)
+    last = {key: max(points.items()) for key, points in series.items()}
+    yield from _table(['last measured', 'value', 'step'],
+                      [[key, f'{value:.4g}', str(step)] for key, (step, value) in sorted(last.items())])
+    yield ''
+    for file in sorted(folder.glob('eval/*.json')):
+        yield f'evaluated: {file}'
+
+
+def _bundle(found: Bundle) -> Iterator[str]:
+    step, meta = found.newest_meta()
+    config, versions = json.loads(meta['config']), found.contents['versions']
+    yield f'{found.path}: a bundle of a run at step {step} of {config["steps"]}, written by vmmjax ' \
+          f'{versions["vmmjax"]} with jax {versions["jax"]}'
+    weights = sum(array.size for name, array in found.weights.items() if name.startswith('params/'))
+    yield f'{weights / 1e6:.3g} M parameters; {_size(found.path.stat().st_size)}'
+    yield from _made_of(meta, config)
+    yield from _table(['program for', 'was'], [list(each) for each in found.contents['program']['platforms'].items()])
+
+
+def _made_of(meta: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    """Classes, streams, networks and training of a run."""
+    classes = meta['classes']
+    for target, names in classes.items() if isinstance(classes, dict) else [(config['data']['target'], classes)]:
+        yield f'{target}: {len(names)} classes, {_some(names)}'
     yield f'store {config["data"]["store"]}, fingerprint {meta["fingerprint"][:16]}'
     model = config['model']
     yield from _table(['stream', 'reads', 'encoder', 'options'], [
@@ -131,18 +161,9 @@ def _run(folder: Path) -> Iterator[str]:
          encoder['name'], ', '.join(f'{key}={value}' for key, value in encoder.items() if key != 'name') or '-']
         for name, encoder in model['encoders'].items()])
     yield ''
-    yield f'fusion {model["fusion"]["name"]}, head {model["head"]["name"]}, optimizer {config["optimizer"]["name"]}, ' \
+    head = f'head {model["head"]["name"]}' if model['head'] else 'no head'
+    yield f'fusion {model["fusion"]["name"]}, {head}, optimizer {config["optimizer"]["name"]}, ' \
           f'batches of {config["batch_size"]}, seed {config["seed"]}'
-    log = folder / 'log.jsonl'
-    last: dict[str, tuple[int, float]] = {}
-    for line in log.read_text().splitlines() if log.is_file() else []:
-        entry: Mapping[str, Any] = json.loads(line)
-        last |= {key: (entry['step'], value) for key, value in entry.items() if key != 'step'}
-    yield from _table(['last measured', 'value', 'step'],
-                      [[key, f'{value:.4g}', str(step)] for key, (step, value) in sorted(last.items())])
-    yield ''
-    for file in sorted(folder.glob('eval/*.json')):
-        yield f'evaluated: {file}'
 
 
 def _some(names: list[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation.noise_sweep import CLEAN, SUFFIX
+from vmmjax.evaluation.noise_sweep import SUFFIX, level_name
 from vmmjax.reports import curves
 from vmmjax.text_table import aligned
 
@@ -17,7 +17,7 @@ def terminal_table(found: Mapping[str, Any]) -> str:
     for kind in dict.fromkeys(row['kind'] for row in found['rows']):
         body = [[row['subset'], str(row['examples']), *(_figure(found, value) for value in row['values'])]
                 for row in found['rows'] if row['kind'] == kind]
-        header = ['streams', 'clips', *map(_name, found['ratios'])]
+        header = ['streams', 'clips', *map(level_name, found['ratios'])]
         blocks.append('\n'.join([f'{kind} noise in {", ".join(found["streams"])}: {found["metric"]}',
                                  *aligned([header, *body], '<>')]))
     return '\n\n'.join(blocks) + '\n'
@@ -46,7 +46,7 @@ def sections(workdir: Path) -> list[dict[str, Any]]:
 
 def _section(found: Mapping[str, Any]) -> dict[str, Any]:
     trained = '; '.join(f'{name}: {text}' for name, text in found['trained'].items())
-    ticks = [_name(level) for level in found['ratios']]
+    ticks = [level_name(level) for level in found['ratios']]
     kinds = []
     for kind in dict.fromkeys(row['kind'] for row in found['rows']):
         rows = [row for row in found['rows'] if row['kind'] == kind]
@@ -79,7 +79,3 @@ def _figure(found: Mapping[str, Any], value: float | None) -> str:
     if value is None:
         return '–'
     return f'{value:.3g}' if found['plain'] else f'{100 * value:.1f}'
-
-
-def _name(level: float | None) -> str:
-    return CLEAN if level is None else f'{level:g} dB'

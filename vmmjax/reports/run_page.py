@@ -94,7 +94,7 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
       others: workdirs of other runs whose rows stand beside this one's in the first split's table (`beside`).
       splits: the splits a reader expects, the most telling first; of one without result the page says so.
       base: the name of another run, and where this one's config differs from it.
-      show: adds to the worst clips of the first split what they look like, see `worst.shown`.
+      show: adds to the worst clips of the first split what they look like, see `worst_clips.shown`.
 
     Returns:
       The page's path.
@@ -135,7 +135,8 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
 
 def _view(result: Result) -> dict[str, Any]:
     """Adds to a result what the page shows of it."""
-    view = {**vars(result), 'columns': _columns(result), 'labels': _labels(result), 'reliability': ''}
+    view = {**vars(result), 'store': without_paths(result.store), 'columns': _columns(result),
+            'labels': _labels(result), 'reliability': ''}
     if result.calibration:
         view['reliability'] = plots.svg(f'reliability-{result.split}',
                                         plots.reliability(result.calibration), (3.8, 3.3))

@@ -13,10 +13,11 @@ import numpy as np
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
+from vmmjax.pipeline import stored_frames
 from vmmjax.reports import timeline
 from vmmjax.reports.templates import templates
 from vmmjax.store import catalog
-from vmmjax.store.column import Column
+from vmmjax.store.column import Column, shards_of
 from vmmjax.store.store import Store
 
 _CLIPS = 6
@@ -83,9 +84,8 @@ def choose(store: Store, count: int = _CLIPS) -> list[int]:
 def _column(store: Store, column: Column) -> dict[str, Any]:
     """What the table of columns says."""
     made = json.loads((store.path / column.name / 'column.json').read_text())
-    shards = [shard for group in made['splits'].values() for shard in group]
     return {'name': column.name, 'clips': int((column.lengths > 0).sum()),
-            'size': sum(shard['bytes'] for shard in shards), 'rate': column.rate, 'kind': column.kind,
+            'size': sum(shard['bytes'] for shard in shards_of(made)), 'rate': column.rate, 'kind': column.kind,
             'options': made['options'], 'versions': made['versions']}
 
 
@@ -96,7 +96,7 @@ def _rejected(file: Path) -> list[list[str]]:
 
 
 def clip(store: Store, row: int, columns: Sequence[Column]) -> dict[str, Any]:
-    """What a page shows of a clip, see `lanes.html`.
+    """What a page shows of a clip, see `timeline.html`.
 
     Args:
       store: the store.
@@ -106,7 +106,7 @@ def clip(store: Store, row: int, columns: Sequence[Column]) -> dict[str, Any]:
     Raises:
       UserError: where a record is damaged.
     """
-    values = {name: texts[row] for name, texts in catalog.read(store.path).columns.items()}
+    values = {name: texts[row] for name, texts in store.catalog.columns.items()}
     duration = float(store.durations[row])
     seconds = min(duration, SECONDS)
     words = _words(values, float(values['start']), seconds)
@@ -140,7 +140,7 @@ def _lane(column: Column, row: int, seconds: float) -> dict[str, Any]:
     width = 100 * shown / column.rate / seconds
     if column.kind in ('picture', 'flow'):
         times = (np.arange(_PICTURES) + 0.5) / _PICTURES * seconds
-        frames = timeline.pictures(column, row, np.floor(times * column.rate + 1e-6).astype(int).tolist())
+        frames = stored_frames.pictures(column, row, np.floor(times * column.rate + 1e-6).astype(int).tolist())
         height, across = column.sizes[row].tolist()
         lane |= {'ratio': across / height, 'note': f'{column.rate:g} a second, {height} x {across}'}
         if column.kind == 'picture':
@@ -149,7 +149,7 @@ def _lane(column: Column, row: int, seconds: float) -> dict[str, Any]:
         cells, full = timeline.motions(frames)
         return lane | {'kind': 'motion', 'cells': cells,
                        'note': f'{lane["note"]}; full colour at {full:.1f} pixels a frame'}
-    values = timeline.array(column, row, shown)
+    values = stored_frames.array(column, row, shown)
     if not column.shape:
         path, points, peak = timeline.waveform(values)
         return lane | {'kind': 'curve', 'path': path, 'points': points, 'width': width,

@@ -7,51 +7,11 @@ import cv2
 import numpy as np
 
 from vmmjax.media import flow
-from vmmjax.store import records
-from vmmjax.store.column import Column
 
 _THUMBNAIL = 192  # Pixels, the longer side; sharp where the page shows half of it.
 _LONGEST = 900  # Pixels of a spectrogram or points of a waveform over the axis.
 _APART = 3.0  # Means of the values this many times as far apart as one of them varies get a scale each.
 _LEAST_MOTION = 1.0  # Pixels a frame that get full colour at least, so that noise stays pale.
-
-
-def pictures(column: Column, row: int, wanted: Sequence[int]) -> list[np.ndarray | None]:
-    """Frames of a column of kind `picture` or `flow`.
-
-    Args:
-      column: of the store.
-      row: of the catalog.
-      wanted: frame numbers of the clip.
-
-    Returns:
-      For each uint8 (H, W, 3), RGB, or uint8 (H, W, 2), codes of motion; None past the clip's end.
-
-    Raises:
-      ValueError: for a damaged record.
-    """
-    here = [i for i in wanted if i < column.lengths[row]]
-    chunks = sorted({i // column.chunk for i in here})
-    found = dict(zip(chunks, column.records(column.offsets[row] + np.array(chunks, np.int64)), strict=True))
-    out: list[np.ndarray | None] = []
-    for i in wanted:
-        if i not in here:
-            out.append(None)
-            continue
-        encoded = np.frombuffer(records.pictures(found[i // column.chunk])[i % column.chunk], np.uint8)
-        picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB if column.kind == 'picture' else cv2.IMREAD_GRAYSCALE)
-        if picture is None:
-            raise ValueError('a picture cannot be decoded')
-        out.append(picture if column.kind == 'picture' else np.stack(np.split(picture, 2, axis=1), axis=-1))
-    return out
-
-
-def array(column: Column, row: int, frames: int) -> np.ndarray:
-    """The first frames of a clip in a column of kind `array`, float32 (at most `frames`, *shape)."""
-    count = min(frames, int(column.lengths[row]))
-    first = int(column.offsets[row])
-    parts = column.records(np.arange(first, first - (-count // column.chunk)))
-    return np.concatenate([records.numbers(part, column.shape) for part in parts])[:count]
 
 
 def thumbnail(picture: np.ndarray) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.media import flow
 from vmmjax.media.writer import write_clip
-from vmmjax.pipeline import options, sampling
+from vmmjax.pipeline import options, sampling, stored_frames
 from vmmjax.pipeline.text_streams import PREFIX
 from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.reports import store_page, timeline
@@ -51,7 +51,7 @@ def listed(task: Any, rows: Predictions, store: Store) -> list[dict[str, Any]]:
 
 
 def shown(found: Sequence[Mapping[str, Any]], store: Store, data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a page shows of them, see `worst.html`; bounded in bytes, whatever the clips are.
+    """What a page shows of them, see `worst_clips.html`; bounded in bytes, whatever the clips are.
 
     Args:
       found: as `listed` gives them.
@@ -105,7 +105,7 @@ def _playing(store: Store, row: int, columns: Sequence[Column], seconds: float) 
     sounds = [column for column in store.columns.values() if column.kind == 'array' and not column.shape
               and (not is_remote(store.name) or column.name in names)]
     sound = next((column for column in sounds if column.lengths[row]), None)
-    samples = None if sound is None else timeline.array(sound, row, round(seconds * sound.rate))
+    samples = None if sound is None else stored_frames.array(sound, row, round(seconds * sound.rate))
     # One of each kind, that of the first stream.
     kinds = {column.kind: column for column in reversed(columns) if column.kind != 'array' and column.lengths[row]}
     beside = [kinds[kind] for kind in ('picture', 'flow') if kind in kinds]
@@ -123,7 +123,7 @@ def _tile(column: Column, row: int, seconds: float, rate: float) -> np.ndarray:
     """Pictures of a column at a rate, uint8 (T, _HEIGHT, W, 3), black past its end."""
     count = max(1, math.ceil(seconds * rate - 1e-6))
     wanted = np.floor(np.arange(count) / rate * column.rate + 1e-6).astype(int).tolist()
-    frames = timeline.pictures(column, row, wanted)
+    frames = stored_frames.pictures(column, row, wanted)
     height, width = column.sizes[row].tolist()
     across = 2 * max(1, round(width * _HEIGHT / height / 2))  # H.264 has even sizes.
     if column.kind == 'flow':

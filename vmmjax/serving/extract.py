@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,9 @@ from vmmjax.serving import readers
 from vmmjax.serving.predict import published_view
 from vmmjax.serving.readers import Pictures, Reader, Sounds
 from vmmjax.store.store import Store
+
+if TYPE_CHECKING:
+    from vmmjax.experiment import Experiment
 
 _SOUND_WINDOW = 10.0  # Seconds: the clips of AudioSet, on which the published networks of sound were trained.
 Batch = Mapping[str, np.ndarray]
@@ -144,6 +147,12 @@ class Reading:
         """A store as the network reads it."""
         raise NotImplementedError
 
+    def columns(self, store: Store) -> dict[str, Any]:
+        """Options and version of each column of a store that is read."""
+        names = {stream['modality'] for stream in self.data['streams'].values()} & store.columns.keys()
+        return {name: {'options': dict(store.columns[name].options or {}), 'version': store.columns[name].version}
+                for name in sorted(names)}
+
     def rates(self, store: Store | None) -> dict[str, float | None]:
         """Frames a second that the network is given of each stream; None where they depend on the clip's length."""
         found: dict[str, float | None] = {}
@@ -211,10 +220,12 @@ class OfRun(Reading):
     Attributes:
       inputs: what it has recorded, see `pipeline.inputs`.
       fingerprint: of the store that it was trained on.
+      step: of its checkpoint.
     """
 
     inputs: Mapping[str, Any]
     fingerprint: str
+    step: int
 
     def of_file(self, path: Path, cut: WindowSpec, batch_size: int) -> FileWindows:
         """See `Reading`."""
@@ -270,21 +281,22 @@ def published(model: MultimodalModel, window: float | None, front_end: str | Non
         '--front_end=panns_32k'})
 
 
-def of_run(folder: Path) -> OfRun:
-    """How the network of a run reads clips: as in its evaluation.
+def of_run(folder: Path) -> tuple[OfRun, 'Experiment']:
+    """How the network of a run reads clips, as in its evaluation, and the run itself.
 
     Raises:
       UserError: where no checkpoint is whole, and for a run that did not write down how its streams are read where its
         store is not there.
     """
     # Brings orbax along, which takes longer to import than all the rest.
+    from vmmjax.convert.saved_run import SavedRun
     from vmmjax.experiment import Experiment
-    from vmmjax.training.checkpoint import Checkpoints
 
-    _, meta = Checkpoints(folder).newest_meta()
-    if not configs.from_json(meta['config']).data.streams:
+    saved = SavedRun.open(folder)
+    if saved.is_converted:
         raise UserError(f'{folder} was never trained here, so how its network reads clips is not known; name the file '
                         f'that it was converted from as --weights.')
-    run = Experiment.load(folder)
+    run = Experiment.of(saved)
     return OfRun(run.config.data.to_dict(), float(run.config.data.window.seconds),
-                 inputs.checked(run.run_inputs['data'], str(folder)), meta['fingerprint'])
+                 inputs.checked(run.run_inputs['data'], str(folder)), saved.meta['fingerprint'],
+                 saved.step), run

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy import special
 from tqdm import tqdm
 
 from vmmjax.errors import UserError, did_you_mean
@@ -134,16 +135,16 @@ class Predictor:
             raise UserError(f'Videos cannot be decoded ({error}); pip install "vmmjax[data]".') from error
         path = Path(path)
         found = probe.probe(path)
-        if found.width is None:
+        if found.picture_end is None:
             raise probe.MediaError(path, 'it holds no pictures')
-        fps = self.view.fps or self.view.frames / found.duration
+        fps = self.view.fps or self.view.frames / found.picture_end
         pictures = (centre(picture, self.view.size) for picture in video.each_frame(
-            path, end=found.duration, fps=fps, short_side=self.view.short_side))
+            path, end=found.picture_end, fps=fps, short_side=self.view.short_side))
         total = np.zeros(())
         weights = 0
         # One window late, so that the next one is decoded while the network computes.
         running: list[tuple[jax.Array, int]] = []
-        count = -(-max(1, round(found.duration * fps)) // self.view.frames)
+        count = -(-max(1, round(found.picture_end * fps)) // self.view.frames)
         with tqdm(total=count, desc=path.name, unit='window', delay=_PATIENCE, leave=False,
                   disable=None if progress else True) as bar:
             for clip, new in windows(pictures, self.view.frames):
@@ -153,11 +154,12 @@ class Predictor:
                     total = total + self._weighted(*running.pop(0))
                 bar.update()
             total = (total + self._weighted(*running.pop())) / weights
-        return Prediction(total if self._average == 'probabilities' else _softmax(total), found.duration, count)
+        scores = total if self._average == 'probabilities' else special.softmax(total)
+        return Prediction(scores, found.picture_end, count)
 
     def _weighted(self, logits: jax.Array, weight: int) -> np.ndarray:
         scores = np.asarray(logits, np.float64)
-        return weight * (_softmax(scores) if self._average == 'probabilities' else scores)
+        return weight * (special.softmax(scores) if self._average == 'probabilities' else scores)
 
 
 def windows(pictures: Iterable[np.ndarray], frames: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -191,8 +193,3 @@ def centre(picture: np.ndarray, size: int) -> np.ndarray:
     """The square in the middle of a picture (H, W, 3), with sides of `size` pixels."""
     top, left = ((length - size) // 2 for length in picture.shape[:2])
     return picture[top:top + size, left:left + size]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max())
-    return powers / powers.sum()

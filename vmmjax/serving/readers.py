@@ -48,18 +48,18 @@ class Pictures:
     def windows(self, path: Path, found: probe.Probe, starts: np.ndarray, cut: WindowSpec) -> Iterator[Window]:
         """Yields uint8 (frames, size, size, 3); a file is decoded once where the stride is a number of pictures."""
         fps = self.frames / (cut.window or found.duration)
-        step = cut.stride * fps
+        step, last = cut.stride * fps, found.picture_end or 0.0
         pieces: Iterable[list[np.ndarray]]
         if not self.is_in(found):
             pieces = ([] for _ in starts)
         elif abs(step - round(step)) < 1e-6:
-            pictures = video.each_frame(path, end=found.duration, fps=fps, short_side=self.short_side)
+            pictures = video.each_frame(path, end=last, fps=fps, short_side=self.short_side)
             squares = (centre(picture, self.size) for picture in pictures)
             pieces = sliding(squares, self.frames, round(step), len(starts))
         else:
             pieces = ([centre(picture, self.size) for picture in video.each_frame(
-                path, start=start, end=min(start + cut.window, found.duration), fps=fps, short_side=self.short_side)]
-                for start in starts.tolist())
+                path, start=start, end=min(start + cut.window, last), fps=fps, short_side=self.short_side)]
+                if start < last else [] for start in starts.tolist())
         for piece in pieces:
             yield _filled(piece[:self.frames], (self.frames, self.size, self.size, 3), np.uint8)
 
@@ -84,7 +84,7 @@ class Sounds:
         ends = cut.ends(starts, found.duration)
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             clip = ClipInfo(str(path), '', '', start, end, end - start, found.fps, found.width, found.height,
-                       found.audio_rate)
+                            found.audio_rate)
             pieces = list(self.column.read(path, clip))
             yield _filled(np.concatenate(pieces)[:shape[0]] if pieces else [], shape, np.float32)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from vmmjax.errors import UserError
 
-MEASURED = ('start', 'end', 'duration', 'fps', 'width', 'height', 'audio_rate')
+TRACK_ENDS = ('picture_end', 'sound_end')
+"""Not in the catalogs of stores of format 1, nor in those of arrays."""
+MEASURED = ('start', 'end', 'duration', 'fps', 'width', 'height', 'audio_rate', *TRACK_ENDS)
 FIXED = ('row', 'id', 'split', 'path', *MEASURED)
 """The columns before the labels."""
 JOIN = ';'
@@ -29,6 +31,9 @@ class ClipInfo:
       width: of the picture; None without pictures.
       height: likewise.
       audio_rate: samples a second in the file; None without a sound track.
+      picture_end: seconds in the file at which its pictures end; None without pictures, and in older stores, whose
+        clips end with them.
+      sound_end: likewise, of the sound.
     """
 
     path: str
@@ -41,6 +46,8 @@ class ClipInfo:
     width: int | None
     height: int | None
     audio_rate: int | None
+    picture_end: float | None = None
+    sound_end: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,9 +72,11 @@ class Catalog:
 
 def clip_info(text: Mapping[str, str]) -> ClipInfo:
     """The measured part of a row, with types, from its texts by column."""
+    fps, picture_end, sound_end = (
+        float(text[name]) if text.get(name) else None for name in ('fps', 'picture_end', 'sound_end'))
+    width, height, audio_rate = (int(text[name]) if text[name] else None for name in ('width', 'height', 'audio_rate'))
     return ClipInfo(text['path'], text['split'], text['id'], float(text['start']), float(text['end']),
-                    float(text['duration']), float(text['fps']) if text['fps'] else None,
-                    *(int(text[name]) if text[name] else None for name in ('width', 'height', 'audio_rate')))
+                    float(text['duration']), fps, width, height, audio_rate, picture_end, sound_end)
 
 
 def read(folder: Path) -> Catalog:

@@ -17,6 +17,11 @@ class Records(Protocol):
         """Where a record is, for messages."""
 
 
+def shards_of(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `column.json` says of every shard, in the order of the catalog."""
+    return [shard for shards in meta['splits'].values() for shard in shards]
+
+
 @dataclasses.dataclass(frozen=True)
 class InMemory:
     """Records in memory.
@@ -39,6 +44,33 @@ class InMemory:
 
 
 @dataclasses.dataclass(frozen=True)
+class ByClip:
+    """Records that each clip has in a place of its own.
+
+    Attributes:
+      sources: of each clip.
+      offsets: int64 (clips + 1,); records offsets[r] to offsets[r + 1] - 1 are clip r's.
+    """
+
+    sources: Sequence[Records]
+    offsets: np.ndarray
+
+    def read(self, indices: np.ndarray) -> list[bytes]:
+        """See `Records`."""
+        clips = np.searchsorted(self.offsets, indices, side='right') - 1
+        found: dict[int, bytes] = {}
+        for clip in np.unique(clips).tolist():
+            mine = indices[clips == clip]
+            found |= zip(mine.tolist(), self.sources[clip].read(mine - self.offsets[clip]), strict=True)
+        return [found[index] for index in indices.tolist()]
+
+    def place(self, record: int) -> str:
+        """See `Records`."""
+        clip = int(np.searchsorted(self.offsets, record, side='right')) - 1
+        return self.sources[clip].place(record - int(self.offsets[clip]))
+
+
+@dataclasses.dataclass(frozen=True)
 class Column:
     """One modality of every clip, in catalog order.
 
@@ -55,6 +87,7 @@ class Column:
       options: those that its builder made it with; None where it was not made from files.
       builder: the builder's class as `package.module:Name`; empty for the one of vmmjax with the column's name, and
         in stores of an older vmmjax, which did not record it.
+      version: of what the builder makes with these options; 1 in stores of an older vmmjax.
     """
 
     name: str
@@ -68,6 +101,7 @@ class Column:
     source: Records
     options: Mapping[str, Any] | None = None
     builder: str = ''
+    version: int = 1
 
     def records(self, indices: np.ndarray) -> list[bytes]:
         """Serialised `tf.train.Example`s by record number, int64 (N,); safe to call from several threads."""

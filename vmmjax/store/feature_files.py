@@ -7,7 +7,7 @@ formats hold the same: `.npz`, and `.array_record`, a `tf.train.Example` a windo
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,22 @@ FORMATS = ('npz', 'array_record')
 TIMES = ('t_start', 't_end')
 CATALOG = 'catalog/'  # Before the names of catalog columns.
 _OF_CLIPS = ('row', 'id', 'split')
+_SOURCES = 'sources'
 
 Arrays = dict[str, np.ndarray]
 
 
-def begin(folder: Path, settings: Mapping[str, Any]) -> None:
+def begin(folder: Path, settings: Mapping[str, Any], sources: Sequence[tuple[str, str]] = ()) -> list[Path]:
     """Makes the folder, or checks that what is there was made alike, so that a stopped run can go on.
 
     Args:
       folder: of the features.
-      settings: plain JSON values: how they are made.
+      settings: plain JSON values: how they are made; their `format` is one of `FORMATS`.
+      sources: name and SHA-256 of each file that features are made of.
+
+    Returns:
+      Where the features of each of `sources` belong: `<name>.<format>`, and where another file of the name came first,
+      with the beginning of its SHA-256. The settings of the folder record which is whose, as `sources`.
 
     Raises:
       UserError: names what was different, or says that the folder cannot be written.
@@ -39,14 +45,24 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
     wanted = json.loads(json.dumps(settings))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            there = read_settings(folder)
-            for key in sorted(there.keys() | wanted.keys()):
-                if there.get(key) != wanted.get(key):
-                    raise UserError(f'The features in {folder} were made with {key}={there.get(key)}, not '
-                                    f'{wanted.get(key)}; name another --output, or delete that folder.')
-            return
-        atomic.write(path, json.dumps(wanted, indent=2) + '\n')
+        there = read_settings(folder) if path.exists() else wanted | {_SOURCES: {}}
+        for key in sorted((there.keys() | wanted.keys()) - {_SOURCES}):
+            if there.get(key) != wanted.get(key):
+                raise UserError(f'The features in {folder} were made with {key}={there.get(key)}, not '
+                                f'{wanted.get(key)}; name another --output, or delete that folder.')
+        if sources and _SOURCES not in there:
+            raise UserError(f'The features in {folder} were made by an older vmmjax, which did not record of which '
+                            f'files; name another --output, or delete that folder.')
+        owners, found = dict(there.get(_SOURCES, {})), list[Path]()
+        for name, content in sources:
+            plain, other = (folder / f'{name}{mark}.{wanted["format"]}' for mark in ('', f'.{content[:8]}'))
+            is_taken = owners.get(plain.name, content) != content and (plain in found or plain.exists())
+            found.append(other if is_taken else plain)
+            owners[found[-1].name] = content
+        made = wanted | ({_SOURCES: owners} if owners else {})
+        if not path.exists() or made != there:
+            atomic.write(path, json.dumps(made, indent=2) + '\n')
+        return found
     except OSError as error:
         raise UserError(f'{folder} cannot be written ({error.strerror}); make room, or name another --output.'
                         ) from error

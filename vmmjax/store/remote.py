@@ -27,6 +27,7 @@ from vmmjax import atomic
 from vmmjax.checksum import sha256
 from vmmjax.errors import UserError
 from vmmjax.store import locks
+from vmmjax.store.column import shards_of
 
 _PAUSE = 0.05  # Seconds until it is tried again to find room.
 _STALE = 600.0  # Seconds without a byte after which a copy is one that was killed.
@@ -66,8 +67,7 @@ class Mirror:
                 for name in ('lengths.npy', 'offsets.npy', 'sizes.npy', 'column.json'):
                     self._copy(f'{column}/{name}')
                 meta = json.loads((self.folder / column / 'column.json').read_text())
-                self._shards |= {self.folder / column / shard['file']: shard
-                                 for group in meta['splits'].values() for shard in group}
+                self._shards |= {self.folder / column / shard['file']: shard for shard in shards_of(meta)}
 
     def records(self, shard: Path, positions: Sequence[int]) -> list[bytes]:
         """Reads records of a shard, which is copied first where it is not there; safe to call from several threads.

@@ -10,13 +10,15 @@ import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.store import catalog
-from vmmjax.store.column import Column
+from vmmjax.store.column import Column, shards_of
 from vmmjax.store.shard_files import MirroredShards, ShardFiles
 
 if TYPE_CHECKING:
     from vmmjax.store.remote import Mirror
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)
+"""Catalogs of format 1 lack `catalog.TRACK_ENDS`; such a store stays what it is when columns are added."""
 RowIndices = range | np.ndarray
 """Catalog rows in ascending order: a range as a store was prepared, int64 (N,) where folds were chosen."""
 
@@ -27,6 +29,7 @@ class Store:
     Attributes:
       name: its path as it was given, for messages.
       path: the folder; for a remote path one with what was copied of it, see `remote`.
+      catalog: the clips.
       splits: rows of each split.
       fingerprint: SHA-256 of the catalog and `store.json`; it does not depend on the columns there are.
       columns: the finished columns by name.
@@ -50,17 +53,17 @@ class Store:
         mirror = _mirror(self.name) if is_remote(path) else None
         self.path = Path(path) if mirror is None else mirror.folder
         meta = _read_meta(self.path)
-        self._catalog = catalog.read(self.path)
+        self.catalog = catalog.read(self.path)
         self.splits: dict[str, RowIndices] = {name: range(*rows) for name, rows in meta['splits'].items()}
         self.fingerprint = hashlib.sha256(
             (self.path / 'catalog.csv').read_bytes() + (self.path / 'store.json').read_bytes()).hexdigest()
-        self.durations = np.array(self._catalog.columns['duration'], np.float64)
+        self.durations = np.array(self.catalog.columns['duration'], np.float64)
         names = mirror.columns if mirror else [file.parent.name for file in sorted(self.path.glob('*/column.json'))]
         self.columns: dict[str, Column] = {name: _read_column(self.path / name, mirror) for name in names}
 
     def __len__(self) -> int:
         """Clips of all splits."""
-        return len(self._catalog)
+        return len(self.catalog)
 
     def values(self, name: str) -> np.ndarray:
         """A catalog column, one text a row.
@@ -68,7 +71,7 @@ class Store:
         Raises:
           UserError: if the catalog has no such column.
         """
-        columns: Mapping[str, list[str]] = self._catalog.columns
+        columns: Mapping[str, list[str]] = self.catalog.columns
         if name not in columns:
             raise UserError(f'The catalog of the store {self.name} has no column {name!r}: '
                             f'{did_you_mean(name, columns)}. Name one of them, or add it to the manifest and '
@@ -77,7 +80,7 @@ class Store:
 
     def clip(self, row: int) -> str:
         """The id of a row's clip, by which a message names it."""
-        return self._catalog.columns['id'][row]
+        return self.catalog.columns['id'][row]
 
     def classes(self, name: str) -> list[str]:
         """The sorted distinct values of a catalog column over all rows; empty ones are none."""
@@ -97,7 +100,7 @@ class Store:
 
     def has_values(self, name: str) -> bool:
         """Whether the catalog has a column of that name."""
-        return name in self._catalog.columns
+        return name in self.catalog.columns
 
     def rows(self, split: str) -> RowIndices:
         """Rows of a split.
@@ -120,10 +123,16 @@ def _read_meta(path: Path) -> dict[str, Any]:
         version = meta['format']
     except (json.JSONDecodeError, TypeError, KeyError) as error:
         raise UserError(f'{file} is damaged ({error!r}); delete the folder and prepare the store again.') from error
-    if version != FORMAT:
-        raise UserError(f'The store {path} has format {version}, this vmmjax reads format {FORMAT}; '
-                        f'prepare it again in another folder, or install the vmmjax that wrote it.')
+    check_format(path, version)
     return meta
+
+
+def check_format(store: Path, version: Any) -> None:
+    """Refuses a store of a format that is not known here."""
+    if version not in READABLE:
+        raise UserError(f'The store {store} has format {version}, this vmmjax reads the formats '
+                        f'{" and ".join(map(str, READABLE))}; prepare it again in another folder, or install the '
+                        f'vmmjax that wrote it.')
 
 
 def is_remote(path: str | Path) -> bool:
@@ -139,7 +148,7 @@ def _mirror(path: str) -> 'Mirror':
 
 def _read_column(folder: Path, mirror: 'Mirror | None') -> Column:
     meta = json.loads((folder / 'column.json').read_text())
-    listed = [shard for shards in meta['splits'].values() for shard in shards]
+    listed = shards_of(meta)
     files = tuple(folder / shard['file'] for shard in listed)
     for shard in files:
         if mirror is None and not shard.is_file():
@@ -150,4 +159,4 @@ def _read_column(folder: Path, mirror: 'Mirror | None') -> Column:
                   shape=tuple(meta['shape']), lengths=np.load(folder / 'lengths.npy'),
                   offsets=np.load(folder / 'offsets.npy'), sizes=np.load(folder / 'sizes.npy'),
                   source=MirroredShards(files, counts, mirror) if mirror else ShardFiles(files, counts),
-                  options=meta['options'], builder=meta.get('builder', ''))
+                  options=meta['options'], builder=meta.get('builder', ''), version=meta.get('version', 1))

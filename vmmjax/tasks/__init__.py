@@ -7,12 +7,18 @@ from vmmjax.errors import UserError
 from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
 
-__all__ = ['TASKS', 'Classification', 'Events', 'MultiLabel', 'Regression', 'Retrieval', 'Several', 'Task', 'create']
+__all__ = ['TASKS', 'Autoencoder', 'Captioning', 'Classification', 'Contrastive', 'Events', 'Masked', 'MultiLabel',
+           'QuestionAnswering', 'Regression', 'Retrieval', 'Several', 'Task', 'Transcription', 'create']
 
 # Imported when asked for.
-TASKS = {'classification': 'vmmjax.tasks.classification:Classification', 'events': 'vmmjax.tasks.events:Events',
-         'multi_label': 'vmmjax.tasks.multi_label:MultiLabel', 'regression': 'vmmjax.tasks.regression:Regression',
-         'retrieval': 'vmmjax.tasks.retrieval:Retrieval'}
+TASKS = {'autoencoder': 'vmmjax.tasks.autoencoder:Autoencoder',
+         'captioning': 'vmmjax.tasks.captioning:Captioning',
+         'classification': 'vmmjax.tasks.classification:Classification',
+         'contrastive': 'vmmjax.tasks.contrastive:Contrastive', 'events': 'vmmjax.tasks.events:Events',
+         'masked': 'vmmjax.tasks.masked:Masked', 'multi_label': 'vmmjax.tasks.multi_label:MultiLabel',
+         'question_answering': 'vmmjax.tasks.question_answering:QuestionAnswering',
+         'regression': 'vmmjax.tasks.regression:Regression', 'retrieval': 'vmmjax.tasks.retrieval:Retrieval',
+         'transcription': 'vmmjax.tasks.transcription:Transcription'}
 _SEVERAL = 'vmmjax.tasks.classification:Several'  # Of several targets.
 
 

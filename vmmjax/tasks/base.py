@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation import intervals, view_averages
 from vmmjax.evaluation.predictions import Predictions, subset_names
 from vmmjax.evaluation.result import Result
+from vmmjax.tasks.alarms import Rules
 from vmmjax.training import workdir
 from vmmjax.training.objective import Context, Loss
 
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 
 
 _Figures = tuple[dict[str, float], dict[str, dict[str, Any]]]  # Metrics, and the intervals of some.
+
+
+class Levels(NamedTuple):
+    """What a model says over time, of which an alarm may be raised.
+
+    Attributes:
+      values: float64 (W, N), of W windows; value n is that of the n-th of N equal parts of the window.
+      mask: bool (W, N), those that stand for something.
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +51,9 @@ class Task:
       plain: metrics that are numbers with a unit or none; all others are fractions and shown in percent.
       chance_of: what the figures of `chance` are those of, in a few words.
       each_view: whether every test view of a clip is measured, and not the mean of them.
-      compares_rows: whether a row's loss depends on other rows of the batch; such a batch is not parted.
+      learns_unlabelled: whether clips without a target are trained on, too: `data.labels_share` leaves them in.
+      compares_rows: whether a row's loss depends on other rows of the batch; such a batch is not parted, see
+        `training.Objective`.
     """
 
     target: str | Sequence[str]
@@ -49,6 +64,7 @@ class Task:
     plain: ClassVar[tuple[str, ...]] = ()
     chance_of: ClassVar[str] = 'most frequent class'
     each_view: ClassVar[bool] = False
+    learns_unlabelled: ClassVar[bool] = False
     compares_rows: ClassVar[bool] = False
 
     # What is asked.
@@ -124,6 +140,11 @@ class Task:
         outputs, _ = ctx.forward()
         return self.read(outputs)
 
+    @property
+    def in_training(self) -> Self:
+        """The task as it is measured while a model trains: itself, or one that generates in less time."""
+        return self
+
     def read(self, outputs: Any) -> Any:
         """What of the model's outputs is measured; float32."""
         return jax.tree.map(lambda logits: logits.astype(jnp.float32), outputs.logits)
@@ -193,6 +214,26 @@ class Task:
         raise UserError(f'The task {self.name} does not predict something of one clip each; measure it with `vmmjax '
                         f'evaluate`.')
 
+    @property
+    def rules(self) -> Rules | None:
+        """When live windows raise an alarm, unless told otherwise; None where no threshold can be guessed."""
+        return Rules()
+
+    def levels(self, scores: Any) -> dict[str, Levels]:
+        """What live windows may raise an alarm by.
+
+        Args:
+          scores: see `Predictions.scores`, of W windows.
+
+        Returns:
+          Of each output, by its name, its probability, or its number in its own unit.
+
+        Raises:
+          UserError: for a task whose outputs raise no alarm.
+        """
+        raise UserError(f'The task {self.name} raises no alarms; watch with a run that classifies, finds events or '
+                        f'predicts numbers.')
+
     def result(self, predictions: Mapping[str, Predictions], *, split: str, step: int, store: 'Store') -> Result:
         """Measures predictions.
 
@@ -246,9 +287,15 @@ class Task:
                 interval = intervals.mean(values[there], own)
             else:
                 interval = intervals.proportion(values[there], own, None if weights is None else weights[there])
-            low, high = (None, None) if interval.missing else (interval.low, interval.high)
+            low, high = interval.ends
             found[name] = {'low': low, 'high': high, 'label': interval.label}
         return found
 
     def _is_plain(self, key: str) -> bool:
         return key in self.plain or key.startswith(self.plain)
+
+
+def of_windows(names: Sequence[str], values: np.ndarray) -> dict[str, Levels]:
+    """Levels of outputs that stand for a whole window, by name; float64 (W, C) of C names."""
+    there = np.ones((len(values), 1), bool)
+    return {str(name): Levels(values[:, place:place + 1], there) for place, name in enumerate(names)}

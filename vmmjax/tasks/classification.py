@@ -15,6 +15,7 @@ from vmmjax.evaluation import metrics, view_averages
 from vmmjax.evaluation.predictions import Predictions, known, truth
 from vmmjax.evaluation.result import COUNT, PERCENT, TEXT, table
 from vmmjax.pipeline.targets import Classes, Targets, of_split
+from vmmjax.tasks.base import Levels, of_windows
 from vmmjax.tasks.supervised import Sums, Supervised, of_clips
 from vmmjax.training.objective import Batch
 
@@ -60,7 +61,7 @@ class Classification(Supervised):
 
     def targets(self, store: 'Store', data: Any) -> Targets:
         """Classes, which a mirror image may swap (`data.augment.flip_pairs`)."""
-        return Classes(store, self.target, data.augment.flip_pairs)
+        return Classes(store, self.target, data.augment.flip_pairs, self.facts.get('classes'))
 
     def describe(self, store: 'Store', data: Any) -> dict[str, Any]:
         """`classes`; `parts`, of every part of the label its value for each class; `counts`, rows of each class."""
@@ -153,6 +154,10 @@ class Classification(Supervised):
         return {name: (values, None) for name, values in {
             **correct, 'loss': metrics.cross_entropies(rows.scores, rows.target)}.items()}
 
+    def levels(self, scores: Any) -> dict[str, Levels]:
+        """The probability of each class."""
+        return of_windows(self.classes, special.softmax(scores.astype(np.float64), axis=-1))
+
     def losses(self, rows: Predictions) -> np.ndarray | None:
         """See `Task`."""
         return metrics.cross_entropies(rows.scores, rows.target)
@@ -216,6 +221,11 @@ class Several(Classification):
                 'all_right': (np.where(told.all(axis=1), right.all(axis=1), np.nan), None),
                 **{f'accuracy_{name}': (np.where(told[:, i], right[:, i], np.nan), None)
                    for i, name in enumerate(self.classes)}}
+
+    def levels(self, scores: Any) -> dict[str, Levels]:
+        """The probability of each class of each target, as `target/class`."""
+        return {name: level for target, classes in self.classes.items() for name, level in of_windows(
+            [f'{target}/{each}' for each in classes], special.softmax(scores[target].astype(np.float64), -1)).items()}
 
     def losses(self, rows: Predictions) -> np.ndarray | None:
         """The sum over the targets that a clip has."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy import special
 
 from vmmjax import optional
 from vmmjax.errors import UserError
@@ -15,7 +16,8 @@ from vmmjax.evaluation.predictions import Predictions
 from vmmjax.evaluation.result import NUMBER, PERCENT, TEXT, table
 from vmmjax.pipeline import event_targets
 from vmmjax.pipeline.targets import Targets
-from vmmjax.tasks.alarms import Span, alarms, timeline
+from vmmjax.tasks.alarms import Rules, Span, alarms, timeline
+from vmmjax.tasks.base import Levels
 from vmmjax.tasks.supervised import Sums, Supervised
 from vmmjax.training.objective import Batch
 
@@ -50,12 +52,14 @@ class Events(Supervised):
       high: in evaluation an alarm begins at a moment with at least this probability,
       low: and lasts as long as the probability is at least this (hysteresis).
       minimum: seconds; shorter alarms are dropped.
+      cool_down: seconds after the end of an alarm in which no other begins.
     """
 
     positive: str = ''
     high: float = 0.5
     low: float = 0.3
     minimum: float = 0.0
+    cool_down: float = 0.0
 
     name: ClassVar[str] = 'events'
     plain: ClassVar[tuple[str, ...]] = ('false_alarms_an_hour',)
@@ -70,7 +74,7 @@ class Events(Supervised):
 
     def targets(self, store: 'Store', data: Any) -> Targets:
         """See `Task`."""
-        return event_targets.Events(store, self.target, self.positive)
+        return event_targets.Events(store, self.target, self.positive, trained=bool(self.facts))
 
     def check(self, config: Any) -> None:
         """Scikit-learn is needed at the end of a training, so it is asked for before."""
@@ -96,6 +100,15 @@ class Events(Supervised):
         logits = of_tokens(outputs.logits)
         return {'logits': logits, 'mask': jnp.ones_like(logits) if outputs.mask is None else
                 outputs.mask.astype(jnp.float32)}
+
+    @property
+    def rules(self) -> Rules:
+        """Those of the config."""
+        return Rules(self.high, self.low, self.minimum, self.cool_down)
+
+    def levels(self, scores: Any) -> dict[str, Levels]:
+        """The probability of every token."""
+        return {self.classes[0]: Levels(special.expit(scores['logits'].astype(np.float64)), scores['mask'] > 0)}
 
     def summary(self, rows: Predictions) -> dict[str, float]:
         """See `Task`."""
@@ -131,6 +144,19 @@ class Events(Supervised):
             'Alarms', note, {'clip': TEXT, 'start': NUMBER, 'end': NUMBER, 'highest': PERCENT, 'right': TEXT},
             [[*list(alarm.values())[:4], 'yes' if alarm['right'] else 'no'] for alarm in found])]}
 
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
+        """The alarms of the clip in which a row lies, all of them, each with its highest probability.
+
+        `events` has them as numbers, `start` and `end` in seconds on the clock of the windows.
+        """
+        views = rows.id == rows.id[place]
+        found = alarms(self._moments(rows, views), self.rules)
+        name, = self.classes
+        return [{'target': name, 'truth': '', 'probability': None,
+                 'named': [[f'{alarm.start:.2f} to {alarm.end:.2f} s', alarm.value] for alarm in found],
+                 'events': [{'start': round(alarm.start, 3), 'end': round(alarm.end, 3), 'probability': alarm.value}
+                            for alarm in found]}]
+
     def _listed(self, rows: Predictions, store: 'Store') -> list[dict[str, Any]]:
         clips, offsets = store.values('id'), store.values('start').astype(np.float64)
         return [{'clip': str(clips[clip.id]), 'start': round(alarm.start + offsets[clip.id], 3),
@@ -146,18 +172,22 @@ class Events(Supervised):
         counts = rows.scores['mask'] > 0
         return target[counts], logits[counts]
 
+    def _moments(self, rows: Predictions, views: np.ndarray) -> list[Span]:
+        """How probable the event is at each moment of a clip whose views are bool (N,) of the rows."""
+        (seen,) = self.levels({name: scores[views] for name, scores in rows.scores.items()}).values()
+        return timeline(*seen, rows.target['window'][views].astype(np.float64))
+
     def _alarms(self, rows: Predictions) -> list[_Clip]:
         found = []
         for clip in np.unique(rows.id):
             views = rows.id == clip
             windows = rows.target['window'][views].astype(np.float64)
-            moments = timeline(1 / (1 + np.exp(-rows.scores['logits'][views].astype(np.float64))),
-                               rows.scores['mask'][views] > 0, windows)
+            moments = self._moments(rows, views)
             # Every view has all events of the clip, in its own time.
             times = rows.target['events'][views][0].astype(np.float64) + windows[0, 0]
             found.append(_Clip(
                 int(clip), [Span(start, end, 1.0) for start, end in times if end > start],
-                alarms(moments, self.high, self.low, self.minimum),
+                alarms(moments, self.rules),
                 sum(moment.end - moment.start for moment in moments)))
         return found
 

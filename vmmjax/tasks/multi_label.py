@@ -16,6 +16,7 @@ from vmmjax.evaluation import metrics, view_averages
 from vmmjax.evaluation.predictions import Predictions, truth
 from vmmjax.evaluation.result import COUNT, PERCENT, TEXT, table
 from vmmjax.pipeline.targets import Names, Targets
+from vmmjax.tasks.base import Levels, of_windows
 from vmmjax.tasks.supervised import Sums, Supervised, of_clips
 from vmmjax.training.objective import Batch
 
@@ -55,7 +56,7 @@ class MultiLabel(Supervised):
 
     def targets(self, store: 'Store', data: Any) -> Targets:
         """See `Task`."""
-        return Names(store, self.columns[0])
+        return Names(store, self.columns[0], self.facts.get('classes'))
 
     def check(self, config: Any) -> None:
         """Scikit-learn is needed at the end of a training, so it is asked for before."""
@@ -108,6 +109,10 @@ class MultiLabel(Supervised):
         return {'tables': [table(
             'Names', 'Average precision, the lowest first; a name that no clip has cannot be measured.',
             {'name': TEXT, 'AP': PERCENT, 'chance': PERCENT, 'AUC': PERCENT, 'clips': COUNT}, found)]}
+
+    def levels(self, scores: Any) -> dict[str, Levels]:
+        """The probability of each name."""
+        return of_windows(self.classes, special.expit(scores.astype(np.float64)))
 
     def losses(self, rows: Predictions) -> np.ndarray | None:
         """The mean over the names."""

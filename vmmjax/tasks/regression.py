@@ -11,6 +11,8 @@ from vmmjax.evaluation import metrics
 from vmmjax.evaluation.predictions import Predictions, known, truth
 from vmmjax.evaluation.result import COUNT, NUMBER, TEXT, table
 from vmmjax.pipeline.targets import Numbers, Targets, of_split
+from vmmjax.tasks.alarms import Rules
+from vmmjax.tasks.base import Levels, of_windows
 from vmmjax.tasks.supervised import Sums, Supervised, of_clips
 from vmmjax.training.objective import Batch
 
@@ -97,10 +99,21 @@ class Regression(Supervised):
 
     def details(self, rows: Predictions, store: 'Store') -> dict[str, Any]:
         """The columns beside each other."""
-        return {'tables': [table('Targets', 'In the units of each column.',
-                      {'target': TEXT, 'MAE': NUMBER, 'MSE': NUMBER, 'R²': NUMBER, 'Pearson': NUMBER, 'clips': COUNT},
-                      [[column, *found.values(), int(known(rows.target[column]).sum())]
-                       for column, found in self._each(rows, self._predicted(rows)).items()])]}
+        return {'tables': [table(
+            'Targets', 'In the units of each column.',
+            {'target': TEXT, 'MAE': NUMBER, 'MSE': NUMBER, 'R²': NUMBER, 'Pearson': NUMBER, 'clips': COUNT},
+            [[column, *found.values(), int(known(rows.target[column]).sum())]
+             for column, found in self._each(rows, self._predicted(rows)).items()])]}
+
+    @property
+    def rules(self) -> Rules | None:
+        """None: a number has a unit."""
+        return None
+
+    def levels(self, scores: Any) -> dict[str, Levels]:
+        """The numbers, in the columns' own units."""
+        mean, deviation = np.array([self.scale(column) for column in self.columns]).T
+        return of_windows(self.columns, mean + deviation * scores.astype(np.float64))
 
     def losses(self, rows: Predictions) -> np.ndarray | None:
         """The sum of the columns' squared errors, each in units of its variance in training."""

@@ -9,6 +9,7 @@ import jax
 from vmmjax.training import optimizer as optimizers
 from vmmjax.training import sharding
 from vmmjax.training.objective import Apply, Objective
+from vmmjax.training.players import Players
 from vmmjax.training.state import TrainState, initializer
 from vmmjax.training.step import TrainStep, compile_train_step, make_train_step
 
@@ -18,12 +19,14 @@ class Built:
     """The parts of a training.
 
     Attributes:
+      players: who train the parameters.
       create: the state from a key.
       abstract: the state's shapes.
       shardings: of every array of it.
       step: jitted over the mesh, with the shardings; compiled where it is first called, or by `step.lower`.
     """
 
+    players: Players
     create: Callable[[jax.Array], TrainState]
     abstract: TrainState
     shardings: TrainState
@@ -58,4 +61,4 @@ def build(config: Any, mesh: jax.sharding.Mesh, apply: Apply, init: Callable[[ja
     shardings = sharding.state_shardings(abstract, mesh, config.sharding)
     step = make_train_step(apply, objective, players, seed=config.seed, freeze=optimizers.frozen(config),
                            microbatches=config.microbatches, rows=sharding.batch_sharding(mesh))
-    return Built(create, abstract, shardings, compile_train_step(step, mesh, shardings))
+    return Built(players, create, abstract, shardings, compile_train_step(step, mesh, shardings))

@@ -1,8 +1,7 @@
 """Checkpoints that cannot lie: orbax writes them, a manifest of sizes and SHA-256 makes them whole.
 
-Orbax takes a step whose files were cut short or changed for a good one. So each finished step gets a
-`<step>.json` in `manifests/`, written last; a step without it was interrupted and does not count, a step whose
-files differ from it is damaged, and the newest whole step is used.
+Orbax takes a step whose files were cut short or changed for a good one. So each finished step gets a manifest, see
+`training.manifest`, and the newest whole step is used.
 """
 
 import json
@@ -18,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from vmmjax import atomic
-from vmmjax.checksum import sha256
 from vmmjax.errors import UserError
-from vmmjax.training import distributed, path_patterns
+from vmmjax.training import distributed, early_stopping, manifest, orbax_messages, path_patterns
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
+
+orbax_messages.silence()
 
 
 class Checkpoints:
@@ -34,7 +35,12 @@ class Checkpoints:
 
     Saving is asynchronous. One checkpoint holds the state and `meta` (JSON): what resuming needs to compare. Of several
     processes all call the same methods in the same order; what is on the disk is looked at by the first one.
+
+    Attributes:
+      averaged: whether parameters are saved as evaluation takes them, as in a bundle; here averages are beside them.
     """
+
+    averaged = False
 
     def __init__(self, workdir: Path, keep: int = 2) -> None:
         """Opens the folder; nothing is written before the first `save`.
@@ -80,6 +86,11 @@ class Checkpoints:
         else:
             self._sealing = self._thread.submit(self._seal, self._writer, step, best)
 
+    def wait(self) -> bool:
+        """Waits for the last save; whether it is whole. If not, the next `save` or `close` says why."""
+        self._settle()
+        return bool(distributed.agreed(lambda: self._failure is None))
+
     def close(self) -> None:
         """Waits until the last save is on disk.
 
@@ -115,15 +126,15 @@ class Checkpoints:
             writer.wait_until_finished()
             if jax.process_index() != 0:
                 return
-            atomic.write(self.manifests / f'{step}.json', json.dumps(_digest(self.folder / str(step)), indent=1))
+            manifest.write(self._manifest(step), self.folder / str(step))
             # By us and not by orbax, which may count a step that it failed to write.
-            for old in self._sealed()[:-self._keep]:
+            for old in manifest.steps(self.manifests)[:-self._keep]:
                 if old != best:
-                    (self.manifests / f'{old}.json').unlink()
+                    self._manifest(old).unlink()
                     shutil.rmtree(self.folder / str(old), ignore_errors=True)
 
-    def _sealed(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.manifests.glob('*.json'))
+    def _manifest(self, step: int) -> Path:
+        return self.manifests / f'{step}.json'
 
     def newest(self) -> int | None:
         """The newest whole step; None where no save was ever finished.
@@ -137,7 +148,7 @@ class Checkpoints:
 
     def _newest(self) -> int | None:
         damaged: list[str] = []
-        for step in reversed(self._sealed()):
+        for step in reversed(manifest.steps(self.manifests)):
             fault = self._fault(step)
             if fault is None:
                 if damaged:
@@ -150,20 +161,7 @@ class Checkpoints:
         return None
 
     def _fault(self, step: int) -> str | None:
-        """What is wrong with a step's files, as a sentence; None where they are as they were written."""
-        folder = self.folder / str(step)
-        try:
-            written = json.loads((self.manifests / f'{step}.json').read_text())
-            sizes = written['files']
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return f'The manifest of step {step} cannot be read ({error}).'
-        for name, (size, digest) in sizes.items():
-            path = folder / name
-            if not path.is_file():
-                return f'{path} is missing.'
-            if path.stat().st_size != size or sha256(path) != digest:
-                return f'{path} is damaged.'
-        return None
+        return manifest.fault(self._manifest(step), self.folder / str(step))
 
     def discard_after(self, step: int | None) -> None:
         """Moves everything newer than `step` out of the way, so that training may save there again.
@@ -173,8 +171,8 @@ class Checkpoints:
         distributed.agreed(lambda: self._discard(lambda number: step is None or number > step))
 
     def _discard(self, damaged: Callable[[int], bool]) -> None:
-        sealed = set(self._sealed())
-        for folder in self.folder.glob('*') if self.folder.is_dir() else ():
+        sealed = set(manifest.steps(self.manifests))
+        for folder in filter(Path.is_dir, self.folder.glob('*') if self.folder.is_dir() else ()):
             # Without a manifest it was cut off, while it was written or while it was deleted.
             if not folder.name.isdigit() or int(folder.name) not in sealed:
                 _remove(folder)
@@ -184,7 +182,7 @@ class Checkpoints:
                 target.parent.mkdir(exist_ok=True)
                 os.replace(folder, target)
         for step in filter(damaged, sealed):
-            (self.manifests / f'{step}.json').unlink()
+            self._manifest(step).unlink()
         atomic.remove_leftovers(self.manifests)
 
     def meta(self, step: int) -> dict[str, Any]:
@@ -207,7 +205,8 @@ class Checkpoints:
         """
         step = self.newest()
         if step is None:
-            raise UserError(f'There is no finished checkpoint in {self._workdir}.')
+            raise UserError(f'There is no finished checkpoint in {self._workdir}; train first: vmmjax train '
+                            f'--workdir={self._workdir} ...')
         return step, self.meta(step)
 
     def best(self) -> int:
@@ -217,9 +216,10 @@ class Checkpoints:
           UserError: where there is none, besides what `newest` and `meta` raise.
         """
         step, meta = self.newest_meta()
-        if not meta.get('best'):
+        best = early_stopping.best_step(self._workdir) or meta.get('best', {}).get('step')
+        if best is None:
             raise UserError(f'The run in {self._workdir} keeps no best checkpoint; train with config.best.metric.')
-        if fault := self._fault(best := meta['best']['step']):
+        if fault := self._fault(best):
             raise UserError(f'The best checkpoint, of step {best}, is not whole: {fault} The newest is of step {step}.')
         return best
 
@@ -244,11 +244,20 @@ class Checkpoints:
         return jax.tree.unflatten(jax.tree.structure(like), [restored[name] for name in wanted])
 
     def restore_arrays(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Some arrays of a whole step by path, each with the shape, dtype and sharding given."""
-        restore_args = ocp.checkpoint_utils.construct_restore_args(wanted)
+        """Some arrays of a whole step by path, each with the shape, dtype and sharding given.
+
+        Raises:
+          UserError: where the state is of another step, as of folders that were renamed.
+        """
+        item = {'step': np.zeros((), np.int32), **wanted}
+        restore_args = ocp.checkpoint_utils.construct_restore_args(item)
         with ocp.PyTreeCheckpointer() as reader:
-            return reader.restore(self._state_folder(step), args=ocp.args.PyTreeRestore(
-                item=wanted, restore_args=restore_args, partial_restore=True))
+            found: dict[str, Any] = reader.restore(self._state_folder(step), args=ocp.args.PyTreeRestore(
+                item=item, restore_args=restore_args, partial_restore=True))
+        if int(found['step']) != step:
+            raise UserError(f'{self.folder / str(step)} holds the state of step {int(found["step"])}; give the folders '
+                            f'and manifests back their names.')
+        return {name: found[name] for name in wanted}
 
     def shapes(self, step: int) -> dict[str, tuple[int, ...]]:
         """Path -> shape of every array of a step's state."""
@@ -289,8 +298,3 @@ def _remove(folder: Path) -> None:
 def _leaves(tree: Any) -> dict[str, Any]:
     """The leaves by path: a flat dict whose names stay readable in the checkpoint."""
     return {path_patterns.name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _digest(folder: Path) -> dict[str, Any]:
-    return {'files': {path.relative_to(folder).as_posix(): [path.stat().st_size, sha256(path)]
-                      for path in sorted(folder.rglob('*')) if path.is_file()}}

@@ -103,8 +103,9 @@ class Context:
 class Objective(Protocol):
     """What can be minimised: a task, for the step.
 
-    One in which a row's loss depends on other rows says so by an attribute `compares_rows`, which is True; its batches
-    are not parted.
+    One in which a row's loss depends on other rows says so by an attribute `compares_rows`, which is True. Its batches
+    are not parted unless it has two more methods, see `cached_gradients`: `embed(ctx) -> (tree of float arrays
+    (B, ...), model state)`, in which a row depends on no other, and `compare(ctx, embeddings) -> Loss`, of all rows.
     """
 
     def loss(self, ctx: Context) -> Loss | dict[str, Loss]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -65,8 +66,15 @@ def learning_rate(lr: Any, steps: int) -> optax.Schedule:
 
 
 def frozen(config: Any) -> list[str]:
-    """Path patterns of what stays as it is: `config.freeze`, and the encoders that `config.model.fixed` names."""
-    return [*config.freeze, *(rf'\bencoders_{re.escape(name)}/' for name in config.model.fixed)]
+    """Path patterns of what stays as it is: `config.freeze`, the encoders that `config.model.fixed` names, and with
+    `config.lora` all but its factors and what it trains.
+    """
+    found = [*config.freeze, *(rf'\bencoders_{re.escape(name)}/' for name in config.model.fixed)]
+    if not config.lora.rank:
+        return found
+    from vmmjax.training import lora
+
+    return [*found, lora.frozen(config.lora)]
 
 
 def players(config: Any) -> Players:
@@ -80,7 +88,7 @@ def players(config: Any) -> Players:
       UserError: see `create`; for a key that nothing reads, and a player without patterns.
     """
     if not config.players:
-        return Players(Player(create(config), ema_decay=config.ema_decay))
+        return Players(Player(create(config), ema_decay=config.ema_decay), _shared(config))
     found = {}
     for name, given in config.players.items():
         options = dict(given)
@@ -96,8 +104,10 @@ def players(config: Any) -> Players:
                             f'paths of its parameters, and 1 or more steps.')
         own = ConfigDict(config.to_dict())
         own.optimizer.update(options.get('optimizer', {}))
-        found[name] = Player(create(own), patterns, options.get('ema_decay', config.ema_decay), every)
-    return Players(found)
+        transformation, key = create(own), f'config.players.{name}.optimizer.multipliers'
+        found[name] = Player(transformation, patterns, options.get('ema_decay', config.ema_decay), every,
+                             {key: _patterns(own)} if 'multipliers' in options.get('optimizer', {}) else {})
+    return Players(found, _shared(config))
 
 
 def create(config: Any) -> optax.GradientTransformation:
@@ -106,10 +116,16 @@ def create(config: Any) -> optax.GradientTransformation:
     Weight decay, where the optimizer has it, acts on kernels (two axes or more), not on biases and
     normalisation; so does the trust ratio of LARS. `config.optimizer.multipliers` are `(path pattern, of the learning
     rate, of the weight decay)`: a parameter takes those of the first pattern that matches, 1 where none does, as
-    PyTorch's parameter groups. Frozen parameters have no slots and do not count towards the clipped norm.
+    PyTorch's parameter groups. `config.optimizer.layers` are path patterns from the input on: of n layers the i-th is
+    learned at `layer_decay ** (n - i)` times that rate (Clark et al. 2020, section A; Bao et al. 2021), and not before
+    `(n - i) * unfreeze_every` steps (Howard and Ruder 2018, section 3.3; its slots see gradients from the start), with
+    i from 0 and what is in no layer as i = n. Frozen parameters have no slots and do not count towards the clipped
+    norm.
+
+    A pattern may match nothing, as a player has only some of the paths: `Players` looks for those of no use.
 
     Raises:
-      UserError: for an unknown optimizer, schedule or option; on `init`, for a pattern that matches nothing.
+      UserError: for an unknown optimizer, schedule or option.
     """
     settings = config.optimizer
     factory: Callable[..., optax.GradientTransformation] = find(settings.name, OPTIMIZERS, 'optimizer')
@@ -123,9 +139,11 @@ def create(config: Any) -> optax.GradientTransformation:
                             f'{did_you_mean(key, accepted)}.')
     schedule = learning_rate(settings.lr, config.steps)
 
-    def descent(of_rate: float, of_decay: float) -> optax.GradientTransformation:
+    def descent(of_rate: float, of_decay: float, begin: int = 0) -> optax.GradientTransformation:
         own = dict(options)
         rate = schedule if of_rate == 1 else lambda step: of_rate * schedule(step)
+        if begin:
+            rate = _from(begin, rate)
         if of_decay != 1:
             if 'weight_decay' not in accepted:
                 raise UserError(f'The optimizer {settings.name!r} has no weight decay that '
@@ -133,7 +151,7 @@ def create(config: Any) -> optax.GradientTransformation:
             own['weight_decay'] = of_decay * own.get('weight_decay', accepted['weight_decay'].default)
         return factory(lambda step: computed_once(rate(step)), **own, **masks)
 
-    chain = [_by_path(settings.multipliers, descent) if settings.multipliers else descent(1, 1)]
+    chain = [_by_path(settings, descent) if settings.multipliers or settings.layers else descent(1, 1)]
     if settings.clip:
         chain.insert(0, optax.clip_by_global_norm(settings.clip))
     transformation = optax.chain(*chain)
@@ -142,28 +160,55 @@ def create(config: Any) -> optax.GradientTransformation:
         return transformation
 
     def labels(params: Any) -> Any:
-        if not config.players:  # Of several players each has only some of the paths.
-            path_patterns.first_match(patterns, params, 'config.freeze')
         return jax.tree_util.tree_map_with_path(
             lambda path, _: 'freeze' if path_patterns.matches(patterns, path) else 'train', params)
 
     return optax.multi_transform({'train': transformation, 'freeze': optax.set_to_zero()}, labels)
 
 
-def _by_path(multipliers: Any, descent: Callable[[float, float], optax.GradientTransformation]
-             ) -> optax.GradientTransformation:
-    groups = [tuple(each) for each in multipliers]
+def _from(begin: int, rate: optax.Schedule) -> optax.Schedule:
+    """The rate from a step on, 0 before."""
+    return lambda step: jnp.where(step >= begin, rate(step), 0.0)
+
+
+def _by_path(settings: Any, descent: Callable[..., optax.GradientTransformation]) -> optax.GradientTransformation:
+    """A transformation for each of the multipliers and layers that a parameter's path has."""
+    groups = [tuple(each) for each in settings.multipliers]
     if any(len(group) != 3 for group in groups):
         raise UserError(f'config.optimizer.multipliers = {tuple(groups)} must be triples (path pattern, of the '
                         f'learning rate, of the weight decay).')
+    layers = list(settings.layers)
+    if settings.layer_decay <= 0 or settings.unfreeze_every < 0:
+        raise UserError(f'config.optimizer.layer_decay is {settings.layer_decay} and unfreeze_every is '
+                        f'{settings.unfreeze_every}; give a factor above 0, and 0 or more steps.')
+
+    def label(group: int, layer: int) -> str:
+        return f'{group}_{layer}' if layers else str(group)
 
     def labels(params: Any) -> Any:
-        matches = path_patterns.first_match([pattern for pattern, _, _ in groups], params,
-                                            'config.optimizer.multipliers')
-        return jax.tree.map(str, matches)
+        def of(patterns: list[str], path: Any) -> int:
+            return next((i for i, pattern in enumerate(patterns) if path_patterns.matches([pattern], path)), -1)
 
-    return optax.multi_transform({'-1': descent(1, 1)} | {
-        str(i): descent(of_rate, of_decay) for i, (_, of_rate, of_decay) in enumerate(groups)}, labels)
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: label(of([pattern for pattern, _, _ in groups], path), of(layers, path)), params)
+
+    made = {}
+    for layer in range(-1, len(layers)):
+        depth = len(layers) - layer if layer >= 0 else 0
+        for group, (_, of_rate, of_decay) in {-1: ('', 1, 1), **dict(enumerate(groups))}.items():
+            made[label(group, layer)] = descent(of_rate * settings.layer_decay ** depth, of_decay,
+                                                depth * settings.unfreeze_every)
+    return optax.multi_transform(made, labels)
+
+
+def _shared(config: Any) -> dict[str, list[str]]:
+    """The path patterns of all players, by config key."""
+    return {'config.freeze': frozen(config), 'config.optimizer.multipliers': _patterns(config),
+            'config.optimizer.layers': list(config.optimizer.layers)}
+
+
+def _patterns(config: Any) -> list[str]:
+    return [pattern for pattern, _, _ in config.optimizer.multipliers]
 
 
 def _kernels(params: Any) -> Any:

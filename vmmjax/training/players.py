@@ -1,7 +1,7 @@
 """Who updates which parameters: one player usually, several where they minimise different losses."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +14,8 @@ from vmmjax.training import path_patterns
 
 ONLY = ''
 """The name of the player where there is one."""
+
+Patterns = Mapping[str, Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Player:
     params: tuple[str, ...] = ()
     ema_decay: float = 0.0
     every: int = 1
+    patterns: Patterns = dataclasses.field(default_factory=dict)
 
 
 class Players:
@@ -44,8 +47,14 @@ class Players:
       by_name: the players.
     """
 
-    def __init__(self, players: Player | Mapping[str, Player]):
-        """Takes one player, or several by name."""
+    def __init__(self, players: Player | Mapping[str, Player], patterns: Patterns | None = None):
+        """Takes the players.
+
+        Args:
+          players: one, or several by name.
+          patterns: path patterns by config key, which are for all players; each must match a parameter.
+        """
+        self._patterns = patterns or {}
         self.by_name: dict[str, Player] = {ONLY: players} if isinstance(players, Player) else dict(players)
         self._alone = isinstance(players, Player)
 
@@ -77,8 +86,17 @@ class Players:
         return {name: traverse_util.unflatten_dict(leaves) for name, leaves in found.items()}
 
     def slots(self, params: Any) -> Any:
-        """The first slots of the optimizers."""
-        found = {name: self.by_name[name].optimizer.init(part) for name, part in self.parts(params).items()}
+        """The first slots of the optimizers.
+
+        Raises:
+          UserError: for a pattern that matches nothing, besides what `parts` raises.
+        """
+        parts = self.parts(params)
+        for tree, by_key in [(params, self._patterns), *((parts[name], player.patterns)
+                                                         for name, player in self.by_name.items())]:
+            for key, patterns in by_key.items():
+                path_patterns.first_match(patterns, tree, key)
+        found = {name: self.by_name[name].optimizer.init(part) for name, part in parts.items()}
         return found[ONLY] if self._alone else found
 
     def averages(self, params: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How XLA is set up before it computes: deterministic operations, and the cache of compiled programs."""
+"""What XLA computes with: deterministic operations, the cache of compiled programs, cores of the CPU."""
 
 import os
 from pathlib import Path
@@ -29,3 +29,10 @@ def keep_compiled() -> None:
     """Has JAX keep what it compiles in the user's cache folder, so that a second run starts at once."""
     cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'vmmjax' / 'xla'
     jax.config.update('jax_compilation_cache_dir', str(cache))
+
+
+def cores() -> int | None:
+    """Among how many CPU cores XLA parts its sums, on which their last bits depend; None on an accelerator."""
+    if jax.default_backend() != 'cpu':
+        return None
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()

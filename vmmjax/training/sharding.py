@@ -103,7 +103,7 @@ def state_shardings(state: Any, mesh: Mesh, rules: Sequence[Any] = ()) -> Any:
     Args:
       state: a tree of arrays or of shapes (`jax.eval_shape`).
       mesh: from `make_mesh`.
-      rules: (path pattern, mesh axis name or None for each axis of the array), and names of sets, see `rules.READY`.
+      rules: (path pattern, mesh axis name or None for each axis of the array), and names of sets, see `READY`.
 
     Raises:
       UserError: where a rule matches nothing, or does not fit the array's shape; for a set that there is not, or that

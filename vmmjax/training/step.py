@@ -43,23 +43,28 @@ def make_train_step(apply: Apply, objective: Objective, players: Players, *, see
       rows: how a batch is sharded; its parts are then sharded alike, and no row moves.
 
     Raises:
-      UserError: for an objective that compares rows, or, when it is traced, a batch that does not split, or losses of
-        other players.
+      UserError: for an objective that compares rows and does not `embed` them first, or, when it is traced, a batch
+        that does not split, batch statistics of rows that are compared in parts, or losses of other players.
     """
-    if microbatches > 1 and getattr(objective, 'compares_rows', False):
+    comparing: Any = objective if getattr(objective, 'compares_rows', False) else None
+    if microbatches > 1 and comparing and not hasattr(comparing, 'embed'):
         raise UserError(f'This task compares the clips of a batch with each other, and in microbatches they would not '
                         f'meet; set config.microbatches = 1 (it is {microbatches}).')
 
-    def losses_of(params: Any, ctx: Context) -> dict[str, Loss]:
+    def given(params: Any, ctx: Context) -> Context:
         params = jax.tree_util.tree_map_with_path(
             lambda path, leaf: jax.lax.stop_gradient(leaf) if path_patterns.matches(freeze, path) else leaf, params)
-        found = objective.loss(dataclasses.replace(ctx, params=params))
+        return dataclasses.replace(ctx, params=params)
+
+    def losses_of(params: Any, ctx: Context, embeddings: Any = None) -> dict[str, Loss]:
+        ctx = given(params, ctx)
+        found = objective.loss(ctx) if embeddings is None else comparing.compare(ctx, embeddings)
         losses = {ONLY: found} if isinstance(found, Loss) else dict(found)
         players.check(losses)
         return losses
 
-    def scaled(params: Any, ctx: Context, counts: Any, factor: Any) -> Any:
-        losses = losses_of(params, ctx)
+    def scaled(params: Any, ctx: Context, counts: Any, factor: Any, embeddings: Any = None) -> Any:
+        losses = losses_of(params, ctx, embeddings)
         if counts is not None:
             losses = {name: loss._replace(terms={term: (value, counts[name][term])
                                                  for term, (value, _) in loss.terms.items()})
@@ -75,6 +80,27 @@ def make_train_step(apply: Apply, objective: Objective, players: Players, *, see
                                               has_aux=True)
         return {name: players.parts(pullback(_one(minimised, name))[0])[name] for name in minimised}, beside
 
+    def compared(ctx: Context, factor: Any) -> tuple[dict[str, Any], Any]:
+        """As `differentiate`, of an objective that embeds rows and then compares them, in microbatches."""
+        if jax.tree.leaves(ctx.model_state):
+            raise UserError(f'The model keeps batch statistics (BatchNorm), by which the rows of a microbatch see each '
+                            f'other before they are compared; set config.microbatches = 1 (it is {microbatches}), or '
+                            f'take encoders without BatchNorm.')
+        from vmmjax.training.cached_gradients import cached_gradients
+
+        total = len(ctx.batch['row'])
+
+        def embed(params: Any, part: Any) -> Any:
+            return comparing.embed(dataclasses.replace(given(params, ctx), batch=part, rows=total))[0]
+
+        def compare(params: Any, embeddings: Any) -> Any:
+            minimised, pullback, beside = jax.vjp(lambda *args: scaled(args[0], ctx, None, factor, args[1]), params,
+                                                  embeddings, has_aux=True)
+            return {name: pullback(_one(minimised, name)) for name in minimised}, beside
+
+        return cached_gradients(embed, compare, lambda name, tree: players.parts(tree)[name], ctx.params,
+                                _parts(ctx.batch, microbatches, rows))
+
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         batch = {'row': jnp.arange(len(batch['mask']), dtype=jnp.int32), **batch}
         ctx = Context(apply, state.params, state.model_state, batch, seed, state.step,
@@ -83,6 +109,8 @@ def make_train_step(apply: Apply, objective: Objective, players: Players, *, see
         factor = None if state.loss_scale is None else state.loss_scale.factor
         if microbatches == 1:
             gradients, beside = differentiate(ctx, None, factor)
+        elif comparing:
+            gradients, beside = compared(ctx, factor)
         else:
             # Each part's share of the loss needs the weights of all. Nothing but masks is computed for them: XLA
             # drops the rest of the network, whose outputs nobody reads.

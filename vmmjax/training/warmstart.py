@@ -14,8 +14,9 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from scipy import ndimage
 
+from vmmjax import config as configs
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.training import path_patterns
+from vmmjax.training import lora, path_patterns
 from vmmjax.training.checkpoint import Checkpoints
 from vmmjax.training.distributed import say
 from vmmjax.training.state import TrainState
@@ -84,15 +85,17 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
          fit: Sequence[tuple[str, Any]] = (), task: str = '') -> TrainState:
     """The state with parameters and running statistics of the newest checkpoints of other runs.
 
+    Where another run has adapted kernels by low-rank factors, they are merged.
+
     Args:
-      state: freshly initialised.
+      state: freshly initialised; its moving averages stay those of what it was.
       workdirs: of the runs to begin from, such as one for each encoder; what several have is the first one's.
       skip: path patterns that stay as initialised, such as a head for other classes.
       rename: (path pattern, replacement): where in the other runs that is which has this path here, by `re.sub`; the
         first pair whose pattern is found counts. Several arrays may begin with the same one.
       fit: (path pattern, how): arrays that have another shape there, see `fitted`.
-      task: `config.task.name` of this run. What only training needs (`task_training`) stays as initialised, and so does
-        what prediction of a task needs (`task`) where another run has another task.
+      task: `config.task.name` of this run. What only training needs (`task_training`, `lora`) stays as initialised, and
+        so does what prediction of a task needs (`task`) where another run has another task.
 
     Raises:
       UserError: names every array that is missing there or has another shape; nothing is left out silently.
@@ -106,7 +109,7 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
     for (path, leaf), skips, renames, fits in zip(jax.tree_util.tree_leaves_with_path(wanted), skipped, renamed,
                                                   refitted, strict=True):
         name = path_patterns.name(path)
-        if _part(name) == 'task_training':
+        if _part(name) in ('task_training', lora.LORA):
             own += 1
         elif skips < 0:
             left[name] = leaf
@@ -129,7 +132,7 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
         faults |= {name: f'{_called(name, there)} has shape {shapes[there[name]]} there and {leaf.shape} here'
                    if there[name] in shapes else faults.get(name, f'{_called(name, there)} is not there')
                    for name, leaf in left.items()}
-        begun = checkpoints.restore_arrays(step, {
+        begun = _merged(checkpoints, step, shapes, {
             there[name]: _like(left[name], shapes[there[name]]) for name in take}) if take else {}
         for name in take:
             array, leaf = begun[there[name]], left[name]
@@ -146,9 +149,23 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
                         f'config.init_from.skip.')
     merged = jax.tree_util.tree_map_with_path(lambda path, leaf: loaded.get(path_patterns.name(path), leaf), wanted)
     say(f'{len(jax.tree.leaves(wanted)) - len(loaded)} arrays stay as initialised'
-        f'{f", {own} of them of what only training needs (task_training)" if own else ""}.')
-    ema = None if state.ema is None else jax.tree.map(lambda leaf: leaf.copy(), merged['params'])
-    return dataclasses.replace(state, params=merged['params'], model_state=merged['model_state'], ema=ema)
+        f'{f", {own} of them of what only training needs (task_training, lora)" if own else ""}.')
+    return dataclasses.replace(state, params=merged['params'], model_state=merged['model_state'])
+
+
+def _merged(checkpoints: Checkpoints, step: int, shapes: Mapping[str, tuple[int, ...]], wanted: dict[str, Any]
+            ) -> dict[str, jax.Array]:
+    """Arrays of a checkpoint by name, with the products of the factors that it has for some of them."""
+    pairs = {name: [name.replace('params/', f'params/{lora.LORA}/', 1) + f'/{part}' for part in 'ab']
+             for name in wanted if name.startswith('params/')}
+    pairs = {name: pair for name, pair in pairs.items() if pair[0] in shapes}
+    factors = {factor: _like(wanted[name], shapes[factor]) for name, pair in pairs.items() for factor in pair}
+    found = checkpoints.restore_arrays(step, {**wanted, **factors})
+    if pairs:
+        options = configs.from_json(checkpoints.meta(step)['config']).lora
+        for name, (a, b) in pairs.items():
+            found[name] = lora.added(found[name], found[a], found[b], options)
+    return {name: found[name] for name in wanted}
 
 
 def _part(name: str) -> str:

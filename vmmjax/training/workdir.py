@@ -65,9 +65,12 @@ def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any]
                    allowed: Sequence[str]) -> None:
     """Refuses to go on with a checkpoint of another config, data set or class list.
 
+    A store is the same where its catalog is, and the options and versions of the columns that the run reads. A
+    checkpoint of an older version does not say what these were; that is said, and taken to be the same.
+
     Args:
       workdir: named in the message.
-      saved: the checkpoint's identity: `config` (JSON text), `fingerprint` of the store, `classes`.
+      saved: the checkpoint's identity: `config` (JSON text), `fingerprint` of the store, `classes`, `inputs`.
       current: that of this run.
       allowed: dotted config keys that may differ because the user says so.
     """
@@ -77,10 +80,40 @@ def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any]
         listing = '; '.join(f'{key} was {old!r}, is {new!r}' for key, (old, new) in changed.items())
         raise UserError(f'The workdir {workdir} is of another config: {listing}. Name another --workdir, or allow '
                         f'the change with --allow_changed={",".join(changed)}.')
-    for key in ('fingerprint', 'classes'):
+    for key, what in (('fingerprint', 'catalog'), ('classes', 'list of classes')):
         if saved[key] != current[key]:
-            raise UserError(f'The workdir {workdir} was trained on another store ({key} differs); '
+            raise UserError(f'The workdir {workdir} was trained on another store (the {what} differs); '
                             f'name its own store with --config.data.store, or another --workdir.')
+    if 'inputs' not in current:
+        return
+    recorded = run_inputs(workdir, saved)
+    if recorded is None:
+        distributed.say(f'The checkpoint in {workdir} is of an older vmmjax, which did not record the options of the '
+                        f"store's columns: whether they are the same is not checked.")
+        return
+    differences = column_differences(recorded, current['inputs'])
+    if differences:
+        raise UserError(f'The workdir {workdir} was trained on a store that was prepared otherwise: '
+                        f'{"; ".join(differences)}. Prepare the store with the former, or name another --workdir.')
+
+
+def column_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """How columns that both of two runs read differ, a text each such as `rgb has short_side=64, and had 32`.
+
+    Args:
+      before: inputs of a run, see `Experiment.run_inputs`.
+      now: likewise.
+    """
+    found = []
+    earlier, later = before['data']['columns'], now['data']['columns']
+    for name in [name for name in earlier if name in later]:
+        was, is_now = ({'version': 1, **of_run[name], **(of_run[name]['options'] or {})} for of_run in (earlier, later))
+        if not (was['builder'] and is_now['builder']):  # An older vmmjax did not record it.
+            was['builder'] = is_now['builder']
+        found += [f'the column {name} has {key}={is_now.get(key)}, and had {was.get(key)}'
+                  for key in dict.fromkeys((*was, *is_now))
+                  if key not in ('options', 'chunk') and was.get(key) != is_now.get(key)]
+    return found
 
 
 def run_inputs(workdir: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -12,6 +12,8 @@ import pytest
 from vmmjax.errors import UserError
 from vmmjax.media.probe import probe
 from vmmjax.prepare import catalog_builder, sources
+from vmmjax.prepare.audio_columns import Waveform
+from vmmjax.prepare.build import prepare
 from vmmjax.store import catalog
 
 RATE = 16000
@@ -88,6 +90,17 @@ def test_labels_of_sequence_examples(from_dmvr):
     assert from_dmvr[3].labels == {'label': 'run', 'text': 'clip 3, grün', 'video': '3.avi'}
 
 
+def test_a_label_may_hold_a_carriage_return(tmp_path):
+    import tensorflow as tf
+    record = tf.train.SequenceExample()
+    record.context.feature['clip/label/text'].bytes_list.value[:] = [b'one\rtwo, "three"']
+    record.feature_lists.feature_list['image/encoded'].feature.add().bytes_list.value[:] = [jpeg(0)]
+    with tf.io.TFRecordWriter(str(tmp_path / 'train')) as writer:
+        writer.write(record.SerializeToString())
+    clip, = sources.read(f'dmvr:{tmp_path}/train', generated=tmp_path / 'out', fps=10, progress=False)
+    assert clip.labels['label'] == 'one\rtwo, "three"'
+
+
 def test_rates_that_records_do_not_hold_must_be_given(read_dmvr, tmp_path):
     with pytest.raises(UserError, match='give it as --source_fps'):
         read_dmvr(tmp_path, fps=None)
@@ -110,6 +123,33 @@ def test_rates_that_records_hold_are_used(tmp_path):
     clip, = sources.read(f'dmvr:{tmp_path}/validation.tfrecord', generated=tmp_path / 'out', progress=False)
     found = probe(clip.path)
     assert (clip.split, clip.labels['label'], found.fps, found.audio_rate) == ('validation', '3;17', 25, 8000)
+
+
+@pytest.mark.parametrize('rate', [np.nan, np.inf, -25.0, 1e30])
+@pytest.mark.parametrize('key', ['image/frame_rate', 'WAVEFORM/feature/sample_rate'])
+def test_a_record_with_a_rate_that_is_none_is_rejected(tmp_path, key, rate):
+    import tensorflow as tf
+    with tf.io.TFRecordWriter(str(tmp_path / 'train')) as writer:
+        for its in (25.0, rate):
+            record = tf.train.SequenceExample()
+            record.context.feature[key].float_list.value[:] = [its]
+            record.feature_lists.feature_list['image/encoded'].feature.add().bytes_list.value[:] = [jpeg(0)]
+            writer.write(record.SerializeToString())
+    clips = sources.read(f'dmvr:{tmp_path}/train', generated=tmp_path / 'out', fps=10, audio_rate=RATE, progress=False)
+    assert [clip.path.stat().st_size > 0 for clip in clips] == [True, False]
+
+
+def test_a_sound_in_a_record_that_is_no_number_is_rejected(tmp_path):
+    import tensorflow as tf
+    with tf.io.TFRecordWriter(str(tmp_path / 'train')) as writer:
+        for number in (0.5, np.nan, np.inf, 1e30):
+            record = tf.train.SequenceExample()
+            sound = np.append(waveform(0), number)
+            record.feature_lists.feature_list['WAVEFORM/feature/floats'].feature.add().float_list.value[:] = sound
+            writer.write(record.SerializeToString())
+    clips = sources.read(f'dmvr:{tmp_path}/train', generated=tmp_path / 'out', audio_rate=RATE, progress=False)
+    prepare(clips, tmp_path / 'store', [Waveform()], origin='records', processes=1, progress=False)
+    assert (tmp_path / 'store' / 'rejected.csv').read_text().count('samples that are no numbers') == 3
 
 
 def test_an_empty_record_is_rejected_and_the_others_are_read(tmp_path):

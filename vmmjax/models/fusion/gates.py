@@ -65,7 +65,7 @@ class FiLM(Fusion):
         projected = project(self, tokens, self.features)
         modulated = []
         for i, name in enumerate(self.streams):
-            condition = jnp.zeros((len(projected), 2 * self.features), self.dtype)
+            condition = jnp.zeros((projected.shape[0], 2 * self.features), self.dtype)
             for other in self.streams:
                 if other != name:
                     dense = nn.Dense(2 * self.features, dtype=self.dtype, name=f'{name}_given_{other}')

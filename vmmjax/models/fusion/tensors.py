@@ -13,7 +13,7 @@ from vmmjax.models.tokens import Fused, Tokens
 
 def with_one(x: jax.Array) -> jax.Array:
     """`[1; x]` of (B, D), as (B, 1 + D)."""
-    return jnp.concatenate([jnp.ones((len(x), 1), x.dtype), x], -1)
+    return jnp.concatenate([jnp.ones((x.shape[0], 1), x.dtype), x], -1)
 
 
 class TensorFusion(Fusion):
@@ -35,7 +35,7 @@ class TensorFusion(Fusion):
         projected = project(self, tokens, self.features) * there[..., None]
         product = with_one(projected[:, 0])
         for i in range(1, len(self.streams)):
-            product = (product[..., None] * with_one(projected[:, i])[:, None]).reshape(len(product), -1)
+            product = (product[..., None] * with_one(projected[:, i])[:, None]).reshape(product.shape[0], -1)
         return single(product, there.any(-1))
 
 

@@ -25,7 +25,7 @@ class Transformer(TokenFusion):
     def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """Fuses tokens (B, N, D_m) of each stream; `present` (B,) bool says in which rows a stream is there."""
         anything = self.there(present).any(-1)
-        cls = Tokens(learned(self, 'cls', 1, len(anything)), anything[:, None])
+        cls = Tokens(learned(self, 'cls', 1, anything.shape[0]), anything[:, None])
         every = [cls, *self.embed(tokens).values()]
         options = block_options(self) | dict(dropout=self.dropout, shared=SHARED)
         encoder = Encoder(self.num_hidden_layers, False, options, name='encoder')
@@ -59,7 +59,7 @@ class Bottleneck(TokenFusion):
     def __call__(self, tokens: Mapping[str, Tokens], present: Mapping[str, jax.Array], train: bool) -> Fused:
         """See `Transformer`."""
         there = self.there(present)
-        rows = len(there)
+        rows = there.shape[0]
         x, mask = {}, {}
         for name, some in self.embed(tokens).items():
             x[name] = jnp.concatenate([learned(self, f'cls_{name}', 1, rows), some.x], 1)

@@ -244,5 +244,5 @@ def augmented(stream: Stream, x: np.ndarray, valid: np.ndarray, config: AugmentC
     masks, width, bands, band_width = config.spec_augment
     if masks + bands and x.ndim == 3:
         x = spec_augment(x, valid, draw('spec_augment', 2 * (masks + bands)), time_masks=masks,
-                               time_width=width, band_masks=bands, band_width=band_width)
+                         time_width=width, band_masks=bands, band_width=band_width)
     return x, valid

@@ -10,6 +10,7 @@ from vmmjax.prepare.sources import (
     folders,
     grid,
     kinetics,
+    known_information,
     manifest,
     record_files,
     something,
@@ -23,7 +24,8 @@ from vmmjax.prepare.sources.media_index import Files, annotation_files
 __all__ = ['ANNOTATIONS', 'GENERATED', 'SYNTHETIC', 'Clip', 'read']
 
 # `synthetic:<name>` -> what writes it.
-SYNTHETIC = {'motion_sound': synthetic.generate}
+SYNTHETIC: dict[str, Callable[..., Path]] = {
+    'motion_sound': synthetic.generate, 'known_information': known_information.generate}
 # `<name>:<annotation files>` -> what reads them; the media files lie in a folder of their own.
 ANNOTATIONS: dict[str, Callable[[Sequence[Path], Files], list[Clip]]] = {
     'kinetics': kinetics.read, 'something': something.read, 'ucf101': ucf_hmdb.read_ucf101,
@@ -34,19 +36,21 @@ GENERATED = ('synthetic', 'tfds', 'dmvr')
 
 
 def read(source: str, *, media: Path | None = None, generated: Path | None = None, fps: float | None = None,
-         audio_rate: int | None = None, seed: int = 0, sizes: Mapping[str, int] = synthetic.SIZES, workers: int = 1,
-         progress: bool = True) -> list[Clip]:
+         audio_rate: int | None = None, split: str = '', seed: int = 0,
+         sizes: Mapping[str, int] = synthetic.SIZES, workers: int = 1, progress: bool = True) -> list[Clip]:
     """Reads a source. Files are written only for what holds none: synthetic clips, records, folders of pictures.
 
     Args:
       source: a manifest (see `manifest.read`), a folder with one folder a class (see `folders.read`),
-        `synthetic:motion_sound`, `tfds:<name or folder>` (see `records_tfds.shards`), `dmvr:<files>` (see
-        `records_dmvr.shards`) or `<name>:<files>` for the annotation files of a published data set, a name of
-        `ANNOTATIONS`. Several files have commas between them, or are a pattern such as `splits/*_test_split1.txt`.
+        `synthetic:motion_sound`, `synthetic:known_information:<settings>` (see `known_information.settings`),
+        `tfds:<name or folder>` (see `tfds.shards`), `dmvr:<files>` (see `dmvr.shards`) or `<name>:<files>` for the
+        annotation files of a published data set, a name of `ANNOTATIONS`. Several files have commas between them, or
+        are a pattern such as `splits/*_test_split1.txt`.
       media: the folder below which the files lie that annotations name; theirs unless given.
       generated: the folder that files are written into.
       fps: pictures a second of records and folders of pictures, which do not say so.
       audio_rate: samples a second of the sound in records, which do not say so.
+      split: of the clips of a manifest without that column.
       seed: of a synthetic data set.
       sizes: its clips a split.
       workers: processes that write files.
@@ -60,12 +64,13 @@ def read(source: str, *, media: Path | None = None, generated: Path | None = Non
     """
     kind, _, rest = source.partition(':')
     if kind in GENERATED:
-        if kind == 'synthetic' and rest not in SYNTHETIC:
-            raise UserError(f'There is no synthetic data set {rest!r}: {did_you_mean(rest, SYNTHETIC)}.')
+        name, _, options = rest.partition(':')
+        if kind == 'synthetic' and name not in SYNTHETIC:
+            raise UserError(f'There is no synthetic data set {name!r}: {did_you_mean(name, SYNTHETIC)}.')
         if generated is None:
             raise UserError(f'{source} needs a folder to be written into.')
         if kind == 'synthetic':
-            return manifest.read(SYNTHETIC[rest](generated, seed=seed, sizes=sizes, workers=workers,
+            return manifest.read(SYNTHETIC[name](generated, seed=seed, sizes=sizes, options=options, workers=workers,
                                                  progress=progress))
         shards, settings = (tfds.shards(rest, fps) if kind == 'tfds' else
                             dmvr.shards(annotation_files(rest), fps, audio_rate))
@@ -76,7 +81,7 @@ def read(source: str, *, media: Path | None = None, generated: Path | None = Non
     if path.is_dir():
         return folders.read(path)
     if path.is_file():
-        return manifest.read(path)
+        return manifest.read(path, split=split)
     known = [*(f'synthetic:{name}' for name in SYNTHETIC), 'tfds:NAME', 'dmvr:FILES',
              *(f'{name}:FILES' for name in ANNOTATIONS)]
     raise UserError(f'The source {source!r} is neither a manifest (CSV) nor a folder that is there; '

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmmjax.errors import UserError
+from vmmjax.prepare.new_clips import SPLIT
 
 # What the published names of splits are here.
 SPLITS = {'train': 'train', 'training': 'train', 'validation': 'validation', 'validate': 'validation',
@@ -66,7 +67,7 @@ def of_file(path: str | Path, *, id: str = '', start: float | None = None, end: 
             raise UserError(f'{path}: the clip {name} at {seconds} s; give seconds in the file, 0 or more.')
     if end is not None and end <= (start or 0.0):
         raise UserError(f'{path}: the clip ends at {end} s, not after its start at {start or 0.0} s.')
-    return Clip(Path(path).absolute(), str(path), 'predict', id or str(path), start, end, dict(texts or {}))
+    return Clip(Path(path).absolute(), str(path), SPLIT, id or str(path), start, end, dict(texts or {}))
 
 
 def split_in(name: str, what: str) -> str:

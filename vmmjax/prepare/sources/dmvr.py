@@ -14,6 +14,8 @@ from vmmjax.prepare.sources.clip import split_in
 from vmmjax.prepare.sources.record_files import Example, Shard, tfrecords
 from vmmjax.store.catalog import JOIN
 
+_MOST = 1e6  # A second, of pictures or samples: a record of more is damaged.
+
 
 def shards(files: Sequence[Path], fps: float | None, audio_rate: int | None) -> tuple[list[Shard], dict[str, object]]:
     """The shards of a data set, and what makes it this one.
@@ -65,11 +67,13 @@ def _example(record: Any, file: Path, fps: float | None, audio_rate: int | None)
     if waveform is not None and rate is None:
         raise UserError(f'The records in {file} do not say the sample rate of their sound: give it as '
                         f'--source_audio_rate (DMVR\'s own writer takes 48000 unless told otherwise).')
+    if any(not 0 < value < _MOST for value in (fps, rate) if value is not None):  # Nor are NaNs.
+        pictures, waveform = [], None
     numbers = [str(number) for number in context['clip/label/index'].int64_list.value]
     labels = {'label': JOIN.join(_texts(context, 'clip/label/text') or _texts(context, 'clip/label/string') or numbers),
               'text': JOIN.join(_texts(context, 'caption/string')),
               'video': JOIN.join(Path(name).name for name in _texts(context, 'video/filename'))}
-    return Example(pictures, fps or 1.0, labels, waveform, int(rate or 0))
+    return Example(pictures, fps or 1.0, labels, waveform, 0 if waveform is None else int(rate or 0))
 
 
 def _rate(context: Any, key: str) -> float | None:

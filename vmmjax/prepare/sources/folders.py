@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vmmjax.errors import UserError
+from vmmjax.media.container import fault_of
 from vmmjax.prepare.sources.clip import SPLITS, Clip, printable
 from vmmjax.prepare.sources.media_index import SOUNDS, VIDEOS
 
@@ -67,7 +68,7 @@ class _Walk:
             if path.is_dir():
                 yield from self._inside(path, split, folder.name)
             else:
-                yield self._clip(path, split, folder.name, _fault(path))
+                yield self._clip(path, split, folder.name, fault_of(path))
 
     def _inside(self, folder: Path, split: str, label: str) -> Iterator[Clip]:
         if not self._begin(folder):
@@ -80,7 +81,7 @@ class _Walk:
                 found = True
                 yield self._clip(Path(parent, name), split, label, _TOO_DEEP)
         if not found:
-            yield self._clip(folder, split, label, 'it is a folder, not a file')
+            yield self._clip(folder, split, label, fault_of(folder))
 
     def _begin(self, folder: Path) -> bool:
         """Whether a folder was not seen before."""
@@ -93,14 +94,6 @@ class _Walk:
     def _clip(self, path: Path, split: str, label: str, fault: str) -> Clip:
         name = printable(path.relative_to(self._root).as_posix())
         return Clip(path.absolute(), name, split, name, None, None, {'label': printable(label)}, fault)
-
-
-def _fault(path: Path) -> str:
-    """Of what is no folder: why it is no file, or ''."""
-    if path.is_file():
-        return ''
-    return 'it is a link to a file that is not there' if path.is_symlink() and not path.exists() else (
-        'it is a pipe, a socket or a device, not a file')
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -7,15 +7,19 @@ from pathlib import Path
 
 from vmmjax.errors import UserError
 from vmmjax.prepare.sources.clip import Clip
+from vmmjax.store.catalog import FIXED
 
-# What the catalog measures; a manifest's own column of that name would be taken for it.
-MEASURED = ('row', 'duration', 'fps', 'width', 'height', 'audio_rate')
+_OWN = ('path', 'split', 'id', 'start', 'end')
 
 
-def read(path: Path) -> list[Clip]:
+def read(path: Path, *, split: str = '') -> list[Clip]:
     """Reads a CSV file with the columns `path`, relative to it, and `split`.
 
     Optional are `id`, and `start` and `end` in seconds; every further column is a label, a number or a text.
+
+    Args:
+      path: of the file.
+      split: of the clips of a file without that column, which is then not needed.
 
     Raises:
       UserError: for a manifest without a needed column or without clips, with a missing file, or with times or
@@ -25,9 +29,10 @@ def read(path: Path) -> list[Clip]:
         with path.open(newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file, strict=True)
             columns = [name.strip() for name in reader.fieldnames or ()]
-            _check_columns(path, columns)
+            _check_columns(path, columns, ('path',) if split else ('path', 'split'))
             reader.fieldnames = columns
-            clips = [_clip(path, columns, row, reader.line_num) for row in reader]
+            clips = [_clip(path, columns, row if 'split' in columns else {**row, 'split': split}, reader.line_num)
+                     for row in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f'The manifest {path} is no CSV file in UTF-8: {error}.') from error
     if not clips:
@@ -42,16 +47,16 @@ def read(path: Path) -> list[Clip]:
     return clips
 
 
-def _check_columns(path: Path, columns: list[str]) -> None:
-    for needed in ('path', 'split'):
-        if needed not in columns:
-            raise UserError(f'The manifest {path} has no column {needed!r} among {", ".join(columns) or "none"}: '
-                            f'add one; path and split are needed.')
+def _check_columns(path: Path, columns: list[str], needed: tuple[str, ...]) -> None:
+    for name in needed:
+        if name not in columns:
+            raise UserError(f'The manifest {path} has no column {name!r} among {", ".join(columns) or "none"}: '
+                            f'add one; {" and ".join(needed)} {"is" if len(needed) == 1 else "are"} needed.')
     for name in columns:
         if not name or columns.count(name) > 1:
             raise UserError(f'The manifest {path} names the column {name!r} '
                             f'{"twice" if name else "with nothing"}: give each its own name.')
-        if name in MEASURED:
+        if name in FIXED and name not in _OWN:  # It would be taken for the catalog's.
             raise UserError(f'The manifest {path} has a column {name!r}, which the catalog measures itself: '
                             f'rename or remove it.')
 
@@ -70,7 +75,7 @@ def _clip(manifest: Path, columns: list[str], row: dict[str, str], line: int) ->
     start, end = (_seconds(row.get(key, ''), key, where) for key in ('start', 'end'))
     if end is not None and end <= (start or 0.0):
         raise UserError(f'{where} ends at {end} s, not after its start at {start or 0.0} s.')
-    labels = {key: row[key] for key in columns if key not in ('path', 'split', 'id', 'start', 'end')}
+    labels = {key: row[key] for key in columns if key not in _OWN}
     return Clip(file, name, split, row['id'].strip() if 'id' in row else name, start, end, labels)
 
 

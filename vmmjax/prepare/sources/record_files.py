@@ -1,12 +1,10 @@
 """Data sets whose clips lie as encoded pictures inside records: they become files, as everything else reads files.
 
 The pictures' bytes are not changed, and sound is written without loss. A record that holds nothing to be shown or
-heard, or a damaged first picture, becomes an empty file, which the catalog rejects.
+heard, a damaged first picture, or a rate that is none, becomes an empty file, which the catalog rejects.
 """
 
-import csv
 import dataclasses
-import io
 import json
 import re
 import shutil
@@ -23,11 +21,9 @@ from vmmjax.media.probe import MediaError
 from vmmjax.media.writer import write_pictures
 from vmmjax.parallel import ordered_map
 from vmmjax.prepare.sources.clip import Clip
-from vmmjax.prepare.sources.manifest import MEASURED
 from vmmjax.prepare.sources.media_index import PICTURES
 from vmmjax.store import locks
-
-_RESERVED = (*MEASURED, 'path', 'split', 'id', 'start', 'end')
+from vmmjax.store.catalog import FIXED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +90,8 @@ def generate(out: Path, shards: Sequence[Shard], settings: Mapping[str, object],
         work = ordered_map(partial(_write_shard, out), shards, workers=workers, progress=progress,
                            label='writing clips')
         rows = [row for part in work for row in part]
-        table = io.StringIO()
-        columns = ['path', 'split', *dict.fromkeys(name for row in rows for name in row if name not in _RESERVED)]
-        writer = csv.DictWriter(table, columns, restval='', lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
-        atomic.write(manifest, table.getvalue())
+        columns = ['path', 'split', *dict.fromkeys(name for row in rows for name in row if name not in FIXED)]
+        atomic.write_csv(manifest, [columns, *([row.get(name, '') for name in columns] for row in rows)])
     return manifest
 
 
@@ -138,7 +130,7 @@ def _write_shard(out: Path, shard: Shard) -> list[dict[str, str]]:
         file = folder / f'{index:05d}.mov'
         if not file.exists():
             _write(file, example)
-        labels = {f'{name}_' if name in _RESERVED else name: value for name, value in example.labels.items()}
+        labels = {f'{name}_' if name in FIXED else name: value for name, value in example.labels.items()}
         rows.append({'path': file.relative_to(out).as_posix(), 'split': shard.split, **labels})
     atomic.write(finished, json.dumps(rows))
     return rows

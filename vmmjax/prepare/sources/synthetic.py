@@ -15,24 +15,19 @@ model scores here is known beforehand, so that the data set measures the system:
   needs time with what does not.
 """
 
-import csv
-import io
-import json
 import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.media.writer import write_clip
-from vmmjax.parallel import ordered_map
+from vmmjax.prepare.sources import generated
 
 SIZES = {'train': 1600, 'validation': 160, 'test': 800}
 SIDE, FPS, RATE, SECONDS = 96, 25, 16000, 2
@@ -175,57 +170,31 @@ def sound(scene: Scene) -> np.ndarray | None:
     return (loudness * (tone + noise)).astype(np.float32)
 
 
-def generate(out: Path, *, seed: int = 0, sizes: Mapping[str, int] = SIZES, progress: bool = True,
+def generate(out: Path, *, seed: int = 0, sizes: Mapping[str, int] = SIZES, options: str = '', progress: bool = True,
              workers: int = 1) -> Path:
-    """Writes the data set as a user would have one: `out/clips/*.mp4` and `out/manifest.csv`.
-
-    Files that are there are whole and kept, so that a killed run goes on. The same arguments give the same
-    bytes.
+    """Writes the data set, see `generated.write`.
 
     Args:
       out: a folder, made if need be.
       seed: of everything random.
       sizes: clips of each split.
+      options: none; it has no settings.
       progress: whether a progress bar is shown.
       workers: processes.
 
     Returns:
-      The manifest's path; it is written last.
+      The manifest's path.
 
     Raises:
-      UserError: where `out` holds a data set of other settings, or cannot be written.
+      UserError: see `generated.write`, or where there are options.
     """
-    settings = json.dumps({'name': 'motion_sound', 'version': VERSION, 'seed': seed, 'sizes': dict(sizes)})
-    known, manifest = out / 'motion_sound.json', out / 'manifest.csv'
-    try:
-        if manifest.exists() and not known.exists():
-            raise UserError(f'{out} holds a manifest that is not of motion_sound: give another folder.')
-        if known.exists() and known.read_text() != settings:
-            raise UserError(f'{out} holds motion_sound with other settings ({known.read_text()}): give another '
-                            f'folder, or remove it.')
-        (out / 'clips').mkdir(parents=True, exist_ok=True)
-        atomic.remove_leftovers(out)
-        atomic.write(known, settings)
-        table = io.StringIO()
-        rows = csv.DictWriter(table, ['path', 'split', *LABELS], lineterminator='\n')
-        rows.writeheader()
-        work = []
-        for split, count in sizes.items():
-            for index, scene in enumerate(plan(seed, split, count)):
-                name = f'clips/{split}_{index:05d}.mp4'
-                rows.writerow({'path': name, 'split': split, **scene.labels})
-                if not (out / name).exists():
-                    work.append((scene, name))
-        if work:
-            # Exhausted for its effect: the files.
-            list(ordered_map(partial(_write_scene, out), work, workers=workers, progress=progress,
-                             label='generating motion_sound', chunk=8))
-        atomic.write(manifest, table.getvalue())
-    except OSError as error:
-        raise UserError(f'{out} cannot be written: {error.strerror}.') from error
-    return manifest
+    if options:
+        raise UserError(f'synthetic:motion_sound has no settings, not {options!r}.')
+    return generated.write(
+        out, 'motion_sound', {'version': VERSION, 'seed': seed, 'sizes': dict(sizes)}, LABELS,
+        {split: [(scene, scene.labels) for scene in plan(seed, split, count)] for split, count in sizes.items()},
+        _write_scene, progress=progress, workers=workers)
 
 
-def _write_scene(out: Path, item: tuple[Scene, str]) -> None:
-    scene, name = item
-    write_clip(out / name, pictures(scene), fps=FPS, waveform=sound(scene), rate=RATE)
+def _write_scene(path: Path, scene: Scene) -> None:
+    write_clip(path, pictures(scene), fps=FPS, waveform=sound(scene), rate=RATE)
