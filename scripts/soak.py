@@ -26,10 +26,6 @@ from typing import Any
 
 import av
 
-from tests.serving.live import lights
-from vmmjax.media.writer import write_clip
-from vmmjax.reports import results_page
-
 ROOT = Path(__file__).resolve().parents[1]
 FAULTS = ('killed', 'stopped', 'garbage', 'another shape', 'no sound')
 BACK = 35.0  # Seconds: the longest pause, and 5 more.
@@ -39,6 +35,7 @@ PATIENCE = 300.0  # Seconds for the command to begin.
 def serve(port: int, path: str, kind: str) -> None:
     """Sends a film again and again to one client after the other; in a process of its own."""
     with socket.create_server(('127.0.0.1', port)) as listener:
+        print('listening', flush=True)
         while True:
             connection, _ = listener.accept()
             try:
@@ -88,7 +85,9 @@ class Server:
         """Begins to send a film of some kind."""
         film = self._films['other' if kind == 'another shape' else 'film']
         self.process = subprocess.Popen([sys.executable, __file__, '--serve', str(self._port), str(film), kind],
-                                        env=environment())
+                                        env=environment(), stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        self.process.stdout.readline()  # It listens.
 
     def end(self) -> None:
         """By SIGKILL."""
@@ -126,6 +125,10 @@ def memory(process: subprocess.Popen) -> float:
 
 def soak(folder: Path, minutes: float, seed: int) -> dict[str, Any]:
     """Watches, disturbs, and returns the figures."""
+    # Not at the top: a server is to begin at once.
+    from tests.serving.live import lights
+    from vmmjax.media.writer import write_clip
+
     store = lights.make_store(folder)
     run = lights.save_run(folder / 'run', store)
     pictures, sound = lights.film(lights.EVENTS['film.mp4'])
@@ -200,6 +203,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = soak(Path(folder), given.minutes, given.seed)
+    from vmmjax.reports import results_page
+
     rows = [f'- {name}: {value}' for name, value in found.items()]
     text = '\n'.join(['# A live stream with faults', '',
                       f'`scripts/soak --minutes={given.minutes:g} --seed={given.seed}`: {results_page.machine()}.', '',

@@ -10,7 +10,10 @@ import pytest
 
 from tests.cli import toy_config
 from tests.cli.conftest import store  # noqa: F401 - a fixture.
+from tests.evaluation.clips import config_of, make_store
+from tests.training import tiny
 from vmmjax import config as configs
+from vmmjax import convert
 from vmmjax.errors import UserError
 from vmmjax.experiment import Experiment
 from vmmjax.prepare.sources import read
@@ -104,3 +107,30 @@ def test_a_run_of_before_says_how_it_can_be_used_without_its_store(run, tmp_path
     checkpoints.close()
     with pytest.raises(UserError, match=r'older vmmjax.*--write_inputs --store=STORE'):
         Experiment.load(tmp_path)
+
+
+@pytest.mark.slow
+def test_low_rank_factors_are_trained_on_few_labels_and_merged(tmp_path):
+    path = make_store(tmp_path / 'clips')
+
+    def trained(name, **changes):
+        config = config_of(path, dict(name='classification'), 'letter', steps=8)
+        with config.unlocked():
+            config.update_from_flattened_dict(changes)
+        return Experiment(configs.lock(config)).train(tmp_path / name)
+
+    first = trained('first')
+    second = trained('second', **{'lora.rank': 2, 'lora.kernels': ('encoders_one/.*kernel',), 'data.labels_share': 0.25,
+                                  'init_from.workdir': str(tmp_path / 'first')})
+    assert (len(first.store.rows('train')), len(second.store.rows('train'))) == (64, 16)
+    before, after = (run.variables['params'] for run in (first, second))
+    assert after.keys() == before.keys()
+    dense = 'encoders_one', 'Dense_0'
+    assert not np.array_equal(before[dense[0]][dense[1]]['kernel'], after[dense[0]][dense[1]]['kernel'])
+    np.testing.assert_array_equal(before[dense[0]][dense[1]]['bias'], after[dense[0]][dense[1]]['bias'])
+    loaded = Experiment.load(tmp_path / 'second')
+    tiny.assert_equal(loaded.variables, second.variables)
+    for each in (loaded, convert.load(tmp_path / 'second')):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8), each.variables,
+                     dict(second.variables))
+    assert loaded.evaluate('test').metrics == second.evaluate('test').metrics

@@ -159,7 +159,7 @@ class Experiment(Parts):
         if self.config.best.metric:  # Else there is no need to trace the model.
             variables = jax.eval_shape(self.init, jax.random.key(0))
             batch = {name: jax.ShapeDtypeStruct(*of) for name, of in spec.items()}
-            scores = jax.eval_shape(self._eval_step, variables.pop('params'), variables, batch)
+            scores = jax.eval_shape(self._quick_step, variables.pop('params'), variables, batch)
         names = [key.removeprefix('target/') for key in self._targets.specs]
         rows = rehearsed(self.store, split, self._targets, list(self.config.data.streams), scores,
                          target=self.task.measured(names), each_view=self.task.each_view)

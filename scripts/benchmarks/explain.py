@@ -1,7 +1,7 @@
 r"""Explanations where the truth is known: of the run of `scripts/demo` on the embedded data set.
 
   scripts/bench explain demo/motion_sound [--clips=200] [--write]
-  scripts/bench explain demo/motion_sound --kinetics=clip.mp4,other.mp4
+  scripts/bench explain --kinetics=clip.mp4,other.mp4
 
 What is seen of a clip's sprite, when it is silent, and what smooth random maps give is known, so that maps are scored:
 the share of a map that lies where the sprite passes, against that area's share of the picture; deletion and insertion
@@ -203,8 +203,8 @@ def _correlations(bench: Bench, method: str, batch: Any, classes: jax.Array, map
 
 
 def kinetics(paths: list[str]) -> Iterator[list[str]]:
-    """Times HiResCAM of the published I3D: of every file its seconds, windows, the first window's and a further one's
-    seconds, and the residual.
+    """Times HiResCAM of the published I3D: of every file its length, windows, the layer, seconds of all cores for the
+    first window (which compiles, of the first file), the fastest and all, and the residual.
     """
     model, variables = convert.load_pretrained('i3d_rgb_kinetics400')
     view = Predictor(model, variables).view
@@ -224,9 +224,9 @@ def kinetics(paths: list[str]) -> Iterator[list[str]]:
                 known = layers.of_encoder(model, 'rgb', variables, batch)
                 place, arrange = layers.find(known, '', model.encoders['rgb'], batch['rgb'].shape)
                 run = cams.cams(score.of_logits(model), place, arrange)
-            start = time.perf_counter()
+            start = time.process_time()
             maps = jax.block_until_ready(run(variables, batch, classes))
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
             residuals.append(float(abs(maps.hirescam.sum() - maps.change[0]) / abs(maps.change[0])))
         yield [Path(path).name, f'{found.duration:.1f}', str(len(times)), place.removeprefix('encoders_rgb/'),
                f'{times[0]:.1f}', f'{min(times):.1f}', f'{sum(times):.1f}', f'{max(residuals):.0e}']
@@ -261,20 +261,23 @@ def _page(found: dict[str, Measured], worth: dict[str, np.ndarray], command: str
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('workdir', type=Path, help='run of scripts/demo, such as demo/motion_sound')
+    parser.add_argument('workdir', type=Path, nargs='?', help='run of scripts/demo, such as demo/motion_sound')
     parser.add_argument('--clips', type=int, default=200)
     parser.add_argument('--layers', default='Mixed_5c', help='further layers of HiResCAM')
     parser.add_argument('--kinetics', default='', help='files, to time the published I3D on')
     parser.add_argument('--write', action='store_true', help='write experiments/results/explain.md')
     options = parser.parse_args()
     keep_compiled()
-    methods = ['', *filter(None, options.layers.split(',')), 'gradients']
-    found, worth = measure(Bench(options.workdir), methods, options.clips)
-    page = _page(found, worth, f'scripts/bench explain {options.workdir} --clips={options.clips}')
+    parts = []
+    if options.workdir:
+        methods = ['', *filter(None, options.layers.split(',')), 'gradients']
+        found, worth = measure(Bench(options.workdir), methods, options.clips)
+        parts.append(_page(found, worth, f'scripts/bench explain {options.workdir} --clips={options.clips}'))
     if options.kinetics:
-        page += '\n\n' + markdown(
-            ['file', 'seconds', 'windows', 'layer', 'first window, s', 'fastest, s', 'all windows, s', 'residual'],
-            kinetics(options.kinetics.split(',')))
+        parts.append(markdown(
+            ['file', 'length, s', 'windows', 'layer', 'first window, CPU s', 'fastest', 'all windows', 'residual'],
+            kinetics(options.kinetics.split(','))))
+    page = '\n\n'.join(parts)
     print(page)
     if options.write:
         text = RESULTS.read_text()

@@ -63,10 +63,11 @@ def make_run(folder: Path) -> Path:
             origin='made', processes=1, progress=False)
     config = configs.defaults()
     config.steps, config.batch_size, config.evaluate_every, config.data.store = 1, 2, 0, str(folder / 'store')
+    config.optimizer.lr.warmup_steps = 0
     config.data.streams = dict(rgb=dict(modality='rgb', frames=8, size=32), audio=dict(modality='audio'))
-    config.model.preprocess = dict(rgb='signed', audio='none')
-    config.model.encoders = dict(rgb=dict(name='tsm_resnet18', width_multiplier=0.125),
-                                 audio=dict(name='cnn6', width_multiplier=0.125))
+    config.model.preprocess = dict(rgb='centred', audio='none')
+    config.model.encoders = dict(rgb=dict(name='tdnn', pool=2),
+                                 audio=dict(name='conv2d_audio', widths=(8, 16)))
     Experiment(configs.lock(config)).train(folder / 'run')
     return folder / 'run'
 

@@ -18,7 +18,8 @@ def test_a_file_is_explained_by_a_run_that_lies_alone(trained, tmp_path):
     moved = shutil.copytree(trained, tmp_path / 'moved')
     tone = np.sin(np.arange(32000) * 0.3).astype(np.float32) / 2
     write_media(tmp_path / 'a.mp4', counting_frames(50), waveform=tone)
-    found = vmmjax('explain', tmp_path / 'a.mp4', f'--weights={moved}', f'--output={tmp_path / "why"}')
+    found = vmmjax('explain', tmp_path / 'a.mp4', f'--weights={moved}', f'--output={tmp_path / "why"}',
+                   '--methods=streams,hirescam,gradients')
     assert found.returncode == 0, found.stderr
     told = json.loads((tmp_path / 'why' / 'explanation.json').read_text())
     assert told['class'] in found.stdout

@@ -12,7 +12,7 @@ from vmmjax.store import feature_files
 
 
 @pytest.mark.slow
-def test_a_bundle_alone_does_what_its_run_does(trained, tmp_path):
+def test_a_bundle_alone_does_what_its_run_does(trained, store, tmp_path):
     (tmp_path / 'alone').mkdir()
     run = shutil.copytree(trained, tmp_path / 'run')
     path = tmp_path / 'alone' / 'model.vmm'
@@ -39,6 +39,16 @@ def test_a_bundle_alone_does_what_its_run_does(trained, tmp_path):
     assert one == other
     for name in ('features', 'logits', 't_start'):
         np.testing.assert_array_equal(features[name], same[name])
+
+    told = vmmjax('inspect', path).stdout
+    assert f'{path}: a bundle of a run at step 30 of 30, written by vmmjax' in told
+    assert 'tests.cli.toy:Average' in told
+    assert 'lowered, not run' in told
+    for where, results in ((run, run), (path, path.with_name('model.vmm.results'))):
+        measured = vmmjax('evaluate', f'--workdir={where}', f'--store={store}')
+        assert measured.returncode == 0, measured.stderr
+        said[where] = json.loads((results / 'eval' / 'test.json').read_text())['metrics']
+    assert said[run] == said[path]
 
     data = bytearray(path.read_bytes())
     data[-5000] ^= 1

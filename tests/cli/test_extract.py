@@ -62,6 +62,7 @@ def test_videos_become_files_of_windows_and_a_second_call_does_nothing_again(run
     assert 'were made with tail=pad, not drop' in refused(*arguments, '--tail=drop')
 
 
+@pytest.mark.slow
 def test_files_of_one_name_are_told_apart(run, videos, tmp_path):
     for folder, name in (('one', 'a.mp4'), ('two', 'b.mp4'), ('three', 'a.mp4')):
         (tmp_path / folder).mkdir()

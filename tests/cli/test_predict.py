@@ -128,12 +128,14 @@ def test_a_timeline_has_a_line_for_each_window(trained, videos):
 
 
 @pytest.mark.slow
-def test_folders_and_lists_as_a_table(run, videos):
-    found = subprocess.run(command('predict', '-', videos, f'--weights={run}', '--csv'), cwd=ROOT, env=environment(),
-                           input=f'{videos / "a.mp4"}\n\n', text=True, capture_output=True, check=False)
+def test_folders_and_lists_as_a_table(run, videos, tmp_path):
+    for name in ('a.mp4', 'broken.mp4'):
+        shutil.copy(videos / name, tmp_path)
+    found = subprocess.run(command('predict', '-', tmp_path, f'--weights={run}', '--csv'), cwd=ROOT, env=environment(),
+                           input=f'{tmp_path / "a.mp4"}\n\n', text=True, capture_output=True, check=False)
     assert found.returncode == 2
     rows = list(csv.DictReader(found.stdout.splitlines()))
-    assert [row['clip'] for row in rows] == [str(videos / name) for name in ('a.mp4', 'a.mp4', 'b c.mp4', 'broken.mp4')]
+    assert [row['clip'] for row in rows] == [str(tmp_path / name) for name in ('a.mp4', 'a.mp4', 'broken.mp4')]
     assert rows[0] == rows[1]
     assert rows[0]['predicted'] in tiny.CLASSES
-    assert [bool(row['error']) for row in rows] == [False, False, False, True]
+    assert [bool(row['error']) for row in rows] == [False, False, True]

@@ -1,6 +1,7 @@
 """The command against real sockets; real servers of RTSP only where they are installed."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -131,6 +132,8 @@ def test_faults_of_a_stream_and_of_a_receiver(films, lights_run, watching, tmp_p
     faults = [line.partition(' ')[2] for line in watcher.said() if ' door: ' in line]
     assert [line.partition(': ')[2].partition(';')[0] for line in faults[:-1]] == [
         'connection refused', 'running again', 'the stream ended', 'running again'], 'one line a fault'
+    frames, used, dropped = map(int, re.search(r'(\d+) frames, (\d+) used, (\d+) dropped', watcher.said()[-1]).groups())
+    assert frames == used + dropped > 60
     assert 'Traceback' not in '\n'.join(watcher.said())
     clip = tmp_path / 'out' / 'clips' / f'{told[0]["id"]}.mp4'
     assert clip.is_file()

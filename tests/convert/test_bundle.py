@@ -150,6 +150,7 @@ def test_a_pickle_is_not_read(tmp_path, monkeypatch, name):
 
 @pytest.mark.parametrize(('changes', 'sentence'), [
     ({bundle.CONTENTS: b'{"format": 2}'}, 'a bundle of version 2, and this vmmjax reads up to 1; install a newer'),
+    ({bundle.CONTENTS: b'{"format": 2}', 'what/is/new': b''}, 'a bundle of version 2'),
     ({bundle.CONTENTS: b'{"format": '}, 'is not what a bundle has'),
     ({bundle.CONTENTS: b'[]'}, 'is not what a bundle has'),
     ({bundle.CONTENTS: b'{"format": 1, "step": 7, "run": {}}'}, 'is not what a bundle has'),

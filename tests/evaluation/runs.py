@@ -34,9 +34,8 @@ def trained(store: Store, folder: Path, *, task: Mapping[str, Any] | None = None
     config.task = dict(task or dict(name='classification'))
     config.data.update(store=str(store.path), target=target, streams=streams, **data)
     config.data.window.seconds = seconds
-    pictures = [name for name, stream in streams.items() if 'size' in stream]
-    config.model.preprocess = {name: 'signed' if name in pictures else 'none' for name in streams
-                               if not streams[name]['modality'].startswith('text:')}
+    config.model.preprocess = {name: 'signed' if 'size' in stream else 'ids' if stream['modality'].startswith('text:')
+                               else 'none' for name, stream in streams.items()}
     config.model.encoders = {name: (encoders or {}).get(name, ENCODER) for name in streams}
     config.model.update(dict(model or {}))
     Experiment(configs.lock(config)).train(folder)

@@ -15,8 +15,8 @@ from vmmjax.training.state import initializer
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'experiments' / 'configs'
 SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio'),
-           'grid_contrast': ('', 'lips'), 'grid_noise': ('', 'fused,babble'),
-           'grid_sentence': ('', 'audio', 'rgb,letters,joint')}
+           'grid_autoencoder': ('joint',), 'grid_contrast': ('', 'lips'), 'grid_masked': ('', 'command'),
+           'grid_noise': ('', 'fused,babble'), 'grid_sentence': ('', 'audio', 'rgb,letters,joint')}
 CLASSES, LOG_MEL_RATE, BANDS, SOUND_RATE = 8, 100, 64, 16000
 WORDS = 53  # Of GRID, with those that stand for none.
 # Of the tasks that write texts.

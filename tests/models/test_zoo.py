@@ -72,7 +72,7 @@ INPUTS = {'rgb': (2, 4, 64, 64, 3), 'audio': (2, 128, 64), 'text': (2, 7), 'wave
 PUBLISHED = {'ast': 86.6, 'bert': 108.9, 'i3d': 12.7, 'inception_v1': 6.63, 'mobilenet_v2': 3.50, 'panns_cnn14': 80.8,
              'resnet18': 11.7, 'resnet34': 21.8, 'resnet50': 25.6, 'resnet101': 44.5, 'tsm_mobilenet_v2': 2.74,
              'tsm_resnet50': 24.3, 'tsm_resnet101': 43.3, 'tsn_resnet50': 24.3,
-             'vgg16': 138.4, 'vgg16_bn': 138.4, 'vggish': 72.1}
+             'vgg16': 138.4, 'vgg16_bn': 138.4, 'vggish': 72.1, 'videomae': 86.53}
 
 
 @pytest.mark.parametrize('name', vmmjax.list_models())

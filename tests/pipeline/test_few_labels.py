@@ -46,6 +46,8 @@ def test_only_the_training_split_changes():
     assert len(few.splits['train']) == 4
     assert few.splits['test'] == whole.splits['test']
     assert with_few_labels(whole, ['label'], 1.0, 0) is whole
+    del whole.splits['train']
+    assert with_few_labels(whole, ['label'], 0.5, 0) is whole  # To be measured on.
 
 
 @pytest.mark.parametrize(('labels', 'share', 'message'), [('ab', 0.0, 'labels_share is 0.0'), ('ab', 1.5, 'is 1.5'),

@@ -100,7 +100,7 @@ def test_the_network_is_loaded_from_it(run):
     assert one.keys() == other.keys()
     for name, array in one.items():
         np.testing.assert_array_equal(array, other[name])
-    assert extract.of_run(path) == extract.of_run(folder)
+    assert extract.of_run(path)[0] == extract.of_run(folder)[0]
     with pytest.raises(UserError, match='is a run of vmmjax, which tells its model itself'):
         convert.load(path, name='i3d')
 
@@ -134,6 +134,19 @@ def test_averages_are_exported_and_what_only_training_needs_is_not(tmp_path):
     for name, leaf in expected.items():
         np.testing.assert_array_equal(weights[name], leaf)
         np.testing.assert_array_equal(loaded[name], leaf)
+
+
+def test_low_rank_factors_are_merged(tmp_path):
+    lora = dict(lora__rank=2, lora__kernels=('head/logits/kernel$',), lora__train=())
+    adapted = two_streams.experiment(two_streams.config_of(**lora))
+    assert adapted.state.params['lora']['head']['logits']['kernel']['b'].any()
+    two_streams.save(tmp_path / 'run', adapted)
+    bundle.write(tmp_path / 'run', tmp_path / 'm.vmm', say=lambda line: None)
+    expected, found = (flatten_dict(Experiment.load(tmp_path / name).variables, sep='/') for name in ('run', 'm.vmm'))
+    assert not any('lora' in name for name in Bundle(tmp_path / 'm.vmm').weights)
+    assert expected.keys() == found.keys()
+    for name, leaf in expected.items():
+        np.testing.assert_array_equal(leaf, found[name])
 
 
 RECIPE = """

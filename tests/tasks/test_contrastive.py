@@ -12,7 +12,9 @@ from tests.training import processes
 from tests.training.exact import MESHES, Setup, momentum
 from vmmjax.errors import UserError
 from vmmjax.evaluation.predictions import Predictions
+from vmmjax.evaluation.result import Result, write
 from vmmjax.experiment import Experiment
+from vmmjax.reports import run_page
 from vmmjax.tasks import Contrastive
 from vmmjax.tasks.contrastive import bounded
 from vmmjax.training.objective import Context, mean_of, total
@@ -146,6 +148,8 @@ def test_it_is_learned_and_measured(tmp_path):
     assert result.metrics['recall1_one_to_two'] > 0.5 > result.chance['recall1_one_to_two']
     assert 'projector_one' in experiment.variables['params']['task_training']
     assert result.intervals['recall1_one_to_two']['label'] == '95 % CI, Wilson'
+    assert Result.from_json(write(tmp_path / 'run', result).read_text()) == result
+    assert 'median rank one to two' in run_page.write(tmp_path / 'run').read_text()
 
 
 @pytest.mark.parametrize(('given', 'message'), [
@@ -174,7 +178,7 @@ def test_a_batch_of_one_and_streams_of_other_clips(tmp_path):
     experiment = Experiment(config)
     column = experiment.store.column('two')
     lacking = dataclasses.replace(column, lengths=np.zeros_like(column.lengths))
-    store = SimpleNamespace(rows=experiment.store.rows, name='s',
+    store = SimpleNamespace(rows=experiment.store.rows, name='s', splits=experiment.store.splits,
                             column=lambda name: lacking if name == 'two' else experiment.store.column(name))
     with pytest.raises(UserError, match='has both one and two'):
         experiment.task.describe(store, config.data)

@@ -25,7 +25,7 @@ def logged(folder):
 
 def wait_for_step(folder, step):
     """Waits until the run has logged a step."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while max(logged(folder), default=0) < step:
         assert time.monotonic() < deadline, processes.output(folder)
         time.sleep(0.01)

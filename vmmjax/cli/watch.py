@@ -79,16 +79,18 @@ def main(given: list[str]) -> None:
 def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> None:
     # They bring the whole library along, which a sentence about a flag need not wait for.
     from vmmjax.experiment import Experiment
-    from vmmjax.serving.live import monitor
     from vmmjax.serving.live.alarm import Alarm
+    from vmmjax.serving.live.judge import Judge, rules_of
     from vmmjax.serving.live.log import Log
+    from vmmjax.serving.live.monitor import Monitor
     from vmmjax.serving.live.page import Page
+    from vmmjax.serving.live.session import Schedule
     from vmmjax.serving.live.source import Reading, Source
     from vmmjax.serving.live.webhook import Webhook
 
-    judge = monitor.Judge(Experiment.load(str(WEIGHTS.value)), len(given), WINDOW.value)
-    rules = monitor.rules_of(judge, ALARM.value, _changes())
-    schedule = monitor.schedule_of(judge, STRIDE.value, STALL.value)
+    judge = Judge(Experiment.load(str(WEIGHTS.value)), len(given), WINDOW.value)
+    rules = rules_of(judge, ALARM.value, _changes())
+    schedule = Schedule(judge.window, STRIDE.value or judge.window, STALL.value)
     longest = max(rule.minimum for rule in rules.values())
     reading = Reading(judge.columns, schedule, SPEED.value,
                       BEFORE.value + longest + 2 * (schedule.window + schedule.stride) + _SLACK, AFTER.value)
@@ -106,7 +108,7 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
         if webhook is not None:
             webhook.post(alarm)
 
-    watcher = monitor.Monitor(
+    watcher = Monitor(
         judge, sources, rules, stride=schedule.stride, changed=changed, tell=tell, say=_say,
         clips=None if output is None else output / 'clips', before=BEFORE.value,
         waiting=lambda: 0 if webhook is None else webhook.waiting)

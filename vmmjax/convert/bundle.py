@@ -124,20 +124,24 @@ class Bundle:
             if (version := int(self.contents['format'])) > FORMAT:
                 raise UserError(f'{path} is a bundle of version {version}, and this vmmjax reads up to {FORMAT}; '
                                 f'install a newer vmmjax.')
+            self._check_known(names)
             self._step = int(self.contents['step'])
             self._run = {key: self.contents['run'][key] for key in _KEPT}
         except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise UserError(f'The member {CONTENTS} of {path} is not what a bundle has ({type(error).__name__}: '
                             f'{str(error)[:100]}); take the bundle from where it was made again.') from error
 
+    def _check_known(self, names: list[str]) -> None:
+        for name in names:
+            if not _MEMBERS.fullmatch(name):
+                what = 'a pickle' if re.search(r'\.(pkl|pickle|pt|pth|bin)$', name) else 'a member'
+                raise UserError(f'{self.path} holds {what}, {name!r}, which no bundle does; it was not read.')
+
     def _check(self, info: zipfile.ZipInfo) -> None:
         name = info.filename
         if '..' in re.split(r'[/\\]', name) or re.match(r'[/\\]|\w:', name):
             raise UserError(f'{self.path} holds a path that leads out of it, {name!r}, which no bundle does; nothing '
                             f'of it was read.')
-        if not _MEMBERS.fullmatch(name):
-            what = 'a pickle' if re.search(r'\.(pkl|pickle|pt|pth|bin)$', name) else 'a member'
-            raise UserError(f'{self.path} holds {what}, {name!r}, which no bundle does; nothing of it was read.')
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise UserError(f'The member {name} of {self.path} is compressed or damaged; take the bundle from where it '
                             f'was made again.')

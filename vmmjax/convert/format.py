@@ -41,6 +41,7 @@ class Format:
       ignored: a pattern of names that hold nothing a network needs, such as counters and momentum.
       exported: whether `vmmjax convert --to` writes it; of formats in layout 'torch' alone.
       kernel_axes: how many axes a kernel has at least, where it is written.
+      parted: the tensors of a file -> the same, each of which is one of our variables; by default as they are.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Format:
     ignored: str = r'(^|\.)num_batches_tracked$'
     exported: bool = False
     kernel_axes: int = 0
+    parted: Callable[[Tensors], Tensors] = dict
 
 
 _TORCH_LEAVES = {'kernel': 'weight', 'scale': 'weight', 'embedding': 'weight', 'bias': 'bias',

@@ -1,6 +1,6 @@
 """Every published format that is known, in the order in which a file is compared with them."""
 
-from vmmjax.convert import audio, i3d, torchvision, transformers, tsm
+from vmmjax.convert import audio, i3d, torchvision, transformers, tsm, videomae
 from vmmjax.convert.format import Format
 
 FORMATS: tuple[Format, ...] = (
@@ -8,5 +8,6 @@ FORMATS: tuple[Format, ...] = (
     *torchvision.FORMATS,
     *tsm.FORMATS,
     *audio.FORMATS,
+    videomae.FORMAT,
     *transformers.FORMATS,
 )

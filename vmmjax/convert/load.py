@@ -79,6 +79,7 @@ def load(source: str | Path, *, name: str | None = None, stream: str | None = No
         return own.read(path)
     format, described, tensors, where = recognition.choose(files.parts(path), path, part)
     network = _asked_for(described, path, name, stream, channels, options)
+    tensors = dict(format.parted(tensors))
     try:
         blank = Blank(network)
         (theirs,), (ours,) = described.inputs.values(), network.inputs.values()
@@ -128,6 +129,8 @@ def _asked_for(network: Network, path: Path, name: str | None, stream: str | Non
     given = {key: value for key, value in network.options.items()
              if key != 'stream' and (name in (None, network.name) or key in {'num_classes', *accepted})}
     beside = {key: value for key, value in _beside(path).items() if key in accepted}
+    if network.name == 'videomae':  # Files of ViT-S say 16 heads there; the authors' network, and its weights, have 6.
+        beside.pop('num_attention_heads', None)
     return Network(name or network.name, {**given, **beside, **options},
                    {stream or found: (*shape[:-1], channels or shape[-1])})
 

@@ -72,7 +72,7 @@ def _under_a_prefix(tensors: Tensors, where: str) -> Recognised | None:
     for _ in range(_DEEPEST):
         for format in FORMATS:
             try:
-                network = format.recognise(tensors)
+                network = format.recognise(format.parted(tensors))
             except IMPOSSIBLE as error:
                 raise UserError(f'has names of {format.name}, but its shapes make no network of '
                                 f'it: {str(error)[:300]}') from error

@@ -73,6 +73,7 @@ class MultimodalModel(nn.Module):
           batch: streams as float arrays, texts as integers, see `preprocess`. `valid/<stream>` bool (B, T) (of a
             text: `<stream>_mask` (B, L)), `present/<stream>` bool (B,) and `mask` (B,) may be missing: all valid,
             present where the stream's key is there, no padding. A stream that is missing is absent from every row.
+            `keep/<stream>` int32 (B, K), where it is there, names the patches that the stream's encoder sees.
           train: training mode; needs a `dropout` key and `mutable=['batch_stats']`.
 
         Raises:
@@ -85,7 +86,8 @@ class MultimodalModel(nn.Module):
                             f'{"every" if there else "at least one"} stream of {", ".join(self.encoders)}.')
         rows = batch[there[0]].shape[0]
         mask = batch['mask'] > 0 if 'mask' in batch else jnp.ones(rows, bool)
-        encoded = self._encode({name: self._input(name, batch, mask) for name in there}, train)
+        keep = {name: {'keep': batch[f'keep/{name}']} for name in there if f'keep/{name}' in batch}
+        encoded = self._encode({name: self._input(name, batch, mask) for name in there}, keep, train)
         tokens: dict[str, Tokens] = {}
         present: dict[str, jax.Array] = {}
         endpoints: dict[str, jax.Array] = {}
@@ -131,7 +133,8 @@ class MultimodalModel(nn.Module):
         return x, valid
 
     @nn.nowrap
-    def _encode(self, inputs: Mapping[str, tuple[jax.Array, jax.Array]], train: bool) -> dict[str, Encoded]:
+    def _encode(self, inputs: Mapping[str, tuple[jax.Array, jax.Array]], keep: Mapping[str, dict[str, jax.Array]],
+                train: bool) -> dict[str, Encoded]:
         """What the encoders make of the streams that are there."""
         if hasattr(self.fusion, 'encode'):
             encoded: dict[str, Encoded] = self.fusion.encode(
@@ -141,7 +144,7 @@ class MultimodalModel(nn.Module):
         encoded = {}
         for name, (x, valid) in inputs.items():
             with _fits(name, x):
-                encoded[name] = self.encoders[name](x, valid, train and name not in self.fixed)
+                encoded[name] = self.encoders[name](x, valid, train and name not in self.fixed, **keep.get(name, {}))
         return encoded
 
     @nn.nowrap

@@ -13,6 +13,33 @@ from vmmjax.models.transformer import Positions
 from vmmjax.models.video_transformer import Tubelets
 
 
+def as_clip(x: jax.Array, size: Shape3) -> tuple[jax.Array, int]:
+    """What is cut into patches, as pictures, and how many of its frames a patch has.
+
+    Args:
+      x: (B, T, H, W, C), or a spectrogram (B, F, M), which is one picture.
+      size: of a patch.
+
+    Returns:
+      (B, T, H, W, C), and the length of a patch on the second axis of `x`.
+
+    Raises:
+      UserError: for a spectrogram whose patches are several pictures thick.
+    """
+    if x.ndim != 3:
+        return x, size[0]
+    if size[0] != 1:
+        raise UserError(f'A spectrogram is one picture, and its patches are {size[0]} thick; set '
+                        f'size=(1, {size[1]}, {size[2]}).')
+    return x[:, None, ..., None], size[1]
+
+
+def of_patches(valid: jax.Array, frames: int, count: int) -> jax.Array:
+    """Which of `count` patches are valid, bool (B, count): those of which any of their `frames` is; `valid` (B, T)."""
+    times = valid.shape[1] // frames
+    return jnp.repeat(coarser(valid[:, :times * frames], frames), count // times, 1)
+
+
 class Patches(nn.Module):
     """A linear map of every patch, and a learned vector for each position: `z_i = E x_i + e_i` (Nagrani et al. 2021).
 
@@ -52,17 +79,10 @@ class Patches(nn.Module):
           UserError: for an input of another size than the parameters were made for, or smaller than a patch; for a
             spectrogram whose patches are several pictures thick.
         """
-        frames = self.size[0]
-        if x.ndim == 3:
-            if self.size[0] != 1:
-                raise UserError(f'A spectrogram is one picture, and its patches are {self.size[0]} thick; set '
-                                f'size=(1, {self.size[1]}, {self.size[2]}).')
-            x, frames = x[:, None, ..., None], self.size[1]
+        x, frames = as_clip(x, self.size)
         dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
         x = Tubelets(self.hidden_size, self.size, name='patch_embeddings', **dtypes)(x)
         x = x.reshape(x.shape[0], -1, self.hidden_size)
-        times = valid.shape[1] // frames
-        valid = coarser(valid[:, :times * frames], frames)
-        mask = jnp.repeat(valid, x.shape[1] // times, 1)
+        mask = of_patches(valid, frames, x.shape[1])
         x, _ = Positions((), name='embeddings', **dtypes)(x, None)
         return Tokens(x, mask), {}

@@ -65,20 +65,24 @@ def heads(hidden_size: int, given: int | None, published: Mapping[int, int]) -> 
 
 
 class Attention(nn.Module):
-    """Self-attention of several heads: `query`, `key`, `value` and `output`, each with an offset."""
+    """Self-attention of several heads: `query`, `key`, `value` and `output`, each with an offset.
+
+    The offset of the key, which changes no output, may be left out.
+    """
 
     num_attention_heads: int
     dropout: float
     dtype: Any
     param_dtype: Any
+    key_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> jax.Array:
         """(B, N, D) and the mask of `attend` -> (B, N, D)."""
         dense = functools.partial(nn.Dense, x.shape[-1], kernel_init=published_init, dtype=self.dtype,
                                   param_dtype=self.param_dtype)
-        query, key, value = (dense(name=name)(x).reshape(*x.shape[:2], self.num_attention_heads, -1)
-                             for name in ('query', 'key', 'value'))
+        query, key, value = (dense(name=name, use_bias=name != 'key' or self.key_bias)(x).reshape(
+            *x.shape[:2], self.num_attention_heads, -1) for name in ('query', 'key', 'value'))
         y = attend(query, key, value, mask, Dropout(self.dropout, deterministic=not train))
         return dense(name='output')(y.reshape(x.shape))
 
@@ -96,6 +100,7 @@ class Block(nn.Module):
       shared: axes of (B, N, D) along which the same is dropped of what a part adds, and the attention's weights are
         left alone: with 1 all tokens of a row lose the same units; with 1 and 2 the row loses the part.
       stochastic_depth: rate at which a row loses what a part adds, beside `dropout` (Huang et al. 2016).
+      key_bias: whether the attention's keys have an offset.
       dtype: computations; normalisation and softmax are float32 at least.
       param_dtype: parameters.
     """
@@ -108,6 +113,7 @@ class Block(nn.Module):
     dropout: float = 0.0
     shared: Sequence[int] = ()
     stochastic_depth: float = 0.0
+    key_bias: bool = True
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -119,8 +125,8 @@ class Block(nn.Module):
         dropout = Dropout(self.dropout, self.shared, deterministic=not train)
         keep = Dropout(self.stochastic_depth, (1, 2), deterministic=not train)
         activation = find(self.hidden_act, ACTIVATIONS, 'hidden_act')
-        attention = Attention(self.num_attention_heads, 0.0 if self.shared else self.dropout, name='attention',
-                              **dtypes)
+        attention = Attention(self.num_attention_heads, 0.0 if self.shared else self.dropout, key_bias=self.key_bias,
+                              name='attention', **dtypes)
         intermediate = nn.Dense(self.intermediate_size, name='intermediate', **dense)
         output = nn.Dense(x.shape[-1], name='output', **dense)
         norms = [layer_norm(self.layer_norm_eps, name=name, **dtypes) for name in ('attention_norm', 'output_norm')]

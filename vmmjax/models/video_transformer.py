@@ -28,6 +28,7 @@ class Tubelets(nn.Module):
     size: Shape3
     dtype: Any
     param_dtype: Any
+    kernel_init: Any = central_frame_init
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -40,7 +41,7 @@ class Tubelets(nn.Module):
         if 0 in counts:
             raise UserError(f'A clip of {" x ".join(map(str, x.shape[1:4]))} (frames, height, width) holds no tubelet '
                             f'of {" x ".join(map(str, self.size))}; give more frames or larger pictures.')
-        kernel = self.param('kernel', central_frame_init, (*self.size, x.shape[-1], self.features), self.param_dtype)
+        kernel = self.param('kernel', self.kernel_init, (*self.size, x.shape[-1], self.features), self.param_dtype)
         bias = self.param('bias', nn.initializers.zeros, (self.features,), self.param_dtype)
         (nt, nh, nw), (t, h, w) = counts, self.size
         x = x[:, :nt * t, :nh * h, :nw * w].astype(self.dtype).reshape(x.shape[0], nt, t, nh, h, nw, w, -1)

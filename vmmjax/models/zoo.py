@@ -67,6 +67,7 @@ _MOBILENET = Entry('mobilenet:MobileNetV2', {}, 'rgb', _FRAMES, 1000, 0.2, 0.01)
 _BACKBONES = {'mobilenet_v2': _MOBILENET, **_RESNETS}
 MODELS: dict[str, Entry] = {
     'ast': _sound('ast:AST', 527),
+    'audiomae': _sound('masked_transformer:MaskedTransformer', 527, size=(1, 16, 16)),
     'bert': _words('bert:Bert', dropout=0.1),
     'bilstm': _words('recurrent:Recurrent', bidirectional=True),
     'conv1d_m5': _sound('waveform:Conv1D', 10, stream='waveform', stem=128, groups=((1, 128), (1, 256), (1, 512))),
@@ -93,6 +94,7 @@ MODELS: dict[str, Entry] = {
     'vgg16': Entry('vgg:VGG16', {}, 'rgb', _FRAMES, 1000, deviation=0.01),
     'vgg16_bn': Entry('vgg:VGG16', {'batch_norm': True}, 'rgb', _FRAMES, 1000, deviation=0.01),
     'vggish': _sound('vggish:VGGish', 0),
+    'videomae': Entry('masked_transformer:MaskedTransformer', {}, 'rgb', {'rgb': 'imagenet'}, 400, 0.0, 2e-5),
     'vit': _video_transformer(1000, tubelet=(1, 16, 16), temporal_layers=0, layer_norm_eps=1e-12),
     'vivit': _video_transformer(400),
     'vivit_joint': _video_transformer(400, temporal_layers=0, joint=True, hidden_act='gelu_fast'),

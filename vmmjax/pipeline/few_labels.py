@@ -50,8 +50,8 @@ def labelled(store: Store, columns: Sequence[str], share: float, seed: int) -> n
 
 
 def with_few_labels(store: Store, columns: Sequence[str], share: float, seed: int) -> Store:
-    """The store whose training split is its `labelled` clips alone; the store itself for a share of 1."""
-    if share == 1:
+    """The store with its `labelled` clips alone as training split; as it is for a share of 1, or without that split."""
+    if share == 1 or 'train' not in store.splits:
         return store
     made = copy.copy(store)
     made.splits = {**store.splits, 'train': labelled(store, columns, share, seed)}

@@ -19,7 +19,6 @@ from jax import export
 
 import vmmjax
 from vmmjax import atomic, optional
-from vmmjax import config as configs
 from vmmjax.convert import bundle
 from vmmjax.convert.bundle import Bundle
 from vmmjax.errors import UserError
@@ -42,19 +41,19 @@ def load(source: Path, *, best: bool = False) -> tuple['Experiment', dict[str, A
     Raises:
       UserError: where no checkpoint is whole, and for a run that did not write down how its streams are read.
     """
-    from vmmjax.convert import own  # Brings orbax along.
+    # They bring orbax and the pipeline along, which `check` needs not.
+    from vmmjax.convert.saved_run import SavedRun
     from vmmjax.experiment import Experiment
 
-    _, meta = own.opened(source).newest_meta()
-    if not configs.from_json(meta['config']).data.streams:
+    saved = SavedRun.open(source, best=best)
+    if saved.is_converted:
         raise UserError(f'{source} was never trained here, so how its network reads clips is not known; export a run '
                         f'of `vmmjax train`, which may begin with it by --config.init_from.workdir={source}.')
-    run = Experiment.load(source, best=best)
-    assert run.state is not None
+    run, meta = Experiment.of(saved), saved.meta
     options = {field.name: getattr(run.task, field.name) for field in fields(run.task) if field.name != 'facts'}
     return run, json.loads(json.dumps({
         'format': bundle.FORMAT,
-        'step': int(np.asarray(run.state.step)),
+        'step': saved.step,
         'versions': {'vmmjax': vmmjax.__version__, 'python': machine.python_version(),
                      **{name: importlib.metadata.version(name) for name in _PACKAGES}},
         'task': {'name': run.task.name, **options},

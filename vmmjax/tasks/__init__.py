@@ -7,14 +7,15 @@ from vmmjax.errors import UserError
 from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
 
-__all__ = ['TASKS', 'Captioning', 'Classification', 'Contrastive', 'Events', 'MultiLabel', 'QuestionAnswering',
-           'Regression', 'Retrieval', 'Several', 'Task', 'Transcription', 'create']
+__all__ = ['TASKS', 'Autoencoder', 'Captioning', 'Classification', 'Contrastive', 'Events', 'Masked', 'MultiLabel',
+           'QuestionAnswering', 'Regression', 'Retrieval', 'Several', 'Task', 'Transcription', 'create']
 
 # Imported when asked for.
-TASKS = {'captioning': 'vmmjax.tasks.captioning:Captioning',
+TASKS = {'autoencoder': 'vmmjax.tasks.autoencoder:Autoencoder',
+         'captioning': 'vmmjax.tasks.captioning:Captioning',
          'classification': 'vmmjax.tasks.classification:Classification',
          'contrastive': 'vmmjax.tasks.contrastive:Contrastive', 'events': 'vmmjax.tasks.events:Events',
-         'multi_label': 'vmmjax.tasks.multi_label:MultiLabel',
+         'masked': 'vmmjax.tasks.masked:Masked', 'multi_label': 'vmmjax.tasks.multi_label:MultiLabel',
          'question_answering': 'vmmjax.tasks.question_answering:QuestionAnswering',
          'regression': 'vmmjax.tasks.regression:Regression', 'retrieval': 'vmmjax.tasks.retrieval:Retrieval',
          'transcription': 'vmmjax.tasks.transcription:Transcription'}

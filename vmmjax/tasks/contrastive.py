@@ -122,7 +122,7 @@ class Contrastive(Matching):
         Raises:
           UserError: for two streams that no training clip has both of.
         """
-        rows = np.asarray(store.rows('train'))
+        rows = np.asarray(store.rows('train')) if 'train' in store.splits else np.arange(len(store))
         there = {stream: _present(store, str(data.streams[stream].modality))[rows] for stream in self.encoded}
         for one, other in itertools.combinations(self.encoded, 2):
             if not (there[one] & there[other]).any():

@@ -63,8 +63,6 @@ def added(kernel: jax.Array, a: jax.Array, b: jax.Array, lora: Any) -> jax.Array
     return kernel + lora.alpha / lora.rank * product.reshape(kernel.shape)
 
 
-def frozen(lora: Any) -> list[str]:
-    """Path patterns of what stays as it is: everything but the factors and `config.lora.train`."""
-    if not lora.rank:
-        return []
-    return [rf'^(?!{LORA}/)(?!.*(?:{"|".join([*lora.train, "(?!)"])}))']
+def frozen(lora: Any) -> str:
+    """Path pattern of what stays as it is: everything but the factors and `config.lora.train`."""
+    return rf'^(?!{LORA}/)(?!.*(?:{"|".join([*lora.train, "(?!)"])}))'

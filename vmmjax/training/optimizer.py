@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.registry import find
-from vmmjax.training import lora, path_patterns
+from vmmjax.training import path_patterns
 from vmmjax.training.players import Player, Players
 from vmmjax.training.scalars import computed_once
 
@@ -69,8 +69,12 @@ def frozen(config: Any) -> list[str]:
     """Path patterns of what stays as it is: `config.freeze`, the encoders that `config.model.fixed` names, and with
     `config.lora` all but its factors and what it trains.
     """
-    return [*config.freeze, *(rf'\bencoders_{re.escape(name)}/' for name in config.model.fixed),
-            *lora.frozen(config.lora)]
+    found = [*config.freeze, *(rf'\bencoders_{re.escape(name)}/' for name in config.model.fixed)]
+    if not config.lora.rank:
+        return found
+    from vmmjax.training import lora
+
+    return [*found, lora.frozen(config.lora)]
 
 
 def players(config: Any) -> Players:

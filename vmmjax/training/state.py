@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vmmjax.training import optimizer
+from vmmjax.training import lora, optimizer
 from vmmjax.training.loss_scale import LossScale
 from vmmjax.training.players import Players, averaged, same_leaves
 
@@ -80,9 +80,9 @@ def evaluated(checkpoints: Any, step: int, config: Any, init: Callable[[jax.Arra
     model_state = placed(dict(jax.eval_shape(init, jax.random.key(0))))
     params = model_state.pop('params')
     averages = placed(jax.eval_shape(optimizer.players(config).averages, params))
-    if checkpoints.averaged:  # And what only training needs is left out.
+    if checkpoints.averaged:  # And what only training needs is left out, low-rank factors after they were merged.
         averages = None
-        params.pop('task_training', None)
+        params = {name: part for name, part in params.items() if name not in ('task_training', lora.LORA)}
     wanted = {'params': params, 'model_state': model_state, 'ema': averages}
     if averages is None:
         del wanted['ema']

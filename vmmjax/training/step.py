@@ -13,7 +13,6 @@ from jax.sharding import PartitionSpec as P
 
 from vmmjax.errors import UserError
 from vmmjax.training import path_patterns
-from vmmjax.training.cached_gradients import cached_gradients
 from vmmjax.training.objective import Apply, Context, Loss, Objective, mean_of, total
 from vmmjax.training.players import ONLY, Players, averaged
 from vmmjax.training.scalars import computed_once
@@ -87,6 +86,8 @@ def make_train_step(apply: Apply, objective: Objective, players: Players, *, see
             raise UserError(f'The model keeps batch statistics (BatchNorm), by which the rows of a microbatch see each '
                             f'other before they are compared; set config.microbatches = 1 (it is {microbatches}), or '
                             f'take encoders without BatchNorm.')
+        from vmmjax.training.cached_gradients import cached_gradients
+
         total = len(ctx.batch['row'])
 
         def embed(params: Any, part: Any) -> Any:

@@ -1,27 +1,14 @@
 import threading
 import time
+from types import SimpleNamespace
 
 import av
-import jax
-import numpy as np
 import pytest
 
 from tests.serving.live import lights, reading
-from vmmjax.errors import UserError
-from vmmjax.experiment import Experiment
-from vmmjax.serving.live.monitor import Judge, Monitor, rules_of
+from vmmjax.serving.live.judge import rules_of
+from vmmjax.serving.live.monitor import Monitor
 from vmmjax.serving.live.source import Reading, Source
-from vmmjax.serving.live.windows import Window
-
-
-@pytest.fixture(scope='module')
-def run(lights_run):
-    return Experiment.load(lights_run)
-
-
-@pytest.fixture(scope='module')
-def judge(run):
-    return Judge(run, 2)
 
 
 def watched(judge, paths, clips=None, speed=0.0, said=None, **options):
@@ -81,22 +68,6 @@ def test_a_clip_holds_its_alarm_and_what_was_around(films, judge, tmp_path):
         assert lights.FPS <= len(bright) - first - count <= (1 + 2 * lights.WINDOW) * lights.FPS
 
 
-def test_sound_that_is_frozen_is_sound_that_is_absent(films, judge):
-    found, _, _ = reading.windows_of(films / 'film.mp4')
-    window = found[1]
-    deaf = Window(window.start, {'rgb': window.frames['rgb']}, window.sizes)
-    (whole, present), (frozen, left) = judge([window, deaf])
-    assert (present, left) == (['audio', 'rgb'], ['rgb'])
-    batch = judge._batches.of([window, window], judge._sizes[-1])
-    run = judge._run
-    batch['present/audio'][:] = False
-    batch['audio'][:] = np.nan
-    scores = jax.device_get(run.apply(run.variables, batch, train=False).logits)
-    (level,) = frozen['from to to']
-    np.testing.assert_allclose(level.values[0], 1 / (1 + np.exp(-scores[0, :, 0])), atol=1e-6)
-    assert np.abs(whole['from to to'][0].values - level.values).max() > 1e-3
-
-
 def test_frames_of_a_slow_network_are_used_or_dropped(films, judge):
     class Slow:
         def __getattr__(self, name):
@@ -122,12 +93,34 @@ def test_what_cannot_be_read_is_one_line(films, judge, tmp_path):
     assert [alarm.state for alarm in told] == ['start', 'end']
 
 
-def test_rules_are_those_of_the_task_unless_told_otherwise(judge):
-    (rules,) = rules_of(judge, [], {}).values()
-    assert rules == (0.7, 0.4, 0.5, 0.0)
-    (rules,) = rules_of(judge, ['from to to'], {'high': 0.3, 'cool_down': 5.0}).values()
-    assert rules == (0.3, 0.3, 0.5, 5.0)
-    with pytest.raises(UserError, match="names 'fight'"):
-        rules_of(judge, ['fight'], {})
-    with pytest.raises(UserError, match=r'--low=0.9 is above --high=0.7'):
-        rules_of(judge, [], {'low': 0.9})
+def test_one_line_says_that_a_stream_has_stalled_and_none_that_all_have(films, judge):
+    """The sound of a connection stops, then comes again, then everything stops."""
+    source = SimpleNamespace(name='door', state='running', stalled=set())
+    said = []
+    monitor = Monitor(judge, [], {}, stride=2.0, changed=threading.Condition(), tell=said.append, say=said.append,
+                      clips=None, before=1.0, waiting=lambda: 0)
+    session = reading.session(stall=.4)
+    pictures = [each for each in reading.decoded(films / 'film.mp4') if each[2]]
+    sounds = [each for each in reading.decoded(films / 'film.mp4') if not each[2]]
+
+    def go_on(count, hears):
+        for place in range(count):
+            session.take(*pictures[go_on.place + place])
+            if hears:
+                session.take(*sounds[go_on.place + place])
+            monitor._look_for_stalls(source, session)
+            time.sleep(.05)
+        go_on.place += count
+
+    go_on.place = 0
+    go_on(5, hears=True)
+    assert said == []
+    go_on(15, hears=False)
+    assert (said, source.state, source.stalled) == (['door: audio has stalled and is absent'], 'running', {'audio'})
+    go_on(5, hears=True)
+    assert said[1:] == ['door: audio is back']
+    end = time.monotonic() + 60
+    while source.state != 'stalled':
+        assert time.monotonic() < end
+        monitor._look_for_stalls(source, session)
+    assert len(said) == 2

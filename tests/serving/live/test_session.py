@@ -99,6 +99,19 @@ def test_only_what_is_needed_lies_in_memory(frames):
         assert track.ring.end - track.ring.first <= 2.2 * lights.FPS
 
 
+def test_what_waits_when_nobody_judges_any_more_is_dropped(frames):
+    counts = Counts()
+    session = reading.session(counts)
+    for each in frames:
+        session.take(*each)
+    assert session.newest() is not None
+    session.close()
+    assert counts.used == 20
+    assert counts.frames == counts.used + counts.dropped == 60
+    session.take(*frames[-1])
+    assert counts.frames == 60
+
+
 def test_the_end_of_a_file_is_a_window_that_is_not_full(frames):
     session = reading.session(speed=0, duration=5.0)
     for each in frames:

@@ -21,7 +21,7 @@ class Running:
 
     def __init__(self, address):
         self.changed, self.stop, self.said = threading.Condition(), threading.Event(), []
-        how = Reading(reading.COLUMNS, reading.schedule(), 1.0, 1.0, 1.0)
+        how = Reading(reading.COLUMNS, reading.schedule(stall=5.0), 1.0, 1.0, 1.0)
         self.source = Source(address, how, self.changed, self.stop, self.said.append)
 
     def __enter__(self):

@@ -132,6 +132,8 @@ class Session:
                 made.append((track, [track.column.fill(seconds - _INTERLEAVED)]))
         now = time.monotonic()
         with self._changed:
+            if self.drained:
+                return
             self._counts.damaged += damaged
             for track, blocks in made:
                 for block in blocks:
@@ -176,9 +178,10 @@ class Session:
         return {name for name, track in self._tracks.items() if track.arrived < limit}
 
     @property
-    def columns(self) -> list[str]:
-        """The columns that the source has."""
-        return list(self._tracks)
+    def is_frozen(self) -> bool:
+        """Whether nothing comes of any column, as far as half the time tells after which one has stalled."""
+        limit = time.monotonic() - self._schedule.stall / 2
+        return all(track.arrived < limit for track in self._tracks.values())
 
     def newest(self) -> Window | None:
         """The newest window that is ready, or where all are judged the oldest; None where none is.
@@ -197,9 +200,19 @@ class Session:
             if present is not None:
                 return self._taken(number, present)
             if self.over and not self.drained:
-                self._settle(float('inf'), float('inf'))
-                self.drained = True
+                self._drain()
             return None
+
+    def close(self) -> None:
+        """No window will be taken: what waits is dropped, and what still comes is not counted."""
+        with self._changed:
+            self.over = True
+            self._drain()
+            self._changed.notify_all()
+
+    def _drain(self) -> None:
+        self._settle(float('inf'), float('inf'))
+        self.drained = True
 
     def _taken(self, number: int, present: set[str]) -> Window:
         begin = number * self._schedule.stride

@@ -257,7 +257,12 @@ def _new_files(folder: Path, stop: threading.Event) -> Iterator[Path]:
     known = set(folder.iterdir())
     sizes: dict[Path, tuple[tuple[int, int], float]] = {}
     while not stop.wait(0.2):
-        for file in sorted(set(folder.iterdir()) - known):
+        try:
+            there = set(folder.iterdir())
+        except OSError:  # It is away for a while, such as one of another machine.
+            continue
+        known &= there
+        for file in sorted(there - known):
             try:
                 found = file.stat()
             except OSError:
