@@ -61,39 +61,6 @@ def test_clips_of_mixed_groups_are_permuted_within_them_and_folds_are_kept():
     assert {''.join(each[6:]) for each in drawn} == {'xy', 'yx'}
 
 
-def test_a_column_that_fixes_half_of_the_target_tells_a_bit():
-    parity = np.where(DIGIT.astype(int) % 2, 'odd', 'even')
-    first, second = audit.relations({'other': RNG.choice(list('xyz'), N), 'parity': parity}, DIGIT)
-    assert first.column == 'parity'
-    assert first.bits == pytest.approx(1, abs=0.02)
-    assert first.of == pytest.approx(2, abs=0.02)
-    assert first.p < 0.01
-    assert second.p > 0.05
-    assert second.bits == pytest.approx(second.by_chance, abs=0.03)
-
-
-def test_combinations_that_never_repeat_are_found():
-    a, b = (each.ravel().astype(str) for each in np.meshgrid(np.arange(10), np.arange(12)))
-    found, = audit.combinations({'letter': a, 'coin': RNG.choice(list('ht'), 120)}, 'digit', b)[:1]
-    assert set(found.columns) >= {'digit', 'letter'}
-    assert found.distinct == 120
-    assert found.most == 1
-    assert found.by_chance < 110
-
-
-def test_look_alikes_of_different_parts_are_found():
-    hashes = RNG.integers(0, 2 ** 63, 3000, np.uint64)
-    rows, part = np.arange(3000) // 3, np.array(['train', 'test'])[np.arange(1000) % 2]
-    hashes[2999] = hashes[0] ^ np.uint64(0b1011)  # Rows 0 and 999, of different parts.
-    hashes[1503] = hashes[3] ^ np.uint64(1)  # Rows 1 and 501, of the same.
-    assert audit.near_duplicates(hashes, rows, part) == [(0, 999, 3)]
-
-
-def test_sources_in_several_parts_are_named():
-    sources, part = np.array(['x', 'y', 'x', '', '']), np.array(['train', 'train', 'test', 'train', 'test'])
-    assert audit.shared(sources, part) == ['x']
-
-
 def test_one_value_is_nothing_to_tell():
     with pytest.raises(UserError, match='at least two values of the target'):
         audit.told(noise(), np.full(N, 'one'), {'split': SPLIT}, folds=False)

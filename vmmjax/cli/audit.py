@@ -22,7 +22,7 @@ import numpy as np
 from absl import flags
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.evaluation import audit, audit_features, probe
+from vmmjax.evaluation import audit, audit_columns, audit_features, audit_splits, probe
 from vmmjax.evaluation.result import write_text
 from vmmjax.reports import audit_page
 from vmmjax.store import catalog
@@ -48,15 +48,16 @@ def main(paths: list[str]) -> None:
     part = labels['fold' if FOLDS.value and 'fold' in labels else 'split']
     probe.turns(labels, FOLDS.value)  # What cannot be tested is said before all clips are read.
     controls, seen = audit_features.controls(store)
-    pairs = audit.near_duplicates(seen.hashes, seen.rows, part)
+    pairs = audit_splits.near_duplicates(seen.hashes, seen.rows, part)
     folder = Path(OUTPUT.value or store.path)
     for target in TARGET.value:
+        others = audit_columns.categories(labels, target)
         found = audit_page.Findings(
-            target, 'folds' if FOLDS.value else 'splits', controls_of(controls, labels, target), audit.relations(
-                audit.categories(labels, target), labels[target]),
-            audit.combinations(audit.categories(labels, target), target, labels[target]),
-            audit.priors(labels[target], part), pairs,
-            {name: audit.shared(values, part) for name, values in (
+            target, 'folds' if FOLDS.value else 'splits', controls_of(controls, labels, target),
+            audit_columns.relations(others, labels[target]),
+            audit_columns.combinations(others, target, labels[target]),
+            audit_splits.priors(labels[target], part), pairs,
+            {name: audit_splits.shared(values, part) for name, values in (
                 ('path', store.values('path')), ('group', labels.get('group', np.array([], np.str_)))) if len(values)})
         print(audit_page.terminal_table(found))
         write_text(folder / f'audit_{target}.json', json.dumps(found.to_json(), indent=2) + '\n')

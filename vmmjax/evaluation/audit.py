@@ -2,13 +2,12 @@
 
 A control is a simple classifier on a part of a clip that should not tell the target: metadata, the presence of tracks,
 one frame, the loudness of the sound. What it tells is there; what it does not tell may still be there for a better
-reader. `audit_features` takes these parts from a store, `relations` looks at the other columns of the catalog, and
-`near_duplicates` at clips that stand on both sides of a split.
+reader. `audit_features` takes these parts from a store, `audit_columns` looks at the other columns of the catalog, and
+`audit_splits` at clips that stand on both sides of a split.
 """
 
-import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,12 +17,7 @@ from vmmjax.evaluation import intervals
 from vmmjax.evaluation.probe import turns
 
 _TREES = 300
-_PERMUTATIONS = 2000
-_FEW_VALUES = 40  # A column of more distinct values is no category.
-_LARGEST = 3  # Columns of a combination.
-NEAR = 8
-"""Bits of 64 in which perceptual hashes of near-duplicates differ at most."""
-_BLOCK = 1024  # Hashes that are compared with all others at a time.
+PERMUTATIONS = 2000
 
 
 class Told(NamedTuple):
@@ -48,58 +42,6 @@ class Told(NamedTuple):
     auc: float | None
     bits: float
     p: float
-
-
-class Relation(NamedTuple):
-    """How a column of the catalog goes with the target.
-
-    Attributes:
-      column: its name.
-      bits: mutual information with the target, as it is counted.
-      of: entropy of the target, bits.
-      by_chance: mean of the mutual information with the column permuted: what few clips alone give.
-      p: share of the permutations that have as much.
-    """
-
-    column: str
-    bits: float
-    of: float
-    by_chance: float
-    p: float
-
-
-class Combination(NamedTuple):
-    """How often the values of several columns, the target among them, occur together.
-
-    Attributes:
-      columns: their names.
-      distinct: combinations that occur.
-      by_chance: mean number that would, were the columns independent.
-      possible: number of all.
-      most: clips of the most frequent one.
-      p: two-sided, of the permutation test of `distinct`.
-    """
-
-    columns: tuple[str, ...]
-    distinct: int
-    by_chance: float
-    possible: int
-    most: int
-    p: float
-
-
-class Pair(NamedTuple):
-    """Two clips of different parts that look alike.
-
-    Attributes:
-      first: row of the catalog.
-      second: likewise.
-      bits: of 64, in which the most similar of their frames differ.
-    """
-
-    first: int
-    second: int
-    bits: int
 
 
 def told(x: np.ndarray, target: np.ndarray, labels: Mapping[str, np.ndarray], *, folds: bool) -> Told:
@@ -166,9 +108,9 @@ def _two_sided(logs: np.ndarray, truth: np.ndarray, part: np.ndarray, groups: np
     """The p-value of the mean log-probability of the true values, permuted within parts."""
     rng, every = np.random.default_rng(0), np.arange(len(truth))
     units = every if groups is None else _units(groups)
-    drawn = np.array([logs[every, permuted(rng, truth, part, units)].mean() for _ in range(_PERMUTATIONS)])
+    drawn = np.array([logs[every, permuted(rng, truth, part, units)].mean() for _ in range(PERMUTATIONS)])
     away = np.abs(drawn - drawn.mean())
-    return float((1 + (away >= abs(logs[every, truth].mean() - drawn.mean()) - 1e-12).sum()) / (1 + _PERMUTATIONS))
+    return float((1 + (away >= abs(logs[every, truth].mean() - drawn.mean()) - 1e-12).sum()) / (1 + PERMUTATIONS))
 
 
 def _units(groups: np.ndarray) -> np.ndarray:
@@ -202,121 +144,3 @@ def permuted(rng: np.random.Generator, values: np.ndarray, part: np.ndarray, uni
                 mine = here[inverse == unit]
                 out[mine] = rng.permutation(values[mine])
     return out
-
-
-def categories(labels: Mapping[str, np.ndarray], target: str) -> dict[str, np.ndarray]:
-    """The columns that are categories: neither the target, nor of the protocol, with 2 to 40 distinct values.
-
-    Args:
-      labels: text (N,) of every catalog column of labels.
-      target: name of the one that is to be told.
-    """
-    return {name: values for name, values in labels.items()
-            if name not in (target, 'split', 'fold', 'group') and 2 <= len(np.unique(values)) <= _FEW_VALUES}
-
-
-def relations(columns: Mapping[str, np.ndarray], target: np.ndarray) -> list[Relation]:
-    """The mutual information of each column with the target, most first.
-
-    Args:
-      columns: text (N,) each, see `categories`.
-      target: text (N,), empty where it is not known.
-    """
-    information = optional.load('sklearn.metrics').mutual_info_score
-    rng, known = np.random.default_rng(0), target != ''
-    truth = target[known]
-    found = []
-    for name, values in columns.items():
-        bits = information(truth, values[known]) / np.log(2)
-        drawn = np.array([information(truth, rng.permutation(values[known])) for _ in range(_PERMUTATIONS)]) / np.log(2)
-        found.append(Relation(name, float(bits), float(information(truth, truth) / np.log(2)), float(drawn.mean()),
-                              float((1 + (drawn >= bits - 1e-12).sum()) / (1 + len(drawn)))))
-    return sorted(found, key=lambda relation: relation.by_chance - relation.bits)
-
-
-def combinations(columns: Mapping[str, np.ndarray], name: str, target: np.ndarray) -> list[Combination]:
-    """Whether values of two or three columns, the target among them, occur together as often as if independent.
-
-    Fewer combinations than by chance: one column tells of another. More: what has occurred does not occur again, as in
-    a balanced design, so that a model can exclude what it was trained on.
-
-    Args:
-      columns: text (N,) each, see `categories`.
-      name: of the target.
-      target: text (N,), empty where it is not known.
-
-    Returns:
-      Those whose p-value is at most .05 after Holm's correction, the surest first.
-    """
-    rng, known = np.random.default_rng(0), target != ''
-    coded = {name: np.unique(target[known], return_inverse=True)[1]}
-    coded |= {column: np.unique(values[known], return_inverse=True)[1] for column, values in columns.items()}
-    found = []
-    for size in range(2, _LARGEST + 1):
-        for others in itertools.combinations(columns, size - 1):
-            codes = [coded[each] for each in (name, *others)]
-            counts = _counts(codes)
-            drawn = np.array([len(_counts([rng.permutation(code) for code in codes])) for _ in range(_PERMUTATIONS)])
-            away = np.abs(drawn - drawn.mean())
-            p = float((1 + (away >= abs(len(counts) - drawn.mean()) - 1e-12).sum()) / (1 + len(drawn)))
-            found.append(Combination((name, *others), len(counts), float(drawn.mean()),
-                                     int(np.prod([code.max() + 1 for code in codes])), int(counts.max()), p))
-    found.sort(key=lambda each: (each.p, -abs(each.distinct - each.by_chance)))
-    sure = list(itertools.takewhile(lambda item: item[1].p <= 0.05 / (len(found) - item[0]), enumerate(found)))
-    return [each for _, each in sure]
-
-
-def _counts(codes: Sequence[np.ndarray]) -> np.ndarray:
-    """Clips of each combination that occurs."""
-    joined = np.ravel_multi_index(codes, [code.max() + 1 for code in codes])
-    return np.unique(joined, return_counts=True)[1]
-
-
-def near_duplicates(hashes: np.ndarray, rows: np.ndarray, part: np.ndarray) -> list[Pair]:
-    """Pairs of clips of different parts with frames that look alike, the most similar first.
-
-    Args:
-      hashes: uint64 (F,), perceptual hashes of frames.
-      rows: int (F,), the catalog row of each, ascending.
-      part: text (N,), the split or fold of each row.
-    """
-    pairs: dict[tuple[int, int], int] = {}
-    for first in range(0, len(hashes), _BLOCK):
-        block = slice(first, first + _BLOCK)
-        bits = np.bitwise_count(hashes[block, None] ^ hashes[None, first:])
-        for one, other in zip(*np.nonzero(bits <= NEAR), strict=True):
-            a, b = int(rows[first + one]), int(rows[first + other])
-            if a < b and part[a] != part[b]:
-                pairs[a, b] = min(pairs.get((a, b), 65), int(bits[one, other]))
-    return sorted((Pair(a, b, bits) for (a, b), bits in pairs.items()), key=lambda pair: (pair.bits, pair))
-
-
-def shared(values: np.ndarray, part: np.ndarray) -> list[str]:
-    """The values, such as paths or groups, that clips of different parts have; without the empty one.
-
-    Args:
-      values: text (N,).
-      part: text (N,), the split or fold of each row.
-    """
-    seen: dict[str, set[str]] = {}
-    for value, where in zip(values.tolist(), part.tolist(), strict=True):
-        seen.setdefault(value, set()).add(where)
-    return sorted(value for value, places in seen.items() if value and len(places) > 1)
-
-
-def priors(target: np.ndarray, part: np.ndarray) -> dict[str, dict[str, int]]:
-    """Clips of each value of the target in each part: part -> value -> number.
-
-    Args:
-      target: text (N,), empty where it is not known.
-      part: text (N,), the split or fold of each row.
-    """
-    names = np.unique(target[target != '']).tolist()
-    return {where: {name: int(((part == where) & (target == name)).sum()) for name in names}
-            for where in sorted({*part.tolist()} - {''}, key=lambda name: (len(name), name))}
-
-
-def as_json(found: Sequence[Any]) -> list[Any]:
-    """Plain JSON values of named tuples."""
-    return [{name: value._asdict() if isinstance(value, intervals.Interval) else value
-             for name, value in each._asdict().items()} for each in found]

@@ -1,10 +1,14 @@
 """What an audit found: on the terminal, as JSON, and as a page with the clips that look alike."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vmmjax import atomic
-from vmmjax.evaluation import audit
+from vmmjax.evaluation.audit import Told
+from vmmjax.evaluation.audit_columns import Combination, Relation
+from vmmjax.evaluation.audit_splits import Pair
+from vmmjax.evaluation.intervals import Interval
 from vmmjax.pipeline import stored_frames
 from vmmjax.reports import timeline
 from vmmjax.reports.templates import templates
@@ -32,21 +36,27 @@ class Findings(NamedTuple):
 
     target: str
     protocol: str
-    controls: list[tuple[str, str, audit.Told]]
-    relations: list[audit.Relation]
-    combinations: list[audit.Combination]
+    controls: list[tuple[str, str, Told]]
+    relations: list[Relation]
+    combinations: list[Combination]
     priors: dict[str, dict[str, int]]
-    pairs: list[audit.Pair]
+    pairs: list[Pair]
     shared: dict[str, list[str]]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        told = audit.as_json([figures for _, _, figures in self.controls])
+        told = _as_json([figures for _, _, figures in self.controls])
         return {'target': self.target, 'protocol': self.protocol,
                 'controls': {name: figures for (name, _, _), figures in zip(self.controls, told, strict=True)},
-                'relations': audit.as_json(self.relations), 'combinations': audit.as_json(self.combinations),
-                'priors': self.priors, 'alike': len(self.pairs), 'most_alike': audit.as_json(self.pairs[:_MOST]),
+                'relations': _as_json(self.relations), 'combinations': _as_json(self.combinations),
+                'priors': self.priors, 'alike': len(self.pairs), 'most_alike': _as_json(self.pairs[:_MOST]),
                 'shared': self.shared}
+
+
+def _as_json(found: Sequence[Any]) -> list[Any]:
+    """Plain JSON values of named tuples."""
+    return [{name: value._asdict() if isinstance(value, Interval) else value
+             for name, value in each._asdict().items()} for each in found]
 
 
 def terminal_table(found: Findings) -> str:
@@ -86,11 +96,11 @@ def write(path: Path, store: Store, found: Findings) -> Path:
     return path
 
 
-def _sure(found: Findings) -> list[audit.Relation]:
+def _sure(found: Findings) -> list[Relation]:
     return [each for each in found.relations if each.p <= _SURE]
 
 
-def _cells(told: audit.Told) -> list[str]:
+def _cells(told: Told) -> list[str]:
     accuracy = told.accuracy
     ends = '' if accuracy.missing else f'{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} '
     return [str(told.clips), f'{100 * told.majority:.1f}', f'{100 * accuracy.mean:.1f}', f'{ends}({accuracy.label})',
