@@ -5,6 +5,8 @@
 A small `vmmjax train` is ended by SIGKILL at random moments: before its first checkpoint, while a save is uncommitted,
 during restore, and anywhere. The moments are chosen by watching the workdir and what the run prints; nothing in vmmjax
 knows of it, and each kill is counted as what it turned out to be. When a run ends in spite of it, another is begun.
+In between, the store is put away for one that was prepared anew at another size, with which the run must refuse to go
+on; and records of the validation split are damaged while it trains, so that an evaluation fails, and are mended again.
 Every final checkpoint and every logged loss must equal the undisturbed run's bit for bit. Then single bits are flipped
 in the files of a checkpoint and its manifest: it must never be taken for whole. --write puts the figures into
 experiments/results/chaos.md.
@@ -57,7 +59,7 @@ class Run:
         self._workdir = workdir
         self._process = subprocess.Popen(
             command('train', '--config=tests/cli/toy_config.py', f'--workdir={workdir}', f'--config.data.store={store}',
-                    f'--config.steps={steps}', '--config.evaluate_every=0'),
+                    f'--config.steps={steps}', f'--config.evaluate_every={max(1, steps // 6)}'),
             cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
@@ -74,21 +76,30 @@ class Run:
         return any(text in line for line in list(self.lines))
 
     @property
+    def status(self) -> int | None:
+        """The exit status; None while it goes on.
+
+        Raises:
+          SystemExit: where it hangs.
+        """
+        if time.monotonic() - self.began > PATIENCE:
+            self.kill()
+            sys.exit(f'The run hangs: {"".join(self.lines[-20:])}')
+        if self._process.poll() is None:
+            return None
+        self._reader.join()
+        return self._process.returncode
+
+    @property
     def ended(self) -> bool:
         """Whether it is over, which it must be well.
 
         Raises:
           SystemExit: where it failed or hangs.
         """
-        if time.monotonic() - self.began > PATIENCE:
-            self.kill()
-            sys.exit(f'The run hangs: {"".join(self.lines[-20:])}')
-        if self._process.poll() is None:
-            return False
-        self._reader.join()
-        if self._process.returncode:
-            sys.exit(f'The run failed with {self._process.returncode}: {"".join(self.lines[-20:])}')
-        return True
+        if self.status:
+            sys.exit(f'The run failed with {self.status}: {"".join(self.lines[-20:])}')
+        return self.status is not None
 
     def kill(self) -> None:
         """By SIGKILL."""
@@ -152,6 +163,44 @@ def disturb(run: Run, kind: str, workdir: Path, startup: float, rng: np.random.G
     return 'anywhere' if newest(workdir) else 'early'
 
 
+def refuses(workdir: Path, store: Path, steps: int) -> None:
+    """Starts the run on a store that was prepared anew, with which it must not go on.
+
+    Raises:
+      SystemExit: where it does.
+    """
+    run = Run(workdir, store, steps)
+    while run.status is None:
+        time.sleep(0.01)
+    if run.status != 2 or not run.said('the column rgb has short_side='):
+        sys.exit(f'On a store that was prepared anew it ended with {run.status}: {"".join(run.lines[-20:])}')
+
+
+def fails_to_evaluate(workdir: Path, store: Path, steps: int) -> bool:
+    """Damages the validation records of a store while a run trains on it, and mends them when it has ended.
+
+    Returns:
+      Whether it failed; not, where it had no evaluation left.
+
+    Raises:
+      SystemExit: where it failed otherwise.
+    """
+    run = Run(workdir, store, steps)
+    shard = next((store / 'rgb').glob('*validation.array_record*'))
+    good = shard.read_bytes()
+    try:
+        while run.status is None and not run.trains:
+            time.sleep(0.001)
+        shard.write_bytes(bytes(byte ^ 0x55 for byte in good))
+        while run.status is None:
+            time.sleep(0.01)
+    finally:
+        shard.write_bytes(good)
+    if run.status and not run.said('is damaged'):
+        sys.exit(f'The run failed with {run.status}: {"".join(run.lines[-20:])}')
+    return bool(run.status)
+
+
 def arrays(workdir: Path, steps: int) -> dict[str, np.ndarray]:
     """Every array of the final checkpoint."""
     found = Checkpoints(workdir).newest()
@@ -161,10 +210,11 @@ def arrays(workdir: Path, steps: int) -> dict[str, np.ndarray]:
         return jax.device_get(reader.restore(workdir.absolute() / 'checkpoints' / str(steps) / 'state'))
 
 
-def losses(workdir: Path) -> dict[int, float]:
-    """The logged loss of every step; each must stand there once."""
+def losses(workdir: Path) -> dict[tuple[int, str], float]:
+    """The logged losses of every step and evaluation; each must stand there once."""
     lines = [json.loads(line) for line in (workdir / 'log.jsonl').read_text().splitlines()]
-    found = [(line['step'], line['train/loss']) for line in lines if 'train/loss' in line]
+    found = [((line['step'], name), line[name]) for line in lines for name in ('train/loss', 'validation/loss')
+             if name in line]
     if len(dict(found)) != len(found):
         sys.exit('A step was logged twice.')
     return dict(found)
@@ -186,8 +236,8 @@ def compare(workdir: Path, reference: Path, steps: int) -> None:
         sys.exit('The logged losses differ from those of the undisturbed run.')
 
 
-def kill_again_and_again(folder: Path, store: Path, args: argparse.Namespace) -> dict[str, object]:
-    """The kills; what they were."""
+def kill_again_and_again(folder: Path, store: Path, anew: Path, args: argparse.Namespace) -> dict[str, object]:
+    """The kills, what they were, and what else was done to the runs; `anew` is the store prepared at another size."""
     rng = np.random.default_rng(args.seed)
     quotas = {'early': args.early, 'save': args.saves, 'restore': args.restores}
     reference = folder / 'reference'
@@ -201,11 +251,20 @@ def kill_again_and_again(folder: Path, store: Path, args: argparse.Namespace) ->
 
     share = sum(quotas.values()) / max(args.kills, sum(quotas.values()))
     counts: Counter[str] = Counter()
+    refused = failed = 0
     runs, before = 1, 0
     workdir = folder / 'run1'
     while True:
         lacking = [kind for kind, quota in quotas.items() if counts[kind] < quota]
-        over = counts.total() >= args.kills and not lacking
+        over = counts.total() >= args.kills and not lacking and refused >= args.anew and failed >= args.failures
+        if newest(workdir) and refused < args.anew and rng.random() < 0.3:
+            refuses(workdir, anew, args.steps)
+            refused += 1
+            print(f'refused {refused}: the store was prepared anew', flush=True)
+        if newest(workdir) and failed < args.failures and rng.random() < 0.3 and fails_to_evaluate(
+                workdir, store, args.steps):
+            failed += 1
+            print(f'evaluation failed {failed}: at step {newest(workdir)} of {args.steps}', flush=True)
         possible = [kind for kind in lacking if kind != 'early' and (newest(workdir) or kind == 'save')]
         if 'early' in lacking and not newest(workdir):
             possible = ['early']
@@ -227,7 +286,9 @@ def kill_again_and_again(folder: Path, store: Path, args: argparse.Namespace) ->
             sys.exit(f'A finished save was lost: the newest was {before}, is {newest(workdir)}.')
         before = newest(workdir)
         print(f'kill {counts.total()}: {KINDS[was]}, at step {before} of {args.steps}', flush=True)
-    return {'kills': counts.total(), **{KINDS[kind]: counts[kind] for kind in KINDS}, 'runs that ended': runs,
+    return {'kills': counts.total(), **{KINDS[kind]: counts[kind] for kind in KINDS},
+            'starts on a store that was prepared anew, all refused': refused,
+            'evaluations that failed, and were made by the next start': failed, 'runs that ended': runs,
             'of them different from the undisturbed run': 0}
 
 
@@ -276,6 +337,8 @@ def main() -> None:
     parser.add_argument('--early', type=int, default=10, help='of them before the first checkpoint')
     parser.add_argument('--saves', type=int, default=30, help='of them while a save is uncommitted')
     parser.add_argument('--restores', type=int, default=10, help='of them during restore')
+    parser.add_argument('--anew', type=int, default=10, help='starts on a store that was prepared anew')
+    parser.add_argument('--failures', type=int, default=10, help='evaluations that fail')
     parser.add_argument('--flips', type=int, default=200, help='bits to flip')
     parser.add_argument('--steps', type=int, default=300, help='of the run')
     parser.add_argument('--store', type=Path, help='a store of motion_sound; made where none is given')
@@ -288,12 +351,14 @@ def main() -> None:
         folder = args.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         store = args.store or folder / 'store'
-        if args.store is None:
-            subprocess.run(command('prepare', '--source=synthetic:motion_sound', f'--store={store}',
-                                   '--columns=rgb,audio', '--short_side=32', '--fps=6.25',
-                                   '--sizes=train=40,validation=12,test=21'), cwd=ROOT, env=environment(), check=True,
-                           stdout=subprocess.DEVNULL)
-        figures = kill_again_and_again(folder, store, args) | flip_bits(folder, args)
+        anew = folder / 'anew'
+        for made, side in ((store, 32), (anew, 40)):
+            if made != args.store:
+                subprocess.run(command('prepare', '--source=synthetic:motion_sound', f'--store={made}',
+                                       f'--files={folder / "clips"}', '--columns=rgb,audio', f'--short_side={side}',
+                                       '--fps=6.25', '--sizes=train=40,validation=12,test=21'), cwd=ROOT,
+                               env=environment(), check=True, stdout=subprocess.DEVNULL)
+        figures = kill_again_and_again(folder, store, anew, args) | flip_bits(folder, args)
     text = page(figures, time.monotonic() - began)
     print(text)
     if args.write:

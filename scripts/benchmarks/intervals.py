@@ -5,15 +5,20 @@ groups, paired differences and seeds by simulation. The percentile bootstrap sta
 """
 
 import argparse
+import contextlib
+import io
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from vmmjax.evaluation import intervals
 from vmmjax.evaluation.intervals import Interval
+from vmmjax.reports import results_page
 from vmmjax.text_table import markdown_lines
 
+PAGE = Path(__file__).resolve().parents[2] / 'experiments' / 'results' / 'intervals.md'
 CLIPS = (30, 100, 300)
 GROUPS = (5, 8, 12, 20)
 ACCURACIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
@@ -21,12 +26,24 @@ _RESAMPLES = 400
 
 
 def main() -> None:
-    """Prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The command."""
+    parser = argparse.ArgumentParser(prog='scripts/bench intervals', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--simulations', type=int, default=1000, help='Data sets of each cell.')
     parser.add_argument('--correlation', type=float, default=0.1, help='Intraclass correlation within groups.')
     parser.add_argument('--uneven', action='store_true', help='Groups of unequal sizes, the largest first.')
+    parser.add_argument('--write', action='store_true', help='Put the tables into experiments/results/intervals.md.')
     options = parser.parse_args()
+    if not options.write:
+        tables(options)
+        return
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        tables(options)
+    results_page.insert(PAGE, f'{results_page.machine(("numpy", "scipy"))}.', told.getvalue().strip())
+
+
+def tables(options: argparse.Namespace) -> None:
+    """Prints them."""
     rng = np.random.default_rng(0)
     print('Independent clips, exact, accuracies 0.500 to 0.990 by steps of 0.001\n')
     _print(('clips', 'method', 'mean', 'lowest', 'at'), _independent())

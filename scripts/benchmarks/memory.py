@@ -1,6 +1,6 @@
-"""How much memory `vmmjax prepare` takes for large pictures and long sound: prints a table in Markdown.
+"""How much memory `vmmjax prepare` takes for large frames and long sound: prints a table in Markdown.
 
-  .venv/bin/python scripts/benchmarks/memory.py
+  scripts/bench memory --write
 
 Written and prepared are 8 s of 3840 x 2160 pictures and an hour of 48 kHz stereo. What counts is the most that any of
 the command's processes ever had in memory, beyond the most that one has while it prepares a clip of a second and
@@ -20,7 +20,11 @@ from pathlib import Path
 import av
 import numpy as np
 
+from vmmjax.reports import results_page
+from vmmjax.text_table import markdown
+
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / 'experiments' / 'results' / 'memory.md'
 MOST = 400  # MB above the idle process.
 
 
@@ -84,7 +88,10 @@ def most_memory(folder: Path, column: str) -> float:
 
 def main() -> None:
     """Runs the command."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(prog='scripts/bench memory', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--write', action='store_true', help='put the table into experiments/results/memory.md')
+    flags = parser.parse_args()
     cases: list[tuple[str, str, str, Callable[[Path], None], Callable[[Path], None]]] = [
         ('8 s of 3840 x 2160', 'rgb', 'mp4', lambda path: write_pictures(path, 8, 3840, 2160),
          lambda path: write_pictures(path, 1, 64, 64)),
@@ -92,8 +99,7 @@ def main() -> None:
          lambda path: write_pictures(path, 1, 64, 64)),
         *[('an hour of 48 kHz stereo', column, 'wav', lambda path: write_sound(path, 3600, 48000),
            lambda path: write_sound(path, 1, 48000)) for column in ('audio', 'waveform')]]
-    print('| clip | column | MB, idle | MB, at most | above | at most 400 |\n| --- | --- | --: | --: | --: | --- |')
-    missed = False
+    rows, missed = [], False
     for name, column, suffix, write, write_small in cases:
         used = []
         for one in (write_small, write):
@@ -104,8 +110,12 @@ def main() -> None:
                 used.append(most_memory(folder, column))
         above = used[1] - used[0]
         missed |= above > MOST
-        verdict = 'yes' if above <= MOST else 'no'
-        print(f'| {name} | {column} | {used[0]:.0f} | {used[1]:.0f} | {above:.0f} | {verdict} |', flush=True)
+        rows.append([name, column, *(f'{each:.0f}' for each in (*used, above)), 'yes' if above <= MOST else 'no'])
+        print(rows[-1], file=sys.stderr, flush=True)
+    table = markdown(('clip', 'column', 'MB, idle', 'MB, at most', 'above', f'at most {MOST}'), rows, '<<>>><')
+    print(table)
+    if flags.write:
+        results_page.insert(PAGE, f'{results_page.machine(("av", "librosa"))}.', table)
     sys.exit(1 if missed else 0)
 
 

@@ -75,8 +75,8 @@ def test_a_second_run_on_a_workdir_is_refused(tmp_path, store):
 def test_a_run_that_is_killed_at_any_moment_ends_as_an_undisturbed_one(store):
     found = subprocess.run(
         [sys.executable, ROOT / 'scripts' / 'chaos.py', '--seed=1', '--kills=6', '--early=1', '--saves=3',
-         '--restores=1', '--flips=50', '--steps=60', f'--store={store}'],
-        cwd=ROOT, env=environment(), text=True, capture_output=True, check=False, timeout=400)
+         '--restores=1', '--anew=1', '--failures=1', '--flips=50', '--steps=60', f'--store={store}'],
+        cwd=ROOT, env=environment(), text=True, capture_output=True, check=False, timeout=600)
     assert found.returncode == 0, found.stdout + found.stderr
     assert '| of them different from the undisturbed run | 0 |' in found.stdout
     assert '| of them restored silently | 0 |' in found.stdout
