@@ -22,7 +22,7 @@ def test_help_teaches(command):
     found = vmmjax(command, '--help')
     assert found.returncode == 0
     assert f'vmmjax {command} ' in found.stdout
-    assert command in ('blend', 'inspect') or any(  # These take folders, no flags.
+    assert command in ('blend', 'check', 'inspect') or any(  # These take folders or files, no flags.
         f'\n  --{flag}: ' in found.stdout for flag in ('store', 'workdir', 'output', 'weights', 'topology'))
 
 
