@@ -67,6 +67,7 @@ def test_new_clips_are_measured_as_a_store_of_them(which: str, manifest: Path, s
         assert found.store.values('id')[mine.id].tolist() == store.values('id')[rows.id].tolist()
     one, other = (dataclasses.asdict(result) for result in (
         experiment.result(found.predictions, 'test', found.store), experiment.result(expected, 'test')))
+    assert (one.pop('store'), other.pop('store')) == ('new', store.name)
     _assert_close(one, other)
     assert [told.clip for told in found.told] == [clip.id for clip in _test_clips(manifest)]
     assert not any(told.error for told in found.told if told.present.get('audio'))

@@ -40,8 +40,8 @@ def clips(config, batch):
     generator = np.random.default_rng(0)
     found = {'mask': np.ones(batch, np.float32), 'id': np.arange(batch, dtype=np.int32)}
     for target in targets(config):
-        shape = (batch, 1, TEXTS['longest']) if config.task.name == 'transcription' else batch
-        found[f'target/{target}'] = generator.integers(3, CLASSES, shape).astype(np.int32)
+        least, shape = (3, (batch, 1, TEXTS['longest'])) if config.task.name == 'transcription' else (0, batch)
+        found[f'target/{target}'] = generator.integers(least, CLASSES, shape).astype(np.int32)
     for i, (name, stream) in enumerate(config.data.streams.items()):
         if stream.modality in ('audio', 'waveform'):
             rate, shape = (LOG_MEL_RATE, (BANDS,)) if stream.modality == 'audio' else (SOUND_RATE, ())

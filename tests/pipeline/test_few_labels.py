@@ -36,7 +36,7 @@ def test_seeds_draw_other_clips_and_combinations_of_columns_are_classes():
     assert len(one) == 10
     np.testing.assert_array_equal(one, same)
     assert set(one) != set(other)
-    unique = labelled(store(map(str, range(200))), ['one', 'two'], 0.25, 0)
+    unique = labelled(store(list(map(str, range(200)))), ['one', 'two'], 0.25, 0)
     assert len(unique) == 50
 
 
