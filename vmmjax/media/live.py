@@ -32,7 +32,7 @@ class Protocol:
 
     formats: str
     protocols: str
-    options: Mapping[str, str] = MappingProxyType({})
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
     device: str = ''
 
 
