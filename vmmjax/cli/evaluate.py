@@ -137,9 +137,10 @@ def main() -> None:
     if store.fingerprint != meta['fingerprint']:
         new_clips.check_apart(store, store.rows(SPLIT.value), f'the split {SPLIT.value} of {store.name}', trained_on,
                               config.data.fold)
-    if not new_clips.is_own(run, meta['fingerprint'], recorded):
+    identity = new_clips.identity(run)
+    if not new_clips.is_own(identity, meta['fingerprint'], recorded):
         out = new_clips.folder_of(folder, NAME.value, store.name)
-        new_clips.check_free(out, new_clips.identity(run))
+        new_clips.check_free(out, identity)
     others = [Path(name) for name in BESIDE.value]
     for other in others:
         read_split(other, SPLIT.value)  # Before the time is spent on measuring.
@@ -154,7 +155,7 @@ def main() -> None:
             measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
             worst=worst_clips.listed(run.task, whole, run.store))
         if out != folder:
-            new_clips.mark(out, new_clips.identity(run))
+            new_clips.mark(out, identity)
         statistics.write_scores(out / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
         path = write(out, measured)
         tensorboard.write(out, measured)

@@ -59,16 +59,17 @@ def identity(run: Experiment) -> str:
     return json.dumps([run.store.fingerprint, now['columns']], sort_keys=True)
 
 
-def is_own(run: Experiment, fingerprint: str, recorded: Mapping[str, Any] | None) -> bool:
-    """Whether the store of an experiment is the one it was trained on, wherever it lies now.
+def is_own(of: str, fingerprint: str, recorded: Mapping[str, Any] | None) -> bool:
+    """Whether a store is the one that a run was trained on, wherever it lies now.
 
     Args:
-      run: the experiment.
-      fingerprint: of the store that it was trained on.
+      of: its `identity`.
+      fingerprint: of the store that the run was trained on.
       recorded: what the run has written down of that, see `Experiment.run_inputs`.
     """
-    columns = {'data': {'columns': json.loads(identity(run))[1]}}
-    return run.store.fingerprint == fingerprint and not (recorded and workdir.column_differences(recorded, columns))
+    found, columns = json.loads(of)
+    return bool(found == fingerprint and not (
+        recorded and workdir.column_differences(recorded, {'data': {'columns': columns}})))
 
 
 def opened(config: Any, fingerprint: str, recorded: Mapping[str, Any] | None) -> Store:
