@@ -112,6 +112,18 @@ def test_what_waits_when_nobody_judges_any_more_is_dropped(frames):
     assert counts.frames == 60
 
 
+def test_a_stream_that_ends_within_a_window_is_not_judged_by_its_sound_alone(frames):
+    session = reading.session()
+    for each in frames:
+        session.take(*each)
+    session.finish()
+    found = session.newest()
+    assert found.start == 2, 'the last picture of the window at 4 s is not there'
+    assert set(found.frames) == {'rgb', 'audio'}
+    assert session.newest() is None
+    assert session.drained
+
+
 def test_the_end_of_a_file_is_a_window_that_is_not_full(frames):
     session = reading.session(speed=0, duration=5.0)
     for each in frames:

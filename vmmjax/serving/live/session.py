@@ -250,7 +250,10 @@ class Session:
             if whole or partly:
                 if track.ring.first <= round(begin * track.builder.rate):
                     there.add(name)
-            elif not self.over and name not in stalled:
+            elif self.over:
+                if track.ring.end > begin * track.builder.rate:
+                    return None  # It was cut off within the window: neither shown whole nor absent.
+            elif name not in stalled:
                 return None
         return there or None
 
