@@ -391,6 +391,76 @@ def test_playlists_and_scripts_are_refused(tmp_path: Path, kind: str, suffix: st
         probe(path)
 
 
+@pytest.mark.parametrize('suffix', ['gif', 'png', 'avif'])
+def test_animated_pictures_are_read_whole(tmp_path: Path, suffix: str) -> None:
+    from PIL import Image
+    first, *others = (Image.fromarray(frame) for frame in counting_frames(10))
+    path = tmp_path / f'a.{suffix}'
+    first.save(path, save_all=True, append_images=others, duration=40)
+    found = probe(path)
+    assert (found.duration, found.fps) == (pytest.approx(0.4), 25)
+    assert numbers(read_frames(path, start=0, end=0.4, fps=25, **SMALL)) == list(range(10))
+
+
+def test_an_animated_webp_is_read_or_named(tmp_path: Path) -> None:
+    from PIL import Image
+    first, *others = (Image.fromarray(np.repeat(frame, 2, 0)) for frame in counting_frames(10)[::3])
+    path = tmp_path / 'a.webp'
+    first.save(path, save_all=True, append_images=others, duration=40, lossless=True)
+    try:
+        found = probe(path)
+    except MediaError as error:
+        assert 'it is a WebP picture, which this FFmpeg does not open' in str(error)
+        return
+    assert found.duration == pytest.approx(0.16)
+    assert len(read_frames(path, start=0, end=0.16, fps=25, **SMALL)) == 4
+
+
+@pytest.mark.parametrize('suffix', ['mkv', 'mov', 'avi'])
+def test_the_sound_beside_one_picture_is_not_cut(tmp_path: Path, suffix: str) -> None:
+    path = written(tmp_path / f'a.{suffix}', pictures(suffix, 1), sound(suffix))
+    found = probe(path)
+    assert found.duration == pytest.approx(2, abs=0.1)
+    assert numbers(read_frames(path, start=0, end=2, fps=5, **SMALL)) == [0] * 10
+    assert np.abs(pitches(path, 2) - 440).max() < 10
+
+
+@pytest.mark.parametrize(('suffix', 'text'), [('mkv', 'srt'), ('webm', 'vtt')])
+def test_a_subtitle_that_lasts_longer_does_not_count(tmp_path: Path, suffix: str, text: str) -> None:
+    words = tmp_path / f'words.{text}'
+    words.write_text(('WEBVTT\n\n' if text == 'vtt' else '') +
+                     '1\n00:00:00.500 --> 00:00:01.000\nearly\n\n2\n00:00:08.000 --> 00:00:09.000\nlate\n')
+    film = written(tmp_path / f'film.{suffix}', pictures(suffix, 25), sound(suffix, 1))
+    path = tmp_path / f'a.{suffix}'
+    with av.open(str(film)) as first, av.open(str(words)) as second, av.open(str(path), 'w') as container:
+        tracks = {stream: container.add_stream_from_template(stream) for stream in (*first.streams, *second.streams)}
+        for packet in (*first.demux(), *second.demux()):
+            if packet.size:
+                packet.stream = tracks[packet.stream]
+                container.mux(packet)
+    found = probe(path)
+    assert (found.duration, found.damage) == (pytest.approx(1, abs=0.05), '')
+
+
+@pytest.mark.parametrize('suffix', ['mpg', 'ogg'])
+@pytest.mark.parametrize('kind', ['lost', 'zeros'])
+def test_bytes_lost_from_the_middle_are_not_the_end(tmp_path: Path, suffix: str, kind: str) -> None:
+    if suffix == 'ogg':
+        seconds, tracks = 4.0, [Track('libopus', tone(4, 48000), 48000)]
+    else:
+        seconds, tracks = 2.4, [pictures(suffix, 60, options={'g': '10'}), sound(suffix, 2.4)]
+    path = written(tmp_path / f'a.{suffix}', *tracks)
+    content = path.read_bytes()
+    half = len(content) // 2
+    path.write_bytes(content[:half] + (bytes(600) if kind == 'zeros' else b'') + content[half + 600:])
+    assert probe(path).duration == pytest.approx(seconds, abs=0.1)
+    right = np.abs(pitches(path, seconds - 0.4) - 440) < 10
+    assert right[-2:].all()
+    assert (~right).sum() <= 5, 'a page of an Ogg file lasts a second'
+    if suffix == 'mpg':
+        assert numbers(read_frames(path, start=0, end=2.4, fps=25, **SMALL))[-2:] == [58, 59]
+
+
 def test_a_picture_is_no_clip(tmp_path: Path) -> None:
     from PIL import Image
     for suffix in ('png', 'jpg', 'bmp', 'tiff', 'webp'):

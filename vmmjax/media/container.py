@@ -97,12 +97,16 @@ def films(container: InputContainer) -> list[VideoStream]:
 
 
 def picture_stream(container: InputContainer) -> VideoStream | None:
-    """The picture track, of those that a decoder is known for, set to one thread; None if there is none."""
+    """The picture track, of those that a decoder is known for, set to one thread; None if there is none.
+
+    It is one flagged default where there are such, of these the largest, and of equally large ones that with the most
+    pictures: an animated AVIF has a track of its first picture beside that of all.
+    """
     found = [stream for stream in films(container) if stream.codec_context is not None]
     if not found:
         return None
-    largest = max(found, key=lambda stream: stream.codec_context.width * stream.codec_context.height)
-    stream = next((stream for stream in found if stream.disposition & Disposition.default), largest)
+    stream = max(found, key=lambda stream: (bool(stream.disposition & Disposition.default),
+                                            stream.codec_context.width * stream.codec_context.height, stream.frames))
     if not stream.codec_context.is_open:
         stream.codec_context.thread_count = 1  # Clips are decoded side by side by processes.
         stream.codec_context.options = {'max_pixels': str(_MAX_PIXELS)}
