@@ -407,12 +407,13 @@ def test_an_animated_webp_is_read_or_named(tmp_path: Path) -> None:
     first, *others = (Image.fromarray(np.repeat(frame, 2, 0)) for frame in counting_frames(10)[::3])
     path = tmp_path / 'a.webp'
     first.save(path, save_all=True, append_images=others, duration=40, lossless=True)
-    try:
-        found = probe(path)
-    except MediaError as error:
-        assert 'it is a WebP picture, which this FFmpeg does not open' in str(error)
+    with av.open(str(path)) as container:
+        films = container.format.name == 'webp_anim'
+    if not films:
+        with pytest.raises(MediaError, match='it is a WebP picture, which this FFmpeg does not open'):
+            probe(path)
         return
-    assert found.duration == pytest.approx(0.16)
+    assert probe(path).duration == pytest.approx(0.16)
     assert len(read_frames(path, start=0, end=0.16, fps=25, **SMALL)) == 4
 
 
