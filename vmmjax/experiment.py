@@ -11,7 +11,7 @@ import numpy as np
 
 from vmmjax import config as configs
 from vmmjax.errors import UserError
-from vmmjax.evaluation import new_clips, predictions
+from vmmjax.evaluation import new_clips, predictions, statistics, stream_comparison
 from vmmjax.evaluation.predictions import Batch, ClipPrediction, Predictions
 from vmmjax.evaluation.rehearsal import rehearsed
 from vmmjax.evaluation.result import Result
@@ -220,7 +220,8 @@ class Experiment(Parts):
         assert self.state is not None
         store = store or self.store
         result = self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=store)
-        return replace(result, store=store.name)
+        return replace(result, store=store.name,
+                       remarks=stream_comparison.remarks(statistics.scores_of(found, store)))
 
     def evaluate(self, split: str = 'test') -> Result:
         """Measures the model on a split, with every subset of its streams.

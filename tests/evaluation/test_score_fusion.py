@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from tests.evaluation.test_statistics import Catalog
 from vmmjax.errors import UserError
@@ -68,6 +68,34 @@ def test_the_search_finds_the_run_that_knows(runs, tmp_path):
     assert score_fusion.search([a, noise], 'logits')[0] >= 0.7
     with pytest.raises(UserError, match=r'40 clips of .* are among those that are measured'):
         score_fusion.read(runs, measured=a)
+
+
+def test_the_fit_is_the_likeliest_and_leaves_noise_out(runs, tmp_path):
+    a, b = score_fusion.read(runs)
+    rng = np.random.default_rng(1)
+    save(tmp_path / 'noise.npz', rng.normal(size=(40, 4)), a.target[''])
+    # Ten times as sure, as a network is that overfits.
+    save(tmp_path / 'sure.npz', 10 * b.scores['rgb'][''], a.target[''])
+    found = score_fusion.read([runs[0], tmp_path / 'sure.npz', tmp_path / 'noise.npz'])
+    weights = score_fusion.fit(found)
+    assert min(weights) >= 0
+    assert weights[0] == pytest.approx(10 * weights[1], rel=0.5)
+    assert weights[2] < 0.5 * weights[0]
+
+    def loss(weights):
+        logits = sum(weight * run.scores['rgb'][''] for weight, run in zip(weights, found, strict=True))
+        return -log_softmax(logits, 1)[np.arange(40), a.target['']].mean()
+
+    least = loss(weights)
+    for change in 0.05 * rng.normal(size=(50, 3)):
+        assert loss(np.maximum(0, weights * (1 + change))) > least - 1e-4
+    assert score_fusion.fuse(found, weights, 'logits').right(score_fusion.FUSED).mean() > 0.9
+
+
+def test_without_targets_nothing_is_fitted(tmp_path):
+    path = save(tmp_path / 'a.npz', np.eye(4), np.full(4, -1))
+    with pytest.raises(UserError, match='No clip of the files has a target'):
+        score_fusion.fit(score_fusion.read([path, path]))
 
 
 def test_the_table_says_what_it_is_worth(runs):

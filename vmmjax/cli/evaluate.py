@@ -32,8 +32,9 @@ nothing of the run's own is replaced.
 Of a bundle (--workdir=model.vmm) the files are written to <bundle>.results beside it.
 
 With --fuse nothing is run: the scores that runs were given for the same clips are added up, as the results of
-two-stream networks are made, and the table says what it is worth. --weights=search looks for the best weights, in
-tenths, on the files of --tune, which are the same runs' scores of another split.
+two-stream networks are made, and the table says what it is worth. --weights=fit takes those under which the targets
+of the files of --tune are likeliest, which are the same runs' scores of another split; --weights=search the tenths that
+get most of them right.
 
 With --scores the scores of another framework are measured beside those of a run on the same clips: .npz files, one a
 seed, with `clip` (text (N,), ids as in the catalog), `scores` (float (N, C), logits or probabilities) and, where its
@@ -88,8 +89,8 @@ STREAMING = flags.DEFINE_bool('streaming', False, 'Give the network one frame af
 SNR = flags.DEFINE_list('snr', [], 'Ratios of sound to noise in decibels, such as 10,5,0,-5,-10, to measure at, too.')
 NOISE = flags.DEFINE_list('noise', list(noise_sweep.KINDS), 'Kinds of that noise.')
 FUSE = flags.DEFINE_list('fuse', [], 'Score files of several runs, to be added up.')
-WEIGHTS = flags.DEFINE_list('weights', [], 'One a file of --fuse, all the same unless given, or `search`.')
-TUNE = flags.DEFINE_list('tune', [], 'Score files, one a file of --fuse, on which --weights=search looks for them.')
+WEIGHTS = flags.DEFINE_list('weights', [], 'One a file of --fuse, all the same unless given; `fit` or `search`.')
+TUNE = flags.DEFINE_list('tune', [], 'Score files, one a file of --fuse, on which --weights=fit or search finds them.')
 SCORES = flags.DEFINE_list('scores', [], 'Scores of another framework, .npz files with clip and scores, one a seed.')
 AGAINST = flags.DEFINE_list('against', [], 'Score files of a run, one a seed, that --scores is measured against.')
 AVERAGE = flags.DEFINE_enum('average', 'logits', AVERAGES, 'What --fuse adds up.')
@@ -229,16 +230,21 @@ def _cost(run: Experiment) -> dict[str, Any]:
 
 def _fuse(paths: list[Path]) -> None:
     runs = score_fusion.read(paths)
-    if WEIGHTS.value == ['search']:
+    if WEIGHTS.value in (['search'], ['fit']):
         if len(TUNE.value) != len(paths):
-            raise UserError('--weights=search needs --tune: a score file of another split for each of --fuse.')
-        tuned = [Path(name) for name in TUNE.value]
-        weights: tuple[float, ...] = score_fusion.search(score_fusion.read(tuned, measured=runs[0]), AVERAGE.value)
+            raise UserError(f'--weights={WEIGHTS.value[0]} needs --tune: a score file of another split for each of '
+                            f'--fuse.')
+        tuned = score_fusion.read([Path(name) for name in TUNE.value], measured=runs[0])
+        if WEIGHTS.value == ['fit'] and AVERAGE.value != 'logits':
+            raise UserError(f'--weights=fit is of logits, not of {AVERAGE.value}; leave --average out, or search.')
+        weights: tuple[float, ...] = (score_fusion.fit(tuned) if WEIGHTS.value == ['fit'] else
+                                      score_fusion.search(tuned, AVERAGE.value))
     else:
         try:
             weights = tuple(float(text) for text in WEIGHTS.value) or (1.0,) * len(paths)
         except ValueError as error:
-            raise UserError(f'--weights is {",".join(WEIGHTS.value)} ({error}); give numbers, or `search`.') from error
+            raise UserError(f'--weights is {",".join(WEIGHTS.value)} ({error}); give numbers, `fit` or '
+                            f'`search`.') from error
     fused = score_fusion.fuse(runs, weights, AVERAGE.value)
     print(score_fusion.table(FUSE.value, runs, fused))
     print(f'{len(fused.clip)} clips; weights {", ".join(f"{weight:g}" for weight in weights)} of {AVERAGE.value}.')

@@ -41,6 +41,7 @@ class Result:
       changes: keys of the config that differed from the run's.
       streaming: whether clips were measured frame by frame.
       store: the path or name of the clips' store; empty in results of older versions.
+      remarks: sentences on what the figures mean, such as that one stream is better than all together.
     """
 
     split: str
@@ -64,12 +65,13 @@ class Result:
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
     streaming: bool = False
     store: str = ''
+    remarks: list[str] = dataclasses.field(default_factory=list)
 
     def to_json(self) -> str:
         """As JSON text, one key a line; optional keys that hold nothing are left out."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         optional = {'intervals', 'per_class', 'confusion', 'calibration', 'alarms', 'worst', 'cost', 'changes',
-                    'streaming', 'store'}
+                    'streaming', 'store', 'remarks'}
         lines = (f'{json.dumps(key)}: {json.dumps(value, allow_nan=False)}' for key, value in values.items()
                  if value or key not in optional)
         return '{\n' + ',\n'.join(lines) + '\n}\n'

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from vmmjax.errors import UserError
 from vmmjax.evaluation import intervals, metrics
@@ -16,6 +16,7 @@ from vmmjax.text_table import aligned
 FUSED = 'fused'
 """The one subset of streams in fused scores."""
 _STEPS = 10  # Of the search: weights are tenths.
+_PENALTY = 1e-4  # Of the fit, a squared weight.
 
 
 def read(paths: Sequence[Path], measured: Scores | None = None) -> list[Scores]:
@@ -67,18 +68,23 @@ def fuse(runs: Sequence[Scores], weights: Sequence[float], average: str) -> Scor
     if len(weights) != len(runs) or min(weights) < 0 or sum(weights) <= 0:
         raise UserError(f'There are {len(runs)} score files and the weights {", ".join(map(str, weights))}; give one a '
                         f'file, none negative.')
-    wholes = [next(iter(run.scores.values())) for run in runs]
     fused = {}
     for name in runs[0].target:
-        parts = [whole[name].astype(np.float64) for whole in wholes]
-        if len({part.shape for part in parts}) > 1:
-            raise UserError(f'The runs have different numbers of classes: '
-                            f'{", ".join(str(part.shape[1]) for part in parts)}.')
-        for part in parts:
-            metrics.check_finite(part)
+        parts = _of_target(runs, name)
         parts = parts if average == 'logits' else [special.softmax(part, axis=1) for part in parts]
         fused[name] = np.average(parts, axis=0, weights=weights)
     return Scores(runs[0].clip, runs[0].group, runs[0].target, {FUSED: fused}, {})
+
+
+def _of_target(runs: Sequence[Scores], name: str) -> list[np.ndarray]:
+    """Scores of each run, float64 (N, C), each with all the streams that a clip has."""
+    parts = [next(iter(run.scores.values()))[name].astype(np.float64) for run in runs]
+    if len({part.shape for part in parts}) > 1:
+        raise UserError(f'The runs have different numbers of classes: '
+                        f'{", ".join(str(part.shape[1]) for part in parts)}.')
+    for part in parts:
+        metrics.check_finite(part)
+    return parts
 
 
 def search(runs: Sequence[Scores], average: str) -> tuple[float, ...]:
@@ -91,6 +97,40 @@ def search(runs: Sequence[Scores], average: str) -> tuple[float, ...]:
         return float(right.mean()), -float(np.var(weights))
 
     return max(_grid(len(runs)), key=quality)
+
+
+def fit(runs: Sequence[Scores]) -> tuple[float, ...]:
+    """The weights of the runs' logits under which the targets are likeliest; none is negative.
+
+    The mean log-loss of `softmax(sum_k w_k z_k)` is convex in `w` (it is temperature scaling, Guo et al. 2017, section
+    4.2, with a temperature for each run), so there is one least value. A small penalty keeps the weights finite where a
+    run is right on all clips. Like `search`, it is for another split than the one that is measured.
+
+    Args:
+      runs: of the same clips in the same order, see `read`.
+
+    Raises:
+      UserError: for runs with different classes, scores that are not finite, and clips without a target.
+    """
+    parts = []
+    for name, target in runs[0].target.items():
+        if (known := target >= 0).any():
+            logits = np.stack(_of_target(runs, name))[:, known]  # (runs, clips, classes)
+            parts.append((logits, np.take_along_axis(logits, target[known][None, :, None], 2)[..., 0]))
+    if not parts:
+        raise UserError('No clip of the files has a target, so no weights can be fitted; name those of another split.')
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = _PENALTY * float(weights @ weights), 2 * _PENALTY * weights
+        for logits, right in parts:
+            mixed = np.tensordot(weights, logits, 1)
+            value += float((special.logsumexp(mixed, axis=1) - weights @ right).mean())
+            expected = (special.softmax(mixed, axis=1) * logits).sum(2)
+            gradient = gradient + (expected - right).mean(1)
+        return value, gradient
+
+    found = optimize.minimize(loss, np.full(len(runs), 1 / len(runs)), jac=True, bounds=[(0, None)] * len(runs))
+    return tuple(float(weight) for weight in found.x)
 
 
 def _grid(parts: int) -> Iterator[tuple[float, ...]]:

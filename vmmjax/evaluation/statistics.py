@@ -58,6 +58,14 @@ class Scores:
         return np.where(np.logical_and.reduce([self.present[name] for name in subset.split('+')]), right, np.nan)
 
 
+def scores_of(predictions: Mapping[str, Any], store: Store) -> Scores:
+    """Predictions of a split as they are after `write_scores` and `read_scores`; for the arguments see the former."""
+    whole = next(iter(predictions.values()))
+    groups = store.values('group')[whole.id] if store.has_values('group') else np.full(len(whole.id), '')
+    return Scores(store.values('id')[whole.id], groups, _by_target(whole.target),
+                  {subset: _by_target(rows.scores) for subset, rows in predictions.items()}, dict(whole.present))
+
+
 def write_scores(path: Path, predictions: Mapping[str, Any], store: Store) -> None:
     """Writes the predictions of a split, whole or not at all.
 
@@ -68,21 +76,23 @@ def write_scores(path: Path, predictions: Mapping[str, Any], store: Store) -> No
         and `present`, targets and scores in dicts by target where there are several.
       store: the clips'; a catalog column `group` says which of them belong together.
     """
-    whole = next(iter(predictions.values()))
-    clips, none = store.values('id')[whole.id], np.full(len(whole.id), '')
-    groups = store.values('group')[whole.id] if store.has_values('group') else none
-    arrays = {'store': np.array(store.name), 'id': whole.id, 'clip': clips, 'group': groups,
-              **_named('target', whole.target)}
-    arrays |= {f'present/{stream}': values for stream, values in whole.present.items()}
-    for subset, rows in predictions.items():
-        arrays |= _named(f'scores/{subset}', rows.scores)
+    whole, scores = next(iter(predictions.values())), scores_of(predictions, store)
+    arrays = {'store': np.array(store.name), 'id': whole.id, 'clip': scores.clip, 'group': scores.group,
+              **_named('target', scores.target)}
+    arrays |= {f'present/{stream}': values for stream, values in scores.present.items()}
+    for subset, values in scores.scores.items():
+        arrays |= _named(f'scores/{subset}', values)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.replacing(path) as partial, partial.open('wb') as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def _named(name: str, values: Any) -> dict[str, np.ndarray]:
-    return {f'{name}/{key}': array for key, array in values.items()} if isinstance(values, Mapping) else {name: values}
+def _by_target(values: Any) -> dict[str, np.ndarray]:
+    return dict(values) if isinstance(values, Mapping) else {'': values}
+
+
+def _named(name: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f'{name}/{key}' if key else name: array for key, array in values.items()}
 
 
 def read_scores(path: Path) -> Scores:

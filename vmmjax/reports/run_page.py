@@ -42,7 +42,7 @@ def terminal_table(result: Result) -> str:
     # Many metrics are more than a terminal is wide: some at a time.
     for some in _fitting(['streams', 'clips', first, *['CI'] * bool(labels), *rest], rows):
         lines += ['', *_aligned(some[0], some[1:])]
-    lines += [*[f'Confidence interval (CI) of {first}: {labels}.'] * bool(labels), '']
+    lines += [*[f'Confidence interval (CI) of {first}: {labels}.'] * bool(labels), *result.remarks, '']
     for shown_table in result.tables[:1]:
         lines += [f'{shown_table["title"]}:', *_aligned(shown_table['columns'], _cells(shown_table))]
         if len(shown_table['rows']) > _MOST_CLASSES_SHOWN:
