@@ -1,9 +1,12 @@
 import json
 
+import pytest
+
 from tests.cli.conftest import refused, vmmjax
 from tests.evaluation.pages import Page
 
 
+@pytest.mark.slow
 def test_what_one_frame_tells_is_told_apart_from_what_needs_time(store, tmp_path):
     found = vmmjax('audit', store, '--target=sprite,tone', f'--output={tmp_path}')
     assert found.returncode == 0, found.stderr

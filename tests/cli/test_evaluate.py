@@ -122,6 +122,7 @@ def test_what_a_user_gets_wrong_is_one_sentence(trained, arguments, message):
     assert message in refused('evaluate', f'--workdir={trained}', *arguments)
 
 
+@pytest.mark.slow
 def test_another_store_is_measured_beside_the_runs_own(trained, store, tmp_path):
     run = shutil.copytree(trained, tmp_path / 'run')
     moved, other = shutil.copytree(store, tmp_path / 'moved'), shutil.copytree(store, tmp_path / 'other')

@@ -39,6 +39,7 @@ def test_a_file_is_explained_by_a_run_that_lies_alone(trained, tmp_path):
     assert (tmp_path / 'why' / 'audio_gradients.png').read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.slow
 def test_a_split_is_explained(trained, tmp_path):
     found = vmmjax('explain', f'--weights={trained}', '--split=test', f'--output={tmp_path}')
     assert found.returncode == 0, found.stderr

@@ -61,6 +61,7 @@ def test_a_machine_reads_one_object_a_line(run, videos):
     assert str(videos / 'broken.mp4') in broken['error']
 
 
+@pytest.mark.slow
 def test_probabilities_may_be_averaged_instead(store, videos, tmp_path):
     run = tiny.save_run(tmp_path / 'run', store, views=3, frames=4, size=24)
     found = [json.loads(vmmjax('predict', videos / 'a.mp4', f'--weights={run}', '--json', *flags).stdout)
@@ -103,6 +104,7 @@ def test_a_run_of_several_streams_says_what_a_file_lacks(trained, videos, tmp_pa
     assert len(classes) == 5
 
 
+@pytest.mark.slow
 def test_a_file_may_have_any_name(run, videos):
     strange = os.fsencode(videos) + b'/\xff\xe9.mp4'
     with open(strange, 'wb') as file:

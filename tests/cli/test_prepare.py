@@ -57,6 +57,7 @@ def test_synthetic_files_stand_beside_the_store(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.columns['rgb'].lengths, 50)
 
 
+@pytest.mark.slow
 def test_motion_by_a_chosen_algorithm_and_no_other(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
     arguments = (f'--source={manifest}', f'--store={store}', '--columns=flow', '--fps=10', '--short_side=18',
@@ -108,6 +109,7 @@ def test_bad_input_is_one_sentence(arguments: list[str], said: str, tmp_path: Pa
     assert not (tmp_path / 'store').exists()
 
 
+@pytest.mark.slow
 def test_workers_share_a_store_and_a_damaged_shard_is_named_and_made_again(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
     arguments = (f'--source={manifest}', f'--store={store}', '--columns=tests.fakes:Ramp', '--processes=1')
@@ -136,6 +138,7 @@ def test_help_shows_two_examples_and_the_flags() -> None:
         assert f'--{flag}' in shown
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_every_stage_ends_with_the_same_bytes(store: Path, tmp_path: Path) -> None:
     """kill -9 while files are made, in the middle of the pictures and of the sound, then the same command again."""
     again = tmp_path / 'again'

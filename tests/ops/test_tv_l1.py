@@ -48,6 +48,7 @@ def _opencv(first: np.ndarray, second: np.ndarray, **options: float) -> np.ndarr
     return np.stack([method.calc(*pair, None) for pair in zip(first, second, strict=True)])
 
 
+@pytest.mark.slow
 def test_known_motions_are_recovered_as_by_opencv() -> None:
     first, second, expected = map(np.stack, zip(*(_textured(*motion) for motion in MOTIONS.values()), strict=True))
     flow = tv_l1(first, second)

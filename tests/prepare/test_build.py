@@ -154,6 +154,7 @@ if __name__ == '__main__':
 '''
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_store(manifest: Path, tmp_path: Path) -> None:
     script = tmp_path / 'run.py'
     script.write_text(_KILLED)

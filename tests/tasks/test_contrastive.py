@@ -138,6 +138,7 @@ def test_test_views_of_a_single_stream_find_each_other():
     np.testing.assert_array_equal(values, [1, np.nan] * 4)
 
 
+@pytest.mark.slow
 def test_it_is_learned_and_measured(tmp_path):
     store = clips.make_store(tmp_path / 'clips')
     config = clips.config_of(store, dict(name='contrastive', streams=('one', 'two'), dimensions=16, hidden=(16,)),

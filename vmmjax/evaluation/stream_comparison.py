@@ -30,7 +30,8 @@ def remarks(scores: Scores) -> list[str]:
     difference = intervals.difference(fused[known] - alone[best][known], scores.group[known])
     if difference.missing or difference.high >= 0:
         return []
+    best_mean = alone[best][known].mean()
     return [f'All streams together are right for {100 * fused[known].mean():.1f} % of {known.sum()} clips, {best} '
-            f'alone for {100 * alone[best][known].mean():.1f} %: {100 * difference.mean:+.1f} points ({100 * difference.low:+.1f} to '
+            f'alone for {100 * best_mean:.1f} %: {100 * difference.mean:+.1f} points ({100 * difference.low:+.1f} to '
             f'{100 * difference.high:+.1f}, {difference.label}). See "A fused row below a stream" in '
             f'docs/evaluation.md.']

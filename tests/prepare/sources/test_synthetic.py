@@ -113,6 +113,7 @@ def three_sigma(chance, count):
     return 3 * np.sqrt(chance * (1 - chance) / count)
 
 
+@pytest.mark.slow
 def test_one_picture_tells_nothing():
     scenes = plan(11, 'test', 800)
     frames = np.stack([synthetic.pictures(scene)[24] for scene in scenes]).astype(np.float32)
