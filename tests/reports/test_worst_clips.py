@@ -18,7 +18,7 @@ from vmmjax.evaluation.result import write
 from vmmjax.prepare import sources
 from vmmjax.prepare.build import prepare
 from vmmjax.prepare.columns import Audio, Flow, Rgb, Waveform
-from vmmjax.reports import run_page, worst_clips
+from vmmjax.reports import players, run_page, worst_clips
 from vmmjax.store.store import Store
 
 RATE = 8000
@@ -118,10 +118,10 @@ def test_sound_alone_plays(store):
 def test_a_large_clip_is_made_small_or_left_out(store, monkeypatch):
     (whole,) = shown(store, 'first')
     size = len(content(whole['video'])[1])
-    monkeypatch.setattr(worst_clips, '_MOST_BYTES', size - 1)
+    monkeypatch.setattr(players, '_MOST_BYTES', size - 1)
     (smaller,) = shown(store, 'first')
     assert 0 < len(content(smaller['video'])[1]) < size
-    monkeypatch.setattr(worst_clips, '_MOST_BYTES', 100)
+    monkeypatch.setattr(players, '_MOST_BYTES', 100)
     assert shown(store, 'first')[0]['video'] == ''
 
 

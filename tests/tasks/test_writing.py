@@ -95,7 +95,11 @@ def test_what_is_measured(ctc, generation):
     found = compute(batch())
     count = generation.get('beam', 1)
     assert {name: values.shape for name, values in found.items()} == {
-        'ids': (3, count, 4), 'log_probability': (3, count), 'score': (3, count), 'loss': (3,)}
+        'ids': (3, count, 4), 'log_probability': (3, count), 'score': (3, count), 'loss': (3,), 'confidence': (3, 4),
+        **({'start': (3, 4), 'end': (3, 4)} if ctc else {})}
+    there = np.asarray(found['ids'])[:, 0] != 0
+    np.testing.assert_array_equal(np.isfinite(found['confidence'][:2]), there[:2])
+    assert (np.asarray(found['confidence'])[:2][there[:2]] <= 1).all()
     assert np.isfinite(found['loss'][:2]).all()
     rows = Predictions(np.arange(3), {}, jax.tree.map(np.asarray, found), {})
     (reading,) = one.reading(rows, 0)
@@ -103,6 +107,27 @@ def test_what_is_measured(ctc, generation):
     for text, confidence in reading['named']:
         assert set(text.split()) <= {*VOCABULARY[3:], '⁇'}
         assert 0 <= confidence <= 1
+
+
+@pytest.mark.parametrize(('tokenizer', 'tokens', 'words', 'times'), [
+    ('words', ['set', 'red'], ['set', 'red'], [(10.0, 11.0), (11.0, 12.0)]),
+    ('characters', [*'ab c'], ['ab', 'c'], [(10.0, 12.0), (13.0, 14.0)]),
+    ('wordpiece', ['sun', '##set', 'red'], ['sunset', 'red'], [(10.0, 12.0), (12.0, 13.0)]),
+])
+def test_words_of_a_sentence_have_times_in_the_file(tokenizer, tokens, words, times):
+    vocabulary = [*VOCABULARY[:3], *dict.fromkeys(tokens)]
+    one = asked.task(TASK | dict(tokenizer=tokenizer), 'text', vocabulary=vocabulary, longest=4, classes=[],
+                     pieces=vocabulary)
+    ids = np.zeros((1, 1, 4), np.float32)
+    ids[0, 0, :len(tokens)] = [vocabulary.index(token) for token in tokens]
+    scores = {'ids': ids, 'log_probability': np.zeros((1, 1), np.float32), 'start': np.arange(4)[None] / 4,
+              'end': (np.arange(4)[None] + 1) / 4, 'confidence': np.array([[0.5, 0.25, 0.75, 0.125]])}
+    (reading,) = one.reading(Predictions(np.zeros(1), {'window': np.array([[10.0, 4.0]])}, scores, {}), 0)
+    assert [word['word'] for word in reading['words']] == words
+    assert [(word['start'], word['end']) for word in reading['words']] == times
+    assert reading['words'][0]['confidence'] == (0.5 if tokenizer == 'words' else 0.25)  # The least of its tokens.
+    (unknown,) = one.reading(Predictions(np.zeros(1), {}, scores, {}), 0)
+    assert [word.keys() for word in unknown['words']] == [{'word', 'confidence'}] * len(words)
 
 
 def test_while_a_model_trains_texts_are_found_greedily():
@@ -176,6 +201,12 @@ def test_new_clips_are_read_as_those_of_the_evaluation(run):
     found = Experiment.load(folder).predict(arrays, most=1)
     assert [each.reading[0]['named'][0][0] for each in found] == experiment.task.said(rows)
     assert all(0 < each.reading[0]['named'][0][1] <= 1 for each in found)
+    for each in found:
+        told = each.reading[0]['words']
+        assert ' '.join(word['word'] for word in told) == each.reading[0]['named'][0][0]
+        ends = [time for word in told for time in (word['start'], word['end'])]
+        assert ends == sorted(ends)
+        assert 0 <= ends[0] < ends[-1] <= 2
 
 
 @pytest.mark.slow

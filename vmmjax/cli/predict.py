@@ -17,6 +17,9 @@ its streams, in its own window and test views; its store is not needed. A stream
 absent, and that is said. Parts of files, and texts for runs that read them, are given by a list.csv with the columns
 path, and, where they are wanted, id, start, end (seconds) and those of the texts.
 
+Of a run that writes texts the likeliest comes first, and below it its words with their confidence and, of a run with
+CTC, their times in seconds of the file.
+
 With --timeline a run is asked about one window after another, each --stride seconds later; a run that looks at whole
 clips is told by --window how long a window is. A run that finds events says at the end which there are in the file.
 
@@ -169,8 +172,17 @@ def _block(told: ClipPrediction) -> str:
     absent = prediction_lines.absent(told)
     without = f', without {" and ".join(absent)}' if absent else ''
     targets = [('' if len(told.reading) == 1 else f'  {each["target"]}\n') + (table(each['named']) or '  none')
-               for each in told.reading]
+               + words(each.get('words', ())) for each in told.reading]
     return '\n'.join([f'\n{told.clip} ({told.seconds:.1f} s{without})', *targets, ''])
+
+
+def words(found: Sequence[Mapping[str, Any]]) -> str:
+    """The words of a sentence, a line each, with their times in seconds where they are known, and their confidence."""
+    rows = [[f'    {word["word"]}', *(f'{word[name]:.2f}' if word.get(name) is not None else ''
+                                      for name in ('start', 'end')),
+             '' if word['confidence'] is None else f'{word["confidence"]:.4f}'] for word in found]
+    lines = aligned([['    word', 'start', 'end', 'confidence'], *rows], '<>') if rows else []
+    return ''.join(f'\n{line}' for line in lines)
 
 
 def _timelines(run: 'Experiment', clips: Sequence[Clip], out: _Output) -> None:

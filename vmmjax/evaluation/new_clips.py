@@ -228,7 +228,7 @@ def _read(task: Any, rows: Predictions, offsets: np.ndarray, most: int) -> Itera
       most: how many classes are named.
     """
     times = rows.target['window'] + np.stack([offsets, 0 * offsets], -1)
-    rows = rows._replace(target={'window': times} if task.each_view else {})
+    rows = rows._replace(target={'window': times})
     ids, firsts = np.unique(rows.id, return_index=True)
     for clip, first, end in zip(ids.tolist(), firsts.tolist(), [*firsts[1:].tolist(), len(rows.id)], strict=True):
         present = {stream: bool(there[first:end].any()) for stream, there in rows.present.items()}

@@ -1,6 +1,6 @@
 """Arrays to a media file (H.264 and AAC), or encoded pictures as they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,7 +38,29 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarr
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
         raise UserError(f'{path}: pictures must be uint8 (T, H, W, 3), not {frames.dtype} {frames.shape}.')
-    height, width = frames.shape[1:3]
+    sound = None if waveform is None else [waveform]
+    write_frames(path, frames, frames.shape[1:3], fps=fps, sound=sound, rate=rate, quantiser=quantiser, group=group)
+
+
+def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], *, fps: float,
+                 sound: Iterable[np.ndarray] | None = None, rate: int = 16000, quantiser: int = 20,
+                 group: int = 1) -> None:
+    """Writes an MP4 file of pictures and sound as they come, so that a long one does not lie in memory.
+
+    Args:
+      path: the file; its folder must be there.
+      frames: uint8 (H, W, 3), RGB.
+      size: H and W, even.
+      fps: pictures a second.
+      sound: float32 (S,) each, pieces within -1..1, beginning with the first picture; None for no sound track.
+      rate: see `write_clip`, as the rest.
+      quantiser: likewise.
+      group: likewise.
+
+    Raises:
+      UserError: see `write_clip`.
+    """
+    height, width = size
     if height % 2 or width % 2:
         raise UserError(f'{path}: H.264 needs an even height and width, not {height} x {width}; pad or crop.')
     exact = Fraction(fps).limit_denominator(1001)
@@ -50,7 +72,7 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarr
             video.width, video.height, video.pix_fmt = width, height, 'yuv420p'
             video.time_base = 1 / exact
             audio = None
-            if waveform is not None:
+            if sound is not None:
                 audio = container.add_stream('aac', rate=rate, options={
                     'aac_coder': 'fast', 'threads': '1', 'flags': '+bitexact'})
                 audio.layout, audio.bit_rate = 'mono', 64000
@@ -59,11 +81,14 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarr
                 frame.pts, frame.time_base = index, 1 / exact
                 container.mux(video.encode(frame.reformat(format='yuv420p', threads=1)))
             container.mux(video.encode())
-            if audio is not None and waveform is not None:
-                samples = np.ascontiguousarray(waveform, np.float32)[None]
-                sound = av.AudioFrame.from_ndarray(samples, format='fltp', layout='mono')
-                sound.sample_rate, sound.pts, sound.time_base = rate, 0, Fraction(1, rate)
-                container.mux(audio.encode(sound))
+            if audio is not None and sound is not None:
+                given = 0
+                for piece in sound:
+                    samples = np.ascontiguousarray(piece, np.float32)[None]
+                    heard = av.AudioFrame.from_ndarray(samples, format='fltp', layout='mono')
+                    heard.sample_rate, heard.pts, heard.time_base = rate, given, Fraction(1, rate)
+                    container.mux(audio.encode(heard))
+                    given += len(piece)
                 container.mux(audio.encode())
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f'{path} cannot be written: {error.strerror}.') from error

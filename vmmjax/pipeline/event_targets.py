@@ -67,6 +67,55 @@ class Events:
                 'target/window': np.where(known[:, None], window, np.nan).astype(np.float32)}
 
 
+class Segments:
+    """How important each moment of a clip is: `target/segments` float32 (M, 3), start, end and importance, 0 to 1.
+
+    Times are in seconds in the window; what lies in no segment has the importance 0, and a clip with fewer than M has
+    empty ones. `target/window` float32 (2,) is the window's start in the clip and its length, in seconds; NaN where a
+    row is padding.
+
+    Attributes:
+      classes: one name.
+    """
+
+    def __init__(self, store: 'Store', target: Sequence[str]):
+        """Reads the catalog.
+
+        Args:
+          store: the store.
+          target: columns of starts, ends (seconds in the file) and, unless all are 1, importances; of a clip with
+            several joined by `;`, empty for none.
+
+        Raises:
+          UserError: for a column that is not there, times that are none, or importances beyond 0 to 1 or of another
+            number.
+        """
+        times = _times(store, target[0], target[1])
+        importances = (times[..., 1] > times[..., 0]).astype(np.float64)
+        for row, text in enumerate(store.values(target[2]).tolist() if len(target) > 2 else ()):
+            found = [number(store, target[2], row, part) for part in text.split(JOIN) if part.strip()]
+            count = len([part for part in store.values(target[0])[row].split(JOIN) if part.strip()])
+            if len(found) != count or not all(0 <= value <= 1 for value in found):
+                raise UserError(f'The clip {store.clip(row)!r} of the store {store.name} has {count} segments and '
+                                f'{target[2]!r} = {text!r}; give each an importance from 0 to 1, and prepare a new '
+                                f'store.')
+            importances[row, :count] = found
+        self._segments = np.concatenate([times, importances[..., None]], -1)
+        self.classes: Any = ['importance']
+        self.specs: Specs = {'target/segments': (self._segments.shape[1:], FLOATS), 'target/window': ((2,), FLOATS)}
+
+    def __str__(self) -> str:
+        return 'importance over time'
+
+    def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
+        """See `Targets`."""
+        segments = self._segments[windows.rows].copy()
+        segments[..., :2] -= windows.starts[:, None, None]
+        window = np.stack([windows.starts, windows.seconds], 1)
+        return {'target/segments': np.where(windows.real[:, None, None], segments, np.nan).astype(np.float32),
+                'target/window': np.where(windows.real[:, None], window, np.nan).astype(np.float32)}
+
+
 def _times(store: 'Store', start: str, end: str) -> np.ndarray:
     """Events in seconds in the clip, (rows, M, 2)."""
     found = []

@@ -1,6 +1,7 @@
 """Texts as targets: the tokens that a model writes, and the text itself, by which it is measured."""
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 END = '[END]'
 SPECIAL = (PAD, END, UNKNOWN)
 """The first tokens of every vocabulary, as `models.decoders.vocabulary` counts on them."""
+_INSIDE = '##'  # Before a piece of wordpiece that goes on with a word.
 LETTERS = '/letters'  # Behind the name of a target: the texts themselves.
 
 
@@ -65,6 +67,16 @@ class Writing:
     def joined(self, tokens: Sequence[str]) -> str:
         """A text of tokens."""
         return JOINS.get(self.tokenizer, ' '.join)(tokens)
+
+
+    def words(self, tokens: Sequence[str]) -> list[tuple[int, int]]:
+        """Where the words of a text begin and end among its tokens; letters and pieces are parts of them."""
+        if self.tokenizer == 'characters':
+            spaces = [-1, *(place for place, token in enumerate(tokens) if token == ' '), len(tokens)]
+            return [(first + 1, last) for first, last in itertools.pairwise(spaces) if last > first + 1]
+        begins = [place for place, token in enumerate(tokens)
+                  if not (place and self.tokenizer == WORDPIECE and token.startswith(_INSIDE))]
+        return list(itertools.pairwise([*begins, len(tokens)]))
 
 
 class Texts:

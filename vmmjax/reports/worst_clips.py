@@ -1,33 +1,21 @@
 """The clips with the greatest losses, to be looked at: what was said of them, and they themselves, playing."""
 
-import base64
-import io
 import math
-import tempfile
-import wave
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.media import flow
-from vmmjax.media.writer import write_clip
 from vmmjax.pipeline import options, sampling, stored_frames
 from vmmjax.pipeline.text_streams import PREFIX
 from vmmjax.pipeline.views import ViewsConfig
-from vmmjax.reports import store_page, timeline
+from vmmjax.reports import players, store_page, timeline
 from vmmjax.store.column import Column
 from vmmjax.store.store import Store, is_remote
 
 _CLIPS = 6
-_HEIGHT = 160  # Pixels of a playing clip; pictures and motion stand beside each other.
-_QUANTISERS = (30, 38, 46)  # Of H.264, tried until a clip is small enough.
-_MOST_BYTES = 500_000  # Of a clip's pictures, and of its sound; a page holds six.
-_LOUD = 32767
-_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
 
 def listed(task: Any, rows: Predictions, store: Store) -> list[dict[str, Any]]:
@@ -112,46 +100,21 @@ def _playing(store: Store, row: int, columns: Sequence[Column], seconds: float) 
     rate = 16000 if sound is None else round(sound.rate)
     if beside:
         frames = np.concatenate([_tile(column, row, seconds, beside[0].rate) for column in beside], axis=2)
-        samples = samples if rate in _AAC_RATES else None
-        return {'video': _video(frames, beside[0].rate, samples, rate), 'holds': [column.name for column in beside]}
-    if samples is None or 2 * len(samples) > _MOST_BYTES:
-        return {}
-    return {'audio': _audio(samples, rate)}
+        return {'video': players.video(frames, beside[0].rate, samples, rate),
+                'holds': [column.name for column in beside]}
+    source = '' if samples is None else players.audio(samples, rate)
+    return {'audio': source} if source else {}
 
 
 def _tile(column: Column, row: int, seconds: float, rate: float) -> np.ndarray:
-    """Pictures of a column at a rate, uint8 (T, _HEIGHT, W, 3), black past its end."""
+    """Pictures of a column at a rate, uint8 (T, players.HEIGHT, W, 3), black past its end."""
     count = max(1, math.ceil(seconds * rate - 1e-6))
     wanted = np.floor(np.arange(count) / rate * column.rate + 1e-6).astype(int).tolist()
     frames = stored_frames.pictures(column, row, wanted)
     height, width = column.sizes[row].tolist()
-    across = 2 * max(1, round(width * _HEIGHT / height / 2))  # H.264 has even sizes.
     if column.kind == 'flow':
         moved = [None if frame is None else flow.decode(frame) for frame in frames]
         full = timeline.full_colour(moved)
         frames = [None if motion is None else timeline.colours(motion, full) for motion in moved]
-    black = np.zeros((_HEIGHT, across, 3), np.uint8)
-    return np.stack([black if frame is None else cv2.resize(frame, (across, _HEIGHT), interpolation=cv2.INTER_AREA)
-                     for frame in frames])
-
-
-def _video(frames: np.ndarray, fps: float, samples: np.ndarray | None, rate: int) -> str:
-    """Of H.264; empty where it would be too large."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'clip.mp4'
-        for quantiser in _QUANTISERS:
-            write_clip(path, frames, fps=fps, waveform=samples, rate=rate, quantiser=quantiser, group=len(frames))
-            content = path.read_bytes()
-            if len(content) <= _MOST_BYTES:
-                return f'data:video/mp4;base64,{base64.b64encode(content).decode()}'
-    return ''
-
-
-def _audio(samples: np.ndarray, rate: int) -> str:
-    file = io.BytesIO()
-    with wave.open(file, 'wb') as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(rate)
-        sound.writeframes(np.rint(np.clip(samples, -1, 1) * _LOUD).astype('<i2').tobytes())
-    return f'data:audio/wav;base64,{base64.b64encode(file.getvalue()).decode()}'
+    black = np.zeros((height, width, 3), np.uint8)
+    return np.stack([players.resized(black if frame is None else frame) for frame in frames])

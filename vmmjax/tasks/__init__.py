@@ -8,7 +8,8 @@ from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
 
 __all__ = ['TASKS', 'Autoencoder', 'Captioning', 'Classification', 'Contrastive', 'Events', 'Masked', 'MultiLabel',
-           'QuestionAnswering', 'Regression', 'Retrieval', 'Several', 'Task', 'Transcription', 'create']
+           'QuestionAnswering', 'Regression', 'Retrieval', 'Several', 'Summarization', 'Task', 'Transcription',
+           'create']
 
 # Imported when asked for.
 TASKS = {'autoencoder': 'vmmjax.tasks.autoencoder:Autoencoder',
@@ -18,6 +19,7 @@ TASKS = {'autoencoder': 'vmmjax.tasks.autoencoder:Autoencoder',
          'masked': 'vmmjax.tasks.masked:Masked', 'multi_label': 'vmmjax.tasks.multi_label:MultiLabel',
          'question_answering': 'vmmjax.tasks.question_answering:QuestionAnswering',
          'regression': 'vmmjax.tasks.regression:Regression', 'retrieval': 'vmmjax.tasks.retrieval:Retrieval',
+         'summarization': 'vmmjax.tasks.summarization:Summarization',
          'transcription': 'vmmjax.tasks.transcription:Transcription'}
 _SEVERAL = 'vmmjax.tasks.classification:Several'  # Of several targets.
 

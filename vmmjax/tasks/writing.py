@@ -13,7 +13,7 @@ import optax
 from vmmjax import registry
 from vmmjax.errors import UserError
 from vmmjax.evaluation.predictions import Predictions, truth
-from vmmjax.models.decoders import DECODERS, Writer, ctc
+from vmmjax.models.decoders import DECODERS, Writer, alignment, ctc
 from vmmjax.models.decoders.generation import Generation
 from vmmjax.models.decoders.vocabulary import END_ID, PAD_ID, UNKNOWN_ID
 from vmmjax.models.decoders.writer import Context, Written
@@ -220,6 +220,8 @@ class Writes(Task):
 
         Returns:
           `ids` int32 (B, K, L), `log_probability` float32 (B, K) and `score` float32 (B, K), see `search.Hypotheses`;
+          of the tokens of the best text `confidence` float32 (B, L), and of a run with CTC where they are said, `start`
+          and `end` float32 (B, L), 0 to 1 of the window, see `alignment`; NaN where there is none;
           `loss` float32 (B,), as in training without label smoothing, NaN where there is none.
         """
         outputs, _ = ctx.forward()
@@ -227,7 +229,22 @@ class Writes(Task):
         of_each = [self._write(ctx, outputs, ids) for ids in true] or [self._write(ctx, outputs, None)]
         texts = self.search(self.writer, ctx.params['task'], of_each[0], self.ctc,
                             self.longest or self.facts['longest'], ctx.keys('generation'))
-        return {**texts._asdict(), **({'loss': self._loss_of(of_each, true)} if true else {})}
+        return {**texts._asdict(), **self._of_tokens(ctx, outputs, of_each[0], texts.ids[:, 0]),
+                **({'loss': self._loss_of(of_each, true)} if true else {})}
+
+    def _of_tokens(self, ctx: Step, outputs: Any, written: Written, ids: jax.Array) -> dict[str, jax.Array]:
+        """Times and confidences of the tokens (B, L) of texts; of CTC and a decoder the weighted geometric mean."""
+        found, confidence = {}, jnp.zeros(ids.shape)
+        if written.ctc is not None:
+            aligned = alignment.align(written.ctc, written.memory.mask, ids)
+            found = {'start': aligned.start, 'end': aligned.end}
+            confidence += self.ctc * jnp.log(aligned.confidence)
+        if self.ctc < 1:
+            said = self._write(ctx, outputs, jnp.where(ids == PAD_ID, -1, ids)).decoder
+            assert said is not None
+            own = jnp.take_along_axis(jax.nn.log_softmax(said[:, :-1]), ids[..., None], 2)[..., 0]
+            confidence += (1 - self.ctc) * own
+        return {**found, 'confidence': jnp.where(ids == PAD_ID, jnp.nan, jnp.exp(confidence))}
 
     def _loss_of(self, of_each: Sequence[Written], true: Sequence[jax.Array]) -> jax.Array:
         """Of each clip in nats a token, the mean over its texts."""
@@ -278,7 +295,33 @@ class Writes(Task):
         known = truth(rows, f'{self.column}{LETTERS}', place) if isinstance(rows.target, Mapping) else None
         true = '' if known is None else ' | '.join(text_of(text) for text in known if (text >= 0).any())
         return [{'target': self.column, 'truth': true, 'probability': None,
-                 'named': [[text, probability] for text, probability in self.texts(rows, place)[:most]]}]
+                 'named': [[text, probability] for text, probability in self.texts(rows, place)[:most]],
+                 'words': self.words(rows, place)}]
+
+    def words(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+        """The words of the best text of a clip: `word`, `confidence`, and where the window is known `start` and `end`.
+
+        Times are seconds on the clock of the windows. The confidence of a word is the least of its tokens; it is None,
+        as are the times, where it is not known.
+        """
+        if 'confidence' not in rows.scores:
+            return []
+        ids = rows.scores['ids'][place, 0].astype(np.int64).tolist()
+        tokens = [_UNKNOWN_SAID if token == UNKNOWN_ID else self.facts['vocabulary'][token] for token in ids
+                  if token != PAD_ID]
+        window = rows.target.get('window') if isinstance(rows.target, Mapping) else None
+        found = []
+        for first, last in self.writing.words(tokens):
+            least = float(rows.scores['confidence'][place, first:last].min())
+            word: dict[str, Any] = {'word': self.writing.joined(tokens[first:last]),
+                                    'confidence': least if np.isfinite(least) else None}
+            if window is not None and 'start' in rows.scores:
+                begin, seconds = window[place].tolist()
+                ends = rows.scores['start'][place, first], rows.scores['end'][place, last - 1]
+                word |= {name: round(begin + seconds * float(at), 3) if np.isfinite(at) else None
+                         for name, at in zip(('start', 'end'), ends, strict=True)}
+            found.append(word)
+        return found
 
     def measured(self, targets: Sequence[str]) -> str | list[str]:
         """The tokens and the letters."""

@@ -82,7 +82,8 @@ def save_run(folder: Path, store: Path, task=None, streams=STREAMS, **data) -> P
     config.model.preprocess = {name: 'signed' if name == 'rgb' else 'none' for name in streams}
     config.model.encoders = {name: dict(name='tests.serving.live.lights:Mean') for name in streams}
     config.model.fusion = dict(name='over_time', join=dict(name='sum', features=1), steps=8)
-    config.model.head = dict(name='per_token' if config.task.name == 'events' else 'consensus', dropout=0.0)
+    over_time = config.task.name in ('events', 'summarization')
+    config.model.head = dict(name='per_token' if over_time else 'consensus', dropout=0.0)
     config = configs.lock(config)
     experiment = Experiment(config)
     params = experiment.init(jax.random.key(0))['params']
