@@ -24,6 +24,7 @@ COMMANDS = {
     'export': 'a trained model to one file that predicts anywhere',
     'check': 'whether an exported file is as it was written, and says what it said',
     'watch': 'live streams to alarms, by a run of your own',
+    'serve': 'a page in the browser: files, and live streams, judged by a run of your own',
     'extract': 'features of videos or of a store, by any endpoint of a network',
     'probe': 'what features tell, and what the columns of a store give away',
     'audit': 'what tells a target without a model: controls for any score',
@@ -134,8 +135,9 @@ def _overview() -> str:
 
 def _flag_help(module: str) -> str:
     lines = ['Flags:']
-    # Some commands share those of `processes`.
-    known = [flag for name in (module, 'vmmjax.cli.processes') for flag in flags.FLAGS.get_flags_for_module(name)]
+    # Some commands share those of these modules.
+    shared = ('vmmjax.cli.processes', 'vmmjax.cli.live')
+    known = [flag for name in (module, *shared) for flag in flags.FLAGS.get_flags_for_module(name)]
     for flag in sorted(known, key=lambda flag: flag.name):
         default = str(flag.default_as_str).strip("'") if flag.default not in (None, '', []) else ''
         lines.append(f'  --{flag.name}: {flag.help}' + (f' (default: {default})' if default else ''))
