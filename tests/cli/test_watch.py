@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.conftest import ROOT, command, environment, refused
 from tests.serving.live import servers
+from vmmjax.serving import bundle
 
 PATIENCE = 240  # Seconds; a busy machine is no fault.
 
@@ -83,6 +84,16 @@ def test_a_file_is_watched_to_its_end(films, lights_run, watching, tmp_path):
     assert log == (tmp_path / 'told.jsonl').read_text()
     assert 'film: 120 frames, 120 used, 0 dropped; 6 windows judged, 0 not; 2 alarms' in watcher.said()[-1]
     assert all((tmp_path / 'out' / 'clips' / f'{alarm["id"]}.mp4').is_file() for alarm in told)
+
+
+@pytest.mark.slow
+def test_a_bundle_watches_as_its_run_does(films, lights_run, watching, tmp_path):
+    bundle.write(lights_run, tmp_path / 'lights.vmmjax', say=lambda _: None)
+    watcher = watching(f'film={films / "film.mp4"}', f'--weights={tmp_path / "lights.vmmjax"}', '--speed=0')
+    assert watcher.process.wait(PATIENCE) == 0, watcher.said()
+    ended = [alarm for alarm in watcher.told() if alarm['state'] == 'end']
+    assert [(alarm['start'], alarm['end'], alarm['present']) for alarm in ended] == [
+        (3, 5, ['audio', 'rgb']), (7.5, 9, ['audio', 'rgb'])]
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ COMMANDS = {
     'export': 'a trained model to one file that predicts anywhere',
     'check': 'whether an exported file is as it was written, and says what it said',
     'watch': 'live streams to alarms, by a run of your own',
+    'serve': 'a page in the browser: files, and live streams, judged by a run of your own',
     'extract': 'features of videos or of a store, by any endpoint of a network',
     'index': 'clips to an index of embeddings, in which they can be found',
     'summarize': 'a long video to its most important parts, by a run of your own',
@@ -137,8 +138,9 @@ def _overview() -> str:
 
 def _flag_help(module: str) -> str:
     lines = ['Flags:']
-    # Some commands share those of `processes`.
-    known = [flag for name in (module, 'vmmjax.cli.processes') for flag in flags.FLAGS.get_flags_for_module(name)]
+    # Some commands share those of these modules.
+    shared = ('vmmjax.cli.processes', 'vmmjax.cli.live')
+    known = [flag for name in (module, *shared) for flag in flags.FLAGS.get_flags_for_module(name)]
     for flag in sorted(known, key=lambda flag: flag.name):
         default = str(flag.default_as_str).strip("'") if flag.default not in (None, '', []) else ''
         lines.append(f'  --{flag.name}: {flag.help}' + (f' (default: {default})' if default else ''))

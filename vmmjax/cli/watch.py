@@ -16,30 +16,18 @@ in the log alarms.jsonl of that folder, too, beside a clip of each. Thresholds a
 
 import json
 import signal
-import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
+from vmmjax.cli import live
 from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 
 POSITIONAL = 'SOURCE...'
 WEIGHTS = flags.DEFINE_string('weights', None, 'Folder of a run, or a bundle.')
-ALARM = flags.DEFINE_list('alarm', [], 'Classes that raise an alarm; not needed where there is one.')
-HIGH = flags.DEFINE_float('high', None, 'An alarm begins at this probability, or number of a regression.')
-LOW = flags.DEFINE_float('low', None, 'It lasts as long as the value is at least this.')
-MINIMUM = flags.DEFINE_float('minimum', None, 'Seconds; shorter ones are none.', lower_bound=0)
-COOL_DOWN = flags.DEFINE_float('cool_down', None, 'Seconds after an alarm without another.', lower_bound=0)
-WINDOW = flags.DEFINE_float('window', 0.0, 'Seconds of a window, of a run that looks at whole clips.', lower_bound=0)
-STRIDE = flags.DEFINE_float('stride', 0.0, 'Seconds from window to window; a window unless given.', lower_bound=0)
-STALL = flags.DEFINE_float('stall', 2.0, 'Seconds without frames after which a stream is absent.', lower_bound=0.1)
-SPEED = flags.DEFINE_float('speed', 1.0, 'How fast files are played; 0 for as fast as they are judged, without '
-                           'dropping a window.', lower_bound=0)
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the log and the clips of alarms; made where it is not there.')
 BEFORE = flags.DEFINE_float('before', 5.0, 'Seconds of a clip before its alarm.', lower_bound=0)
 AFTER = flags.DEFINE_float('after', 5.0, 'Seconds of a clip after its alarm.', lower_bound=0)
@@ -47,7 +35,6 @@ WEBHOOK = flags.DEFINE_string('webhook', None, 'Address that alarms are posted t
 PAGE = flags.DEFINE_string('page', None, 'HOST:PORT of a page with the last alarms, and of /metrics; 127.0.0.1 without '
                            'a host.')
 
-_SLACK = 10.0  # Seconds of packets beyond those of a clip: for windows that are judged late.
 _LEFT = 2.0  # Seconds in which what waits is still sent when the command ends.
 
 
@@ -80,26 +67,12 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
     # They bring the whole library along, which a sentence about a flag need not wait for.
     from vmmjax.experiment import Experiment
     from vmmjax.serving.live.alarm import Alarm
-    from vmmjax.serving.live.judge import Judge, rules_of
     from vmmjax.serving.live.log import Log
-    from vmmjax.serving.live.monitor import Monitor
     from vmmjax.serving.live.page import Page
-    from vmmjax.serving.live.session import Schedule
-    from vmmjax.serving.live.source import Reading, Source
     from vmmjax.serving.live.webhook import Webhook
 
-    judge = Judge(Experiment.load(str(WEIGHTS.value)), len(given), WINDOW.value)
-    rules = rules_of(judge, ALARM.value, _changes())
-    schedule = Schedule(judge.window, STRIDE.value or judge.window, STALL.value)
-    longest = max(rule.minimum for rule in rules.values())
-    reading = Reading(judge.columns, schedule, SPEED.value,
-                      BEFORE.value + longest + 2 * (schedule.window + schedule.stride) + _SLACK, AFTER.value)
-    changed = threading.Condition()
-    sources = [Source(each, reading, changed, stop, _say) for each in given]
-    log = None if output is None else Log(output / 'alarms.jsonl')
-    webhook = None
-    if WEBHOOK.value and output is not None:
-        webhook = Webhook(WEBHOOK.value, output / 'spool', lambda text: _say(f'webhook: {text}'))
+    log: Log | None = None
+    webhook: Webhook | None = None
 
     def tell(alarm: Alarm) -> None:
         print(json.dumps(alarm.to_json()), flush=True)
@@ -108,35 +81,27 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
         if webhook is not None:
             webhook.post(alarm)
 
-    watcher = Monitor(
-        judge, sources, rules, stride=schedule.stride, changed=changed, tell=tell, say=_say,
-        clips=None if output is None else output / 'clips', before=BEFORE.value,
-        waiting=lambda: 0 if webhook is None else webhook.waiting)
+    watcher = live.monitor(
+        Experiment.load(str(WEIGHTS.value)), given, stop, tell, before=BEFORE.value, after=AFTER.value,
+        clips=None if output is None else output / 'clips', waiting=lambda: 0 if webhook is None else webhook.waiting)
+    if output is not None:
+        log = Log(output / 'alarms.jsonl')
+        if WEBHOOK.value:
+            webhook = Webhook(WEBHOOK.value, output / 'spool', lambda text: live.say(f'webhook: {text}'))
     page = Page(PAGE.value, watcher.status) if PAGE.value else None
     try:
         for alarm in log.left_open() if log is not None else ():
             tell(alarm)
-        where = f'; see {page.address}' if page is not None else ''
-        _say(f'watching {", ".join(source.name for source in sources)} for {", ".join(rules)}{where}')
+        if page is not None:
+            live.say(f'see {page.address}')
         watcher.run(stop)
         for source in watcher.status()['sources']:
-            _say(f'{source["name"]}: {source["frames"]} frames, {source["used"]} used, {source["dropped"]} dropped; '
-                 f'{source["windows"]} windows judged, {source["windows_dropped"]} not; {source["alarms"]} alarms')
+            live.say(f'{source["name"]}: {source["frames"]} frames, {source["used"]} used, {source["dropped"]} '
+                     f'dropped; {source["windows"]} windows judged, {source["windows_dropped"]} not; '
+                     f'{source["alarms"]} alarms')
     finally:
         for part in (page, log):
             if part is not None:
                 part.close()
         if webhook is not None:
             webhook.close(_LEFT)
-
-
-def _changes() -> dict[str, float]:
-    """What the flags change of the rules."""
-    given: dict[str, Any] = {'high': HIGH.value, 'low': LOW.value, 'minimum': MINIMUM.value,
-                             'cool_down': COOL_DOWN.value}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _say(text: str) -> None:
-    """One line, with the time."""
-    print(f'{time.strftime("%Y-%m-%dT%H:%M:%S")} {text}', file=sys.stderr, flush=True)

@@ -35,6 +35,17 @@ class Mean(nn.Module):
         return Tokens(x.reshape(*x.shape[:2], -1).mean(-1, keepdims=True), valid), {}
 
 
+class Places(nn.Module):
+    """The same of pictures, by a convolution whose map has rows and columns."""
+
+    features: int = 1
+    dtype: type = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, valid, train):
+        return Tokens(nn.Conv(1, (1, 1, 1))(x).mean((2, 3)), valid), {}
+
+
 def film(events, seconds=SECONDS, side=16, fps=FPS):
     """Pictures uint8 (T, side, side + 8, 3), bright in the events and never twice the same; sound, loud in them."""
     def inside(times):
@@ -69,7 +80,7 @@ def make_store(folder: Path) -> Path:
     return folder / 'store'
 
 
-def save_run(folder: Path, store: Path, task=None, streams=STREAMS, **data) -> Path:
+def save_run(folder: Path, store: Path, task=None, streams=STREAMS, encoder='Mean', **data) -> Path:
     """The folder of a run, as `vmmjax train` leaves it; its weights are made by hand."""
     config = configs.defaults()
     config.task = task or dict(name='events', high=0.7, low=0.4, minimum=0.5)
@@ -80,7 +91,7 @@ def save_run(folder: Path, store: Path, task=None, streams=STREAMS, **data) -> P
     for key, value in data.items():
         config.data[key] = value
     config.model.preprocess = {name: 'signed' if name == 'rgb' else 'none' for name in streams}
-    config.model.encoders = {name: dict(name='tests.serving.live.lights:Mean') for name in streams}
+    config.model.encoders = {name: dict(name=f'tests.serving.live.lights:{encoder}') for name in streams}
     config.model.fusion = dict(name='over_time', join=dict(name='sum', features=1), steps=8)
     over_time = config.task.name in ('events', 'summarization')
     config.model.head = dict(name='per_token' if over_time else 'consensus', dropout=0.0)

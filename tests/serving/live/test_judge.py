@@ -4,7 +4,9 @@ import pytest
 
 from tests.serving.live import reading
 from vmmjax.errors import UserError
-from vmmjax.serving.live.judge import rules_of
+from vmmjax.experiment import Experiment
+from vmmjax.serving import bundle
+from vmmjax.serving.live.judge import Judge, rules_of
 from vmmjax.serving.live.windows import Window
 
 
@@ -33,3 +35,15 @@ def test_rules_are_those_of_the_task_unless_told_otherwise(judge):
         rules_of(judge, ['fight'], {})
     with pytest.raises(UserError, match=r'--low=0.9 is above --high=0.7'):
         rules_of(judge, [], {'low': 0.9})
+
+
+@pytest.mark.slow
+def test_a_bundle_judges_as_the_run_that_it_was_made_of(films, lights_run, judge, tmp_path):
+    bundle.write(lights_run, tmp_path / 'lights.vmmjax', say=lambda _: None)
+    packed = Judge(Experiment.load(tmp_path / 'lights.vmmjax'), 2)
+    assert (packed.names, packed.window, packed.rules) == (judge.names, judge.window, judge.rules)
+    found, _, _ = reading.windows_of(films / 'film.mp4')
+    for windows in (found[:2], found[2:3]):
+        for (levels, present), (expected, there) in zip(packed(windows), judge(windows), strict=True):
+            assert present == there
+            np.testing.assert_allclose(levels['from to to'][0].values, expected['from to to'][0].values, atol=1e-6)

@@ -124,3 +124,41 @@ def test_one_line_says_that_a_stream_has_stalled_and_none_that_all_have(films, j
         assert time.monotonic() < end
         monitor._look_for_stalls(source, session)
     assert len(said) == 2
+
+
+def test_the_delay_of_a_slow_network_is_bounded(films, judge):
+    """One in five windows is judged; the newest is never older than two windows when that is done."""
+    speed, stride = 4.0, 0.5
+    pause = 5 * stride / speed
+    delays, took = [], []
+
+    class Slow:
+        def __getattr__(self, name):
+            return getattr(judge, name)
+
+        def __call__(self, windows):
+            began = time.monotonic()
+            time.sleep(pause)
+            said = judge(windows)
+            took.append(time.monotonic() - began)
+            return said
+
+    def changed_delay(source, name, value):
+        object.__setattr__(source, name, value)
+        if name == 'delay':
+            delays.append(value)
+
+    class Watched(Source):
+        __setattr__ = changed_delay
+
+    changed, stop = threading.Condition(), threading.Event()
+    how = Reading(reading.COLUMNS, reading.schedule(stride=stride), speed, keep=30.0, after=1.0)
+    source = Watched(str(films / 'film.mp4'), how, changed, stop, print)
+    monitor = Monitor(Slow(), [source], rules_of(judge, [], {}), stride=stride, changed=changed, tell=print, say=print,
+                      clips=None, before=1.0, waiting=lambda: 0)
+    monitor.run(stop)
+    assert len(took) >= 3
+    assert source.counts.windows_dropped >= 2 * len(took)
+    busy = [each - pause for each in took]  # A machine that does other things, too.
+    assert all(delay <= 2 * lights.WINDOW / speed + late for delay, late in zip(delays[1:], busy, strict=True)), delays
+    assert source.counts.frames == source.counts.used + source.counts.dropped == 120
