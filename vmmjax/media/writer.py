@@ -1,6 +1,7 @@
 """Arrays to a media file (H.264 and AAC), or encoded pictures as they are."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from vmmjax.media.container import MediaError
 _PICTURES = {b'\xff\xd8\xff': 'mjpeg', b'\x89PNG': 'png'}
 
 
-def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarray | None = None,
+def write_clip(path: Path, frames: Iterable[np.ndarray], *, fps: float, waveform: np.ndarray | None = None,
                rate: int = 16000, quantiser: int = 20, group: int = 1) -> None:
     """Writes an MP4 file, under a temporary name until it is whole.
 
@@ -26,7 +27,7 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarr
 
     Args:
       path: the file; its folder must be there.
-      frames: uint8 (T, H, W, 3), RGB; H and W even.
+      frames: at least one uint8 (H, W, 3), RGB, one after the other or as an array; H and W even, and all alike.
       fps: pictures a second.
       waveform: float32 (S,) within -1..1, beginning with the first picture; None for no sound track.
       rate: samples a second.
@@ -36,9 +37,12 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarr
     Raises:
       UserError: for shapes or types that H.264 cannot carry, or where the file cannot be written.
     """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise UserError(f'{path}: pictures must be uint8 (T, H, W, 3), not {frames.dtype} {frames.shape}.')
-    height, width = frames.shape[1:3]
+    coming = iter(frames)
+    first = next(coming, None)
+    if first is None or first.dtype != np.uint8 or first.ndim != 3 or first.shape[-1] != 3:
+        found = 'none' if first is None else f'{first.dtype} {first.shape}'
+        raise UserError(f'{path}: pictures must be uint8 (H, W, 3), and at least one, not {found}.')
+    height, width = first.shape[:2]
     if height % 2 or width % 2:
         raise UserError(f'{path}: H.264 needs an even height and width, not {height} x {width}; pad or crop.')
     exact = Fraction(fps).limit_denominator(1001)
@@ -54,7 +58,7 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarr
                 audio = container.add_stream('aac', rate=rate, options={
                     'aac_coder': 'fast', 'threads': '1', 'flags': '+bitexact'})
                 audio.layout, audio.bit_rate = 'mono', 64000
-            for index, picture in enumerate(frames):
+            for index, picture in enumerate(itertools.chain([first], coming)):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format='rgb24')
                 frame.pts, frame.time_base = index, 1 / exact
                 container.mux(video.encode(frame.reformat(format='yuv420p', threads=1)))
