@@ -8,7 +8,7 @@ import numpy as np
 from vmmjax.errors import UserError
 from vmmjax.media import audio, probe, video
 from vmmjax.media.container import MediaError
-from vmmjax.media.writer import write_frames
+from vmmjax.media.writer import write_clip
 
 _QUANTISER, _GROUP = 23, 50
 
@@ -34,23 +34,18 @@ def write(path: Path, source: Path, parts: Sequence[tuple[float, float]], *, sho
     end = found.picture_end
     fps, side = found.fps, short_side or min(found.width, found.height)
     shown = [(start, min(stop, end)) for start, stop in parts if start < end]
-    pictures = _pictures(source, shown, fps, side)
-    first = next(pictures)
-    height, width = (length - length % 2 for length in first.shape[:2])
-
-    def frames() -> Iterator[np.ndarray]:
-        yield first[:height, :width]
-        for picture in pictures:
-            yield picture[:height, :width]
-
     rate = found.audio_rate if found.audio_rate in (16000, 44100, 48000) else 48000
     sound = None if found.audio_rate is None else (
         piece for start, stop in shown
         # As long as the pictures, so that the next part begins with its own sound.
         for piece in audio.each_waveform(source, start=start, end=start + round((stop - start) * fps) / fps, rate=rate))
-    write_frames(path, frames(), (height, width), fps=fps, sound=sound, rate=rate, quantiser=_QUANTISER, group=_GROUP)
+    write_clip(path, _pictures(source, shown, fps, side), fps=fps, waveform=sound, rate=rate, quantiser=_QUANTISER,
+               group=_GROUP)
 
 
 def _pictures(source: Path, parts: Sequence[tuple[float, float]], fps: float, side: int) -> Iterator[np.ndarray]:
+    """With an even height and width, as H.264 needs them."""
     for start, end in parts:
-        yield from video.each_frame(source, start=start, end=end, fps=fps, short_side=side)
+        for picture in video.each_frame(source, start=start, end=end, fps=fps, short_side=side):
+            height, width = picture.shape[:2]
+            yield picture[:height - height % 2, :width - width % 2]

@@ -1,5 +1,6 @@
 """Arrays to a media file (H.264 and AAC), or encoded pictures as they are."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,8 +17,9 @@ from vmmjax.media.container import MediaError
 _PICTURES = {b'\xff\xd8\xff': 'mjpeg', b'\x89PNG': 'png'}
 
 
-def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarray | None = None,
-               rate: int = 16000, quantiser: int = 20, group: int = 1) -> None:
+def write_clip(path: Path, frames: Iterable[np.ndarray], *, fps: float,
+               waveform: np.ndarray | Iterable[np.ndarray] | None = None, rate: int = 16000, quantiser: int = 20,
+               group: int = 1) -> None:
     """Writes an MP4 file, under a temporary name until it is whole.
 
     Every picture is coded with a constant quantiser, and by itself unless `group` says otherwise, so that a decoded
@@ -26,9 +28,10 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarr
 
     Args:
       path: the file; its folder must be there.
-      frames: uint8 (T, H, W, 3), RGB; H and W even.
+      frames: at least one uint8 (H, W, 3), RGB, one after the other or as an array; H and W even, and all alike.
       fps: pictures a second.
-      waveform: float32 (S,) within -1..1, beginning with the first picture; None for no sound track.
+      waveform: float32 (S,) within -1..1, beginning with the first picture, at once or in pieces one after the other;
+        None for no sound track.
       rate: samples a second.
       quantiser: of H.264, 0 (lossless) to 51.
       group: pictures of which all but the first are coded as what they differ in: the more, the smaller is the file.
@@ -36,31 +39,12 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: float, waveform: np.ndarr
     Raises:
       UserError: for shapes or types that H.264 cannot carry, or where the file cannot be written.
     """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise UserError(f'{path}: pictures must be uint8 (T, H, W, 3), not {frames.dtype} {frames.shape}.')
-    sound = None if waveform is None else [waveform]
-    write_frames(path, frames, frames.shape[1:3], fps=fps, sound=sound, rate=rate, quantiser=quantiser, group=group)
-
-
-def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], *, fps: float,
-                 sound: Iterable[np.ndarray] | None = None, rate: int = 16000, quantiser: int = 20,
-                 group: int = 1) -> None:
-    """Writes an MP4 file of pictures and sound as they come, so that a long one does not lie in memory.
-
-    Args:
-      path: the file; its folder must be there.
-      frames: uint8 (H, W, 3), RGB.
-      size: H and W, even.
-      fps: pictures a second.
-      sound: float32 (S,) each, pieces within -1..1, beginning with the first picture; None for no sound track.
-      rate: see `write_clip`, as the rest.
-      quantiser: likewise.
-      group: likewise.
-
-    Raises:
-      UserError: see `write_clip`.
-    """
-    height, width = size
+    coming = iter(frames)
+    first = next(coming, None)
+    if first is None or first.dtype != np.uint8 or first.ndim != 3 or first.shape[-1] != 3:
+        found = 'none' if first is None else f'{first.dtype} {first.shape}'
+        raise UserError(f'{path}: pictures must be uint8 (H, W, 3), and at least one, not {found}.')
+    height, width = first.shape[:2]
     if height % 2 or width % 2:
         raise UserError(f'{path}: H.264 needs an even height and width, not {height} x {width}; pad or crop.')
     exact = Fraction(fps).limit_denominator(1001)
@@ -72,23 +56,23 @@ def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int]
             video.width, video.height, video.pix_fmt = width, height, 'yuv420p'
             video.time_base = 1 / exact
             audio = None
-            if sound is not None:
+            if waveform is not None:
                 audio = container.add_stream('aac', rate=rate, options={
                     'aac_coder': 'fast', 'threads': '1', 'flags': '+bitexact'})
                 audio.layout, audio.bit_rate = 'mono', 64000
-            for index, picture in enumerate(frames):
+            for index, picture in enumerate(itertools.chain([first], coming)):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format='rgb24')
                 frame.pts, frame.time_base = index, 1 / exact
                 container.mux(video.encode(frame.reformat(format='yuv420p', threads=1)))
             container.mux(video.encode())
-            if audio is not None and sound is not None:
-                given = 0
-                for piece in sound:
+            if audio is not None and waveform is not None:
+                written = 0
+                for piece in [waveform] if isinstance(waveform, np.ndarray) else waveform:
                     samples = np.ascontiguousarray(piece, np.float32)[None]
-                    heard = av.AudioFrame.from_ndarray(samples, format='fltp', layout='mono')
-                    heard.sample_rate, heard.pts, heard.time_base = rate, given, Fraction(1, rate)
-                    container.mux(audio.encode(heard))
-                    given += len(piece)
+                    sound = av.AudioFrame.from_ndarray(samples, format='fltp', layout='mono')
+                    sound.sample_rate, sound.pts, sound.time_base = rate, written, Fraction(1, rate)
+                    container.mux(audio.encode(sound))
+                    written += len(piece)
                 container.mux(audio.encode())
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f'{path} cannot be written: {error.strerror}.') from error

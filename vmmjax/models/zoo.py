@@ -85,7 +85,9 @@ MODELS: dict[str, Entry] = {
     'panns_cnn14_16k': _sound('panns:CNN', 527),
     **{f'panns_resnet{depth}': _sound('panns_resnet:AudioResNet', 527, depth=depth) for depth in (22, 38, 54)},
     'patches': Entry('patches:Patches', {}, 'rgb', _SIGNED, 0, 0.0),
+    'residual_video': Entry('residual_video:ResidualVideo', {}, 'rgb', _SIGNED, 0, 0.0),
     **_RESNETS,
+    'strided_video': Entry('video_gan:StridedVideo', {}, 'rgb', _SIGNED, 0, 0.0),
     'tdnn': Entry('tdnn:TDNN', preprocess={'rgb': 'centred', 'flow': 'flow'}),
     **{f'tsm_{name}': Entry(entry.path, {**entry.options, 'shift': 'bi'}, 'rgb', _FRAMES, deviation=0.001)
        for name, entry in _BACKBONES.items()},

@@ -7,12 +7,13 @@ from vmmjax.errors import UserError
 from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
 
-__all__ = ['TASKS', 'Autoencoder', 'Captioning', 'Classification', 'Contrastive', 'Events', 'Masked', 'MultiLabel',
-           'QuestionAnswering', 'Regression', 'Retrieval', 'Several', 'Summarization', 'Task', 'Transcription',
-           'create']
+__all__ = ['TASKS', 'Adversarial', 'Autoencoder', 'Captioning', 'Classification', 'Contrastive', 'Events', 'Masked',
+           'MultiLabel', 'QuestionAnswering', 'Regression', 'Retrieval', 'Several', 'Summarization', 'Task',
+           'Transcription', 'VideoToVideo', 'create']
 
 # Imported when asked for.
-TASKS = {'autoencoder': 'vmmjax.tasks.autoencoder:Autoencoder',
+TASKS = {'adversarial': 'vmmjax.tasks.adversarial:Adversarial',
+         'autoencoder': 'vmmjax.tasks.autoencoder:Autoencoder',
          'captioning': 'vmmjax.tasks.captioning:Captioning',
          'classification': 'vmmjax.tasks.classification:Classification',
          'contrastive': 'vmmjax.tasks.contrastive:Contrastive', 'events': 'vmmjax.tasks.events:Events',
@@ -20,7 +21,8 @@ TASKS = {'autoencoder': 'vmmjax.tasks.autoencoder:Autoencoder',
          'question_answering': 'vmmjax.tasks.question_answering:QuestionAnswering',
          'regression': 'vmmjax.tasks.regression:Regression', 'retrieval': 'vmmjax.tasks.retrieval:Retrieval',
          'summarization': 'vmmjax.tasks.summarization:Summarization',
-         'transcription': 'vmmjax.tasks.transcription:Transcription'}
+         'transcription': 'vmmjax.tasks.transcription:Transcription',
+         'video_to_video': 'vmmjax.tasks.video_to_video:VideoToVideo'}
 _SEVERAL = 'vmmjax.tasks.classification:Several'  # Of several targets.
 
 

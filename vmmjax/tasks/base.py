@@ -133,6 +133,16 @@ class Task:
         """See `training.Objective`."""
         raise NotImplementedError
 
+    # What is made.
+
+    def panels(self, ctx: Context) -> dict[str, jax.Array]:
+        """What a page shows of clips: what the model was given, made of it, and was to make; nothing of most tasks.
+
+        Returns:
+          By caption uint8 (B, T, H, W, 3) or float spectrograms (B, F, M), one under the other, all as long.
+        """
+        return {}
+
     # What is measured.
 
     def compute(self, ctx: Context) -> Any:
