@@ -161,6 +161,25 @@ def test_sound_that_is_no_number_costs_its_clip(tmp_path: Path, columns: tuple[W
     assert [store.columns[column.name].lengths[good] > 0 for column in columns] == [True] * len(columns)
 
 
+def test_whatever_reading_a_file_raises_costs_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path) -> Probe:
+        raise ZeroDivisionError('a rate of 0')
+
+    def lacks(path: Path) -> Probe:
+        raise MemoryError
+
+    path = tmp_path / 'a.mp4'
+    path.touch()
+    monkeypatch.setattr(catalog_builder, 'isolated', lambda path, read, *arguments: read(*arguments))
+    monkeypatch.setattr(catalog_builder, 'probe', fails)
+    found = catalog_builder.probed(path)
+    assert isinstance(found, str)
+    assert 'reading what it holds raises ZeroDivisionError: a rate of 0 (test_faults.py, line' in found
+    monkeypatch.setattr(catalog_builder, 'probe', lacks)
+    with pytest.raises(MemoryError):
+        catalog_builder.probed(path)
+
+
 def test_names_of_all_kinds(clip: bytes, tmp_path: Path) -> None:
     names = [b'caf\xe9.mp4', b'a\rb.mp4', b'a\nb.mp4', '日本 ü"\',;.mp4'.encode(), b' space .mp4', b'x' * 240 + b'.mp4']
     source = placed(tmp_path / 'source' / 'train' / 'c\xe9\r', clip, *names).parents[1]

@@ -1,12 +1,13 @@
 """Writes the catalog: probes every file, and lists what was rejected and why."""
 
 import csv
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.media.limits import isolated
+from vmmjax.media.limits import isolated, lacks_memory
 from vmmjax.media.probe import MediaError, Probe, probe
 from vmmjax.parallel import ordered_map
 from vmmjax.prepare.sources import Clip
@@ -104,5 +105,18 @@ def listed(clip: Clip, file: Probe | str) -> list[object] | str:
 
 
 def _probed(path: Path) -> Iterator[Probe]:
-    """In a process that a damaged file may hang or crash."""
-    yield probe(path)
+    """In a process that a damaged file may hang or crash; whatever it raises costs this file alone.
+
+    Raises:
+      MediaError: where the file cannot be read.
+    """
+    try:
+        yield probe(path)
+    except MediaError:
+        raise
+    except Exception as error:
+        if lacks_memory(error):
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise MediaError(path, f'reading what it holds raises {type(error).__name__}: {error} '
+                               f'({Path(place.filename).name}, line {place.lineno})') from error
