@@ -246,6 +246,29 @@ class Writes(Task):
             confidence += (1 - self.ctc) * own
         return {**found, 'confidence': jnp.where(ids == PAD_ID, jnp.nan, jnp.exp(confidence))}
 
+    def attend(self, ctx: Step) -> dict[str, jax.Array]:
+        """Where in the memory each token of the best text comes from.
+
+        Returns:
+          `ids` int32 (B, L), and `weights` float32 (B, L, N): how much the decoder attended to each of the memory's
+          tokens before it wrote the token (of a transformer in its last layer, the mean over heads); of CTC alone the
+          probability of the token at each of them. Zero of a decoder that does not tell (`sow` its weights as
+          `attention` in the collection `intermediates`).
+        """
+        outputs, _ = ctx.forward()
+        written = self._write(ctx, outputs, None)
+        texts = self.search(self.writer, ctx.params['task'], written, self.ctc, self.longest or self.facts['longest'],
+                            ctx.keys('generation'))
+        ids = texts.ids[:, 0]
+        if self.ctc == 1:
+            assert written.ctc is not None
+            found = jnp.take_along_axis(jax.nn.softmax(written.ctc), ids[:, None], 2).swapaxes(1, 2)
+        else:
+            _, told = self.writer.apply({'params': ctx.params['task']}, outputs.tokens, ids, False,
+                                        mutable=['intermediates'])
+            found = _attention(told, (*ids.shape, outputs.tokens.x.shape[1]))
+        return {'ids': ids, 'weights': jnp.where((ids != PAD_ID)[..., None], found * written.memory.mask[:, None], 0)}
+
     def _loss_of(self, of_each: Sequence[Written], true: Sequence[jax.Array]) -> jax.Array:
         """Of each clip in nats a token, the mean over its texts."""
         total = count = jnp.zeros(len(true[0]))
@@ -277,13 +300,11 @@ class Writes(Task):
 
     def texts(self, rows: Predictions, place: int) -> list[tuple[str, float]]:
         """What was found of a clip, the best first: texts and their probabilities (of several at once, see `ctc`)."""
-        vocabulary, found = self.facts['vocabulary'], []
+        found = []
         for ids, total in zip(rows.scores['ids'][place].astype(np.int64).tolist(),
                               rows.scores['log_probability'][place].astype(np.float64).tolist(), strict=True):
             if np.isfinite(total):
-                tokens = [_UNKNOWN_SAID if token == UNKNOWN_ID else vocabulary[token] for token in ids
-                          if token != PAD_ID]
-                found.append((self.writing.joined(tokens), float(np.exp(min(total, 0.0)))))
+                found.append((self.writing.joined(self.tokens(ids)), float(np.exp(min(total, 0.0)))))
         return found
 
     def said(self, rows: Predictions) -> list[str]:
@@ -298,31 +319,50 @@ class Writes(Task):
                  'named': [[text, probability] for text, probability in self.texts(rows, place)[:most]],
                  'words': self.words(rows, place)}]
 
-    def words(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
-        """The words of the best text of a clip: `word`, `confidence`, and where the window is known `start` and `end`.
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """The tokens of ids, without padding."""
+        return [_UNKNOWN_SAID if token == UNKNOWN_ID else self.facts['vocabulary'][token] for token in ids
+                if token != PAD_ID]
 
-        Times are seconds on the clock of the windows. The confidence of a word is the least of its tokens; it is None,
-        as are the times, where it is not known.
+    def words(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+        """The words of the best text of a clip: `word` and `confidence`, and of a run with CTC `start` and `end`.
+
+        Times are seconds on the clock of the windows; where these are not known `share` has both, from 0 to 1 of the
+        window. The confidence of a word is the least of its tokens; it is None, as the times are, where it is not
+        known.
         """
         if 'confidence' not in rows.scores:
             return []
-        ids = rows.scores['ids'][place, 0].astype(np.int64).tolist()
-        tokens = [_UNKNOWN_SAID if token == UNKNOWN_ID else self.facts['vocabulary'][token] for token in ids
-                  if token != PAD_ID]
+        tokens = self.tokens(rows.scores['ids'][place, 0].astype(np.int64).tolist())
         window = rows.target.get('window') if isinstance(rows.target, Mapping) else None
         found = []
         for first, last in self.writing.words(tokens):
             least = float(rows.scores['confidence'][place, first:last].min())
             word: dict[str, Any] = {'word': self.writing.joined(tokens[first:last]),
                                     'confidence': least if np.isfinite(least) else None}
-            if window is not None and 'start' in rows.scores:
-                begin, seconds = window[place].tolist()
-                ends = rows.scores['start'][place, first], rows.scores['end'][place, last - 1]
-                word |= {name: round(begin + seconds * float(at), 3) if np.isfinite(at) else None
-                         for name, at in zip(('start', 'end'), ends, strict=True)}
+            if 'start' in rows.scores:
+                ends = [float(rows.scores['start'][place, first]), float(rows.scores['end'][place, last - 1])]
+                known = bool(np.isfinite(ends).all())
+                if window is None:
+                    word['share'] = [round(at, 4) for at in ends] if known else None
+                else:
+                    begin, seconds = window[place].tolist()
+                    word |= {name: round(begin + seconds * at, 3) if known else None
+                             for name, at in zip(('start', 'end'), ends, strict=True)}
             found.append(word)
         return found
 
     def measured(self, targets: Sequence[str]) -> str | list[str]:
         """The tokens and the letters."""
         return list(targets)
+
+
+def _attention(told: Any, shape: tuple[int, int, int]) -> jax.Array:
+    """What a decoder has said of its attention to the memory, (B, L, N)."""
+    found = [leaf for path, leaf in jax.tree_util.tree_flatten_with_path(told)[0]
+             if 'attention' in jax.tree_util.keystr(path) and leaf.shape[-1] == shape[2] and "'text'" not in
+             jax.tree_util.keystr(path)]
+    if not found:
+        return jnp.zeros(shape)
+    last = found[-1] if found[-1].ndim == 3 else found[-1].mean(1)
+    return last[:, :shape[1]].astype(jnp.float32)
