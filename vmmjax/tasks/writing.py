@@ -15,6 +15,7 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation.predictions import Predictions, truth
 from vmmjax.models.decoders import DECODERS, Writer, alignment, ctc
 from vmmjax.models.decoders.generation import Generation
+from vmmjax.models.decoders.grammar import Automaton, automaton
 from vmmjax.models.decoders.vocabulary import END_ID, PAD_ID, UNKNOWN_ID
 from vmmjax.models.decoders.writer import Context, Written
 from vmmjax.models.dropout import rows_of_batch
@@ -72,7 +73,9 @@ class Writes(Task):
                             f'data.target.')
         if not 0 <= self.ctc <= 1:
             raise UserError(f'config.task.ctc is {self.ctc}; a weight from 0 (none) to 1 (CTC alone) is meant.')
-        self.search  # noqa: B018 - checks its options.
+        if self.search.grammar and self.tokenizer == 'characters':
+            raise UserError("config.task.generation.grammar is of words, and config.task.tokenizer is 'characters'; "
+                            'leave the grammar out, or write words.')
 
     # What is asked.
 
@@ -80,6 +83,13 @@ class Writes(Task):
     def search(self) -> Generation:
         """How texts are found."""
         return options.read(Generation, self.generation, 'config.task.generation')
+
+    @functools.cached_property
+    def automaton(self) -> Automaton | None:
+        """That of the grammar; None without one."""
+        if not self.search.grammar:
+            return None
+        return automaton(self.search.grammar, self.facts['vocabulary'], self.writing.splitter())
 
     @functools.cached_property
     def in_training(self) -> Self:
@@ -228,7 +238,7 @@ class Writes(Task):
         true = list(jnp.moveaxis(ctx.batch[self.key], 1, 0)) if self.key in ctx.batch else []
         of_each = [self._write(ctx, outputs, ids) for ids in true] or [self._write(ctx, outputs, None)]
         texts = self.search(self.writer, ctx.params['task'], of_each[0], self.ctc,
-                            self.longest or self.facts['longest'], ctx.keys('generation'))
+                            self.longest or self.facts['longest'], ctx.keys('generation'), self.automaton)
         return {**texts._asdict(), **self._of_tokens(ctx, outputs, of_each[0], texts.ids[:, 0]),
                 **({'loss': self._loss_of(of_each, true)} if true else {})}
 
@@ -258,7 +268,7 @@ class Writes(Task):
         outputs, _ = ctx.forward()
         written = self._write(ctx, outputs, None)
         texts = self.search(self.writer, ctx.params['task'], written, self.ctc, self.longest or self.facts['longest'],
-                            ctx.keys('generation'))
+                            ctx.keys('generation'), self.automaton)
         ids = texts.ids[:, 0]
         if self.ctc == 1:
             assert written.ctc is not None
