@@ -22,6 +22,7 @@ from vmmjax.models.dropout import rows_of_batch
 from vmmjax.pipeline import options
 from vmmjax.pipeline.text_targets import LETTERS, Texts, Writing, text_of
 from vmmjax.pipeline.tokenizers import WORDPIECE
+from vmmjax.tasks import sentences
 from vmmjax.tasks.base import Task
 from vmmjax.training.objective import Context as Step
 from vmmjax.training.objective import Loss
@@ -276,7 +277,7 @@ class Writes(Task):
         else:
             _, told = self.writer.apply({'params': ctx.params['task']}, outputs.tokens, ids, False,
                                         mutable=['intermediates'])
-            found = _attention(told, (*ids.shape, outputs.tokens.x.shape[1]))
+            found = sentences.attention(told, (*ids.shape, outputs.tokens.x.shape[1]))
         return {'ids': ids, 'weights': jnp.where((ids != PAD_ID)[..., None], found * written.memory.mask[:, None], 0)}
 
     def _loss_of(self, of_each: Sequence[Written], true: Sequence[jax.Array]) -> jax.Array:
@@ -335,44 +336,14 @@ class Writes(Task):
                 if token != PAD_ID]
 
     def words(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
-        """The words of the best text of a clip: `word` and `confidence`, and of a run with CTC `start` and `end`.
-
-        Times are seconds on the clock of the windows; where these are not known `share` has both, from 0 to 1 of the
-        window. The confidence of a word is the least of its tokens; it is None, as the times are, where it is not
-        known.
-        """
+        """The words of the best text of a clip, see `sentences.words`."""
         if 'confidence' not in rows.scores:
             return []
-        tokens = self.tokens(rows.scores['ids'][place, 0].astype(np.int64).tolist())
         window = rows.target.get('window') if isinstance(rows.target, Mapping) else None
-        found = []
-        for first, last in self.writing.words(tokens):
-            least = float(rows.scores['confidence'][place, first:last].min())
-            word: dict[str, Any] = {'word': self.writing.joined(tokens[first:last]),
-                                    'confidence': least if np.isfinite(least) else None}
-            if 'start' in rows.scores:
-                ends = [float(rows.scores['start'][place, first]), float(rows.scores['end'][place, last - 1])]
-                known = bool(np.isfinite(ends).all())
-                if window is None:
-                    word['share'] = [round(at, 4) for at in ends] if known else None
-                else:
-                    begin, seconds = window[place].tolist()
-                    word |= {name: round(begin + seconds * at, 3) if known else None
-                             for name, at in zip(('start', 'end'), ends, strict=True)}
-            found.append(word)
-        return found
+        tokens = self.tokens(rows.scores['ids'][place, 0].astype(np.int64).tolist())
+        return sentences.words(self.writing, tokens, {name: rows.scores[name][place] for name in (
+            'start', 'end', 'confidence') if name in rows.scores}, None if window is None else window[place])
 
     def measured(self, targets: Sequence[str]) -> str | list[str]:
         """The tokens and the letters."""
         return list(targets)
-
-
-def _attention(told: Any, shape: tuple[int, int, int]) -> jax.Array:
-    """What a decoder has said of its attention to the memory, (B, L, N)."""
-    found = [leaf for path, leaf in jax.tree_util.tree_flatten_with_path(told)[0]
-             if 'attention' in jax.tree_util.keystr(path) and leaf.shape[-1] == shape[2] and "'text'" not in
-             jax.tree_util.keystr(path)]
-    if not found:
-        return jnp.zeros(shape)
-    last = found[-1] if found[-1].ndim == 3 else found[-1].mean(1)
-    return last[:, :shape[1]].astype(jnp.float32)
