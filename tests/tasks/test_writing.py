@@ -13,6 +13,7 @@ from tests.evaluation.sensors import Sensor
 from tests.models.frames import FAST
 from tests.tasks import asked
 from vmmjax.errors import UserError
+from vmmjax.evaluation import attention
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.experiment import Experiment
 from vmmjax.models.tokens import Tokens
@@ -109,6 +110,31 @@ def test_what_is_measured(ctc, generation):
         assert 0 <= confidence <= 1
 
 
+@pytest.mark.parametrize(('ctc', 'decoder'), [
+    (1.0, 'gru'), (0.3, 'gru'), pytest.param(0.0, 'transformer', marks=pytest.mark.slow)])
+def test_what_a_token_rests_on(ctc, decoder):
+    one = task(ctc=ctc, decoder=dict(name=decoder, hidden_size=4,
+                                     **({'num_attention_heads': 2} if decoder == 'transformer' else {})))
+    params = params_of(one)
+
+    @partial(jax.jit, compiler_options=FAST)
+    def attend(batch):
+        ctx = Context(lambda *_, **__: outputs(), params, {}, batch)
+        return one.attend(ctx), one.compute(ctx)
+
+    found, measured = attend(batch())
+    assert found['weights'].shape == (3, 4, 6)
+    np.testing.assert_array_equal(found['ids'], measured['ids'][:, 0])
+    weights, there = np.asarray(found['weights']), np.asarray(found['ids']) != 0
+    assert (weights[~there] == 0).all()
+    assert (weights[1, :, 3:] == 0).all()  # Its last three tokens are no tokens.
+    if ctc < 1:
+        np.testing.assert_allclose(weights[:2][there[:2]].sum(-1), 1, rtol=1e-5)
+    else:
+        # A confidence is the greatest of them in the frames of the token.
+        assert (weights.max(-1)[there] >= np.asarray(measured['confidence'])[there] - 1e-6)[:2].all()
+
+
 @pytest.mark.parametrize(('tokenizer', 'tokens', 'words', 'times'), [
     ('words', ['set', 'red'], ['set', 'red'], [(10.0, 11.0), (11.0, 12.0)]),
     ('characters', [*'ab c'], ['ab', 'c'], [(10.0, 12.0), (13.0, 14.0)]),
@@ -127,7 +153,8 @@ def test_words_of_a_sentence_have_times_in_the_file(tokenizer, tokens, words, ti
     assert [(word['start'], word['end']) for word in reading['words']] == times
     assert reading['words'][0]['confidence'] == (0.5 if tokenizer == 'words' else 0.25)  # The least of its tokens.
     (unknown,) = one.reading(Predictions(np.zeros(1), {}, scores, {}), 0)
-    assert [word.keys() for word in unknown['words']] == [{'word', 'confidence'}] * len(words)
+    assert [word.keys() for word in unknown['words']] == [{'word', 'confidence', 'share'}] * len(words)
+    assert unknown['words'][0]['share'] == [0, (times[0][1] - 10) / 4]
 
 
 def test_while_a_model_trains_texts_are_found_greedily():
@@ -187,6 +214,12 @@ def test_a_run_writes_what_it_was_taught(run):
     assert result.subsets['one']['word_error_rate'] <= 1
     assert result.intervals['word_error_rate']['low'] <= result.metrics['word_error_rate'] <= (
         result.intervals['word_error_rate']['high'])
+    found = attention.attended(experiment, [row[0] for row in result.tables[0]['rows'][:2]])
+    assert len(found) == 2
+    for told in found.values():
+        assert len(told['weights']) == len(told['tokens']) > 0
+        assert {len(weights) for weights in told['weights']} == {8}
+        np.testing.assert_allclose(np.sum(told['weights'], 1), 1, atol=0.01)
     (table,) = result.tables
     assert table['title'] == 'Sentences'
     assert len(table['rows']) == 20

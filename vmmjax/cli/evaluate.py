@@ -60,14 +60,16 @@ from vmmjax.convert import own
 from vmmjax.convert.bundle import is_bundle
 from vmmjax.convert.saved_run import SavedRun
 from vmmjax.errors import UserError
-from vmmjax.evaluation import noise_sweep, outside_scores, score_fusion, statistics
+from vmmjax.evaluation import attention, noise_sweep, outside_scores, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
+from vmmjax.evaluation.predictions import Predictions
 from vmmjax.evaluation.result import read_split, write
 from vmmjax.experiment import Experiment
 from vmmjax.pipeline import options
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
+from vmmjax.tasks.writing import Writes
 from vmmjax.training.objective import Context
 from vmmjax.training.state import parameters
 
@@ -154,7 +156,7 @@ def main() -> None:
         whole = next(iter(predictions.values()))
         measured = dataclasses.replace(
             measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
-            worst=worst_clips.listed(run.task, whole, run.store))
+            worst=_worst(run, whole))
         if out != folder:
             new_clips.mark(out, identity)
         statistics.write_scores(out / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
@@ -170,6 +172,15 @@ def main() -> None:
         if swept is not None:
             print(noise_table.terminal_table(swept))
         print(f'Wrote {path} and {page}; the clips are of {run.store.name}.')
+
+
+def _worst(run: Experiment, rows: Predictions) -> list[dict[str, Any]]:
+    """The clips with the greatest losses, and of texts what their words rest on."""
+    worst = worst_clips.listed(run.task, rows, run.store)
+    if not isinstance(run.task, Writes) or jax.process_count() > 1:
+        return worst
+    found = attention.attended(run, [each['clip'] for each in worst])
+    return [{**each, 'attention': found[each['clip']]} if each['clip'] in found else each for each in worst]
 
 
 def _check_source() -> None:

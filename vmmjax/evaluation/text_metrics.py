@@ -39,6 +39,26 @@ def errors(references: Sequence[str], said: Sequence[str], unit: str) -> tuple[n
     return np.array(wrong, np.int64), np.array(count, np.int64)
 
 
+def aligned(reference: str, said: str) -> list[list[str]]:
+    """What was said beside what is true, by the fewest errors of words (jiwer).
+
+    Args:
+      reference: not empty.
+      said: may be.
+
+    Returns:
+      `[operation, true words, said words]` in order; an operation is `equal`, `substitute`, `delete` or `insert`.
+
+    Raises:
+      UserError: where jiwer is not installed.
+    """
+    jiwer = optional.load('jiwer', extra='sequences')
+    true, heard = reference.split(), said.split()
+    (chunks,) = jiwer.process_words(reference, said).alignments
+    return [[chunk.type, ' '.join(true[chunk.ref_start_idx:chunk.ref_end_idx]),
+             ' '.join(heard[chunk.hyp_start_idx:chunk.hyp_end_idx])] for chunk in chunks]
+
+
 def commonest(references: Sequence[str]) -> str:
     """What is said without looking at a clip: at each place its commonest word, in a text of the commonest length."""
     texts = [text.split() for text in references]

@@ -18,7 +18,7 @@ def thumbnail(picture: np.ndarray) -> str:
     """A small JPEG of uint8 (H, W, 3), RGB, as the source of an <img>."""
     scale = min(1.0, _THUMBNAIL / max(picture.shape[:2]))
     size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
-    return _source('.jpg', cv2.resize(picture, size, interpolation=cv2.INTER_AREA)[..., ::-1],
+    return as_source('.jpg', cv2.resize(picture, size, interpolation=cv2.INTER_AREA)[..., ::-1],
                    [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
@@ -55,7 +55,7 @@ def wheel() -> str:
     side = np.linspace(-1.05, 1.05, 120, dtype=np.float32)
     motion = np.stack(np.meshgrid(side, side), axis=-1)
     inside = np.clip((1 - np.linalg.norm(motion, axis=-1)) * 57, 0, 1)
-    return _source('.png', np.concatenate([colours(motion, 1.0)[..., ::-1], np.rint(inside * 255)[..., None].astype(
+    return as_source('.png', np.concatenate([colours(motion, 1.0)[..., ::-1], np.rint(inside * 255)[..., None].astype(
         np.uint8)], axis=-1), [])
 
 
@@ -71,7 +71,7 @@ def spectrogram(frames: np.ndarray) -> tuple[str, str]:
     if grey.shape[1] > _LONGEST:
         grey = cv2.resize(grey, (_LONGEST, grey.shape[0]), interpolation=cv2.INTER_AREA)
     scale = 'each on its own scale' if apart else f'from {low:.2f} (dark) to {high:.2f} (bright)'
-    return _source('.png', cv2.applyColorMap(grey, cv2.COLORMAP_MAGMA), []), scale
+    return as_source('.png', cv2.applyColorMap(grey, cv2.COLORMAP_MAGMA), []), scale
 
 
 def waveform(samples: np.ndarray) -> tuple[str, int, float]:
@@ -89,7 +89,8 @@ def waveform(samples: np.ndarray) -> tuple[str, int, float]:
     return f'M{"L".join(upper + lower[::-1])}Z', len(padded), peak
 
 
-def _source(suffix: str, picture: np.ndarray, options: list[int]) -> str:
+def as_source(suffix: str, picture: np.ndarray, options: list[int]) -> str:
+    """The source of an <img>: uint8 (H, W), (H, W, 3) BGR or (H, W, 4), encoded as `.jpg` or `.png`."""
     done, encoded = cv2.imencode(suffix, picture, options)
     if not done:
         raise RuntimeError(f'OpenCV could not write a {suffix} of shape {picture.shape}.')

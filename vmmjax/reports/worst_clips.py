@@ -11,7 +11,7 @@ from vmmjax.media import flow
 from vmmjax.pipeline import options, sampling, stored_frames
 from vmmjax.pipeline.text_streams import PREFIX
 from vmmjax.pipeline.views import ViewsConfig
-from vmmjax.reports import players, store_page, timeline
+from vmmjax.reports import players, sentences, store_page, timeline
 from vmmjax.store.column import Column
 from vmmjax.store.store import Store, is_remote
 
@@ -54,16 +54,20 @@ def shown(found: Sequence[Mapping[str, Any]], store: Store, data: Mapping[str, A
     modalities = list(dict.fromkeys(stream['modality'] for stream in streams.values()))
     columns = [store.columns[name] for name in modalities if name in store.columns]
     texts = [name.removeprefix(PREFIX) for name in modalities if name.startswith(PREFIX)]
-    return [{**each, **(_seen(store, places[each['clip']], columns, texts, data) if each['clip'] in places else {})}
-            for each in found]
+    seen = {clip: _seen(each, store, places[clip], columns, texts, data)
+            for each in found if (clip := each['clip']) in places}
+    return [{**each, **seen.get(each['clip'], {})} for each in found]
 
 
-def _seen(store: Store, row: int, columns: Sequence[Column], texts: Sequence[str], data: Mapping[str, Any]
-          ) -> dict[str, Any]:
+def _seen(each: Mapping[str, Any], store: Store, row: int, columns: Sequence[Column], texts: Sequence[str],
+          data: Mapping[str, Any]) -> dict[str, Any]:
     clip = store_page.clip(store, row, columns)
     # A word whose times are known is no input.
     clip['lanes'] = [lane for lane in clip['lanes'] if lane['kind'] != 'words']
-    if columns and (spans := _windows(store, row, data, clip['seconds'])):
+    spans = _windows(store, row, data, clip['seconds'])
+    whole = {'left': 0.0, 'width': 100 * clip['duration'] / clip['seconds']}
+    clip['lanes'] += sentences.lanes(each, spans[0] if spans else whole)
+    if columns and spans:
         clip['lanes'].insert(0, {'kind': 'windows', 'name': 'window', 'note': 'that the model saw', 'spans': spans})
     return {'seen': clip, 'texts': {name: str(store.values(name)[row]) for name in texts if store.has_values(name)},
             **_playing(store, row, columns, clip['seconds'])}

@@ -68,6 +68,13 @@ class Transcription(Writes):
             [[store.clip(int(rows.id[place])), references[place], said[place], int(wrong[place]), int(count[place]),
               confident[place]] for place in order])]}
 
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
+        """See `Writes`; where the truth is known `aligned` has what is wrong, see `text_metrics.aligned`."""
+        (told,) = super().reading(rows, place, most)
+        if told['truth']:
+            told['aligned'] = text_metrics.aligned(told['truth'], told['named'][0][0] if told['named'] else '')
+        return [told]
+
     def _pairs(self, rows: Predictions) -> tuple[list[str], list[str]]:
         return [texts[0] for texts in self.references(rows)], self.said(rows)
 

@@ -15,12 +15,14 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation.predictions import Predictions, truth
 from vmmjax.models.decoders import DECODERS, Writer, alignment, ctc
 from vmmjax.models.decoders.generation import Generation
+from vmmjax.models.decoders.grammar import Automaton, automaton
 from vmmjax.models.decoders.vocabulary import END_ID, PAD_ID, UNKNOWN_ID
 from vmmjax.models.decoders.writer import Context, Written
 from vmmjax.models.dropout import rows_of_batch
 from vmmjax.pipeline import options
 from vmmjax.pipeline.text_targets import LETTERS, Texts, Writing, text_of
 from vmmjax.pipeline.tokenizers import WORDPIECE
+from vmmjax.tasks import sentences
 from vmmjax.tasks.base import Task
 from vmmjax.training.objective import Context as Step
 from vmmjax.training.objective import Loss
@@ -72,7 +74,9 @@ class Writes(Task):
                             f'data.target.')
         if not 0 <= self.ctc <= 1:
             raise UserError(f'config.task.ctc is {self.ctc}; a weight from 0 (none) to 1 (CTC alone) is meant.')
-        self.search  # noqa: B018 - checks its options.
+        if self.search.grammar and self.tokenizer == 'characters':
+            raise UserError("config.task.generation.grammar is of words, and config.task.tokenizer is 'characters'; "
+                            'leave the grammar out, or write words.')
 
     # What is asked.
 
@@ -80,6 +84,13 @@ class Writes(Task):
     def search(self) -> Generation:
         """How texts are found."""
         return options.read(Generation, self.generation, 'config.task.generation')
+
+    @functools.cached_property
+    def automaton(self) -> Automaton | None:
+        """That of the grammar; None without one."""
+        if not self.search.grammar:
+            return None
+        return automaton(self.search.grammar, self.facts['vocabulary'], self.writing.splitter())
 
     @functools.cached_property
     def in_training(self) -> Self:
@@ -228,7 +239,7 @@ class Writes(Task):
         true = list(jnp.moveaxis(ctx.batch[self.key], 1, 0)) if self.key in ctx.batch else []
         of_each = [self._write(ctx, outputs, ids) for ids in true] or [self._write(ctx, outputs, None)]
         texts = self.search(self.writer, ctx.params['task'], of_each[0], self.ctc,
-                            self.longest or self.facts['longest'], ctx.keys('generation'))
+                            self.longest or self.facts['longest'], ctx.keys('generation'), self.automaton)
         return {**texts._asdict(), **self._of_tokens(ctx, outputs, of_each[0], texts.ids[:, 0]),
                 **({'loss': self._loss_of(of_each, true)} if true else {})}
 
@@ -245,6 +256,29 @@ class Writes(Task):
             own = jnp.take_along_axis(jax.nn.log_softmax(said[:, :-1]), ids[..., None], 2)[..., 0]
             confidence += (1 - self.ctc) * own
         return {**found, 'confidence': jnp.where(ids == PAD_ID, jnp.nan, jnp.exp(confidence))}
+
+    def attend(self, ctx: Step) -> dict[str, jax.Array]:
+        """Where in the memory each token of the best text comes from.
+
+        Returns:
+          `ids` int32 (B, L), and `weights` float32 (B, L, N): how much the decoder attended to each of the memory's
+          tokens before it wrote the token (of a transformer in its last layer, the mean over heads); of CTC alone the
+          probability of the token at each of them. Zero of a decoder that does not tell (`sow` its weights as
+          `attention` in the collection `intermediates`).
+        """
+        outputs, _ = ctx.forward()
+        written = self._write(ctx, outputs, None)
+        texts = self.search(self.writer, ctx.params['task'], written, self.ctc, self.longest or self.facts['longest'],
+                            ctx.keys('generation'), self.automaton)
+        ids = texts.ids[:, 0]
+        if self.ctc == 1:
+            assert written.ctc is not None
+            found = jnp.take_along_axis(jax.nn.softmax(written.ctc), ids[:, None], 2).swapaxes(1, 2)
+        else:
+            _, told = self.writer.apply({'params': ctx.params['task']}, outputs.tokens, ids, False,
+                                        mutable=['intermediates'])
+            found = sentences.attention(told, (*ids.shape, outputs.tokens.x.shape[1]))
+        return {'ids': ids, 'weights': jnp.where((ids != PAD_ID)[..., None], found * written.memory.mask[:, None], 0)}
 
     def _loss_of(self, of_each: Sequence[Written], true: Sequence[jax.Array]) -> jax.Array:
         """Of each clip in nats a token, the mean over its texts."""
@@ -277,13 +311,11 @@ class Writes(Task):
 
     def texts(self, rows: Predictions, place: int) -> list[tuple[str, float]]:
         """What was found of a clip, the best first: texts and their probabilities (of several at once, see `ctc`)."""
-        vocabulary, found = self.facts['vocabulary'], []
+        found = []
         for ids, total in zip(rows.scores['ids'][place].astype(np.int64).tolist(),
                               rows.scores['log_probability'][place].astype(np.float64).tolist(), strict=True):
             if np.isfinite(total):
-                tokens = [_UNKNOWN_SAID if token == UNKNOWN_ID else vocabulary[token] for token in ids
-                          if token != PAD_ID]
-                found.append((self.writing.joined(tokens), float(np.exp(min(total, 0.0)))))
+                found.append((self.writing.joined(self.tokens(ids)), float(np.exp(min(total, 0.0)))))
         return found
 
     def said(self, rows: Predictions) -> list[str]:
@@ -298,30 +330,19 @@ class Writes(Task):
                  'named': [[text, probability] for text, probability in self.texts(rows, place)[:most]],
                  'words': self.words(rows, place)}]
 
-    def words(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
-        """The words of the best text of a clip: `word`, `confidence`, and where the window is known `start` and `end`.
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """The tokens of ids, without padding."""
+        return [_UNKNOWN_SAID if token == UNKNOWN_ID else self.facts['vocabulary'][token] for token in ids
+                if token != PAD_ID]
 
-        Times are seconds on the clock of the windows. The confidence of a word is the least of its tokens; it is None,
-        as are the times, where it is not known.
-        """
+    def words(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
+        """The words of the best text of a clip, see `sentences.words`."""
         if 'confidence' not in rows.scores:
             return []
-        ids = rows.scores['ids'][place, 0].astype(np.int64).tolist()
-        tokens = [_UNKNOWN_SAID if token == UNKNOWN_ID else self.facts['vocabulary'][token] for token in ids
-                  if token != PAD_ID]
         window = rows.target.get('window') if isinstance(rows.target, Mapping) else None
-        found = []
-        for first, last in self.writing.words(tokens):
-            least = float(rows.scores['confidence'][place, first:last].min())
-            word: dict[str, Any] = {'word': self.writing.joined(tokens[first:last]),
-                                    'confidence': least if np.isfinite(least) else None}
-            if window is not None and 'start' in rows.scores:
-                begin, seconds = window[place].tolist()
-                ends = rows.scores['start'][place, first], rows.scores['end'][place, last - 1]
-                word |= {name: round(begin + seconds * float(at), 3) if np.isfinite(at) else None
-                         for name, at in zip(('start', 'end'), ends, strict=True)}
-            found.append(word)
-        return found
+        tokens = self.tokens(rows.scores['ids'][place, 0].astype(np.int64).tolist())
+        return sentences.words(self.writing, tokens, {name: rows.scores[name][place] for name in (
+            'start', 'end', 'confidence') if name in rows.scores}, None if window is None else window[place])
 
     def measured(self, targets: Sequence[str]) -> str | list[str]:
         """The tokens and the letters."""

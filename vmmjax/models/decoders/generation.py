@@ -8,6 +8,7 @@ import jax
 from vmmjax import registry
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.models.decoders import ctc, search
+from vmmjax.models.decoders.grammar import Automaton
 from vmmjax.models.decoders.writer import Writer, Written
 
 WAYS = ('greedy', 'beam', 'sample')
@@ -25,6 +26,7 @@ class Generation:
         or `power` (n^alpha), n tokens with the end.
       alpha: of the penalty.
       temperature: of `sample`.
+      grammar: the texts that may be found, a regular expression over words, see `grammar`; empty for all.
     """
 
     name: str = 'greedy'
@@ -32,6 +34,7 @@ class Generation:
     penalty: str = 'none'
     alpha: float = 0.6
     temperature: float = 1.0
+    grammar: str = ''
 
     def __post_init__(self) -> None:
         """Checks what a config says."""
@@ -49,8 +52,8 @@ class Generation:
         """How many texts are found of each clip."""
         return 1 if self.name == 'greedy' else self.beam
 
-    def __call__(self, writer: Writer, params: Any, written: Written, weight: float, length: int, keys: jax.Array
-                 ) -> search.Hypotheses:
+    def __call__(self, writer: Writer, params: Any, written: Written, weight: float, length: int, keys: jax.Array,
+                 automaton: Automaton | None = None) -> search.Hypotheses:
         """The texts of every row.
 
         Args:
@@ -60,11 +63,14 @@ class Generation:
           weight: of CTC, see `Writer.scorer`.
           length: tokens at most.
           keys: a random key for every row, for `sample`.
+          automaton: of the grammar; None for none.
         """
-        if self.name == 'greedy' and weight == 1:
+        if self.name == 'greedy' and weight == 1 and automaton is None:
             assert written.ctc is not None
             return ctc.greedy(written.ctc, written.memory.mask, length)
         scorer = writer.scorer(params, written, weight, length)
+        if automaton is not None:
+            scorer = automaton.constrained(scorer, length)
         if self.name == 'greedy':
             return search.greedy(scorer, length)
         if self.name == 'sample':

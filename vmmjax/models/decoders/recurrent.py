@@ -58,8 +58,8 @@ class RecurrentDecoder(nn.Module):
         def step(module: 'RecurrentDecoder', state: State, word: jax.Array, fixed: Any) -> tuple[State, jax.Array]:
             return module.transition(word, fixed, state)
 
-        scan = nn.scan(step, variable_broadcast='params', split_rngs={'params': False}, in_axes=(1, nn.broadcast),
-                       out_axes=1)
+        scan = nn.scan(step, variable_broadcast='params', variable_axes={'intermediates': 1},
+                       split_rngs={'params': False}, in_axes=(1, nn.broadcast), out_axes=1)
         _, read = scan(self, state, words, fixed)
         return self.scores(self.drop(read, deterministic=not train))
 
@@ -82,6 +82,7 @@ class RecurrentDecoder(nn.Module):
         energies = self.energy(jnp.tanh(keys + self.query(state[0])[:, None]))[..., 0].astype(wide)
         # The smallest number, not minus infinity, whose softmax would be NaN in a row without a valid token.
         weights = nn.softmax(jnp.where(mask, energies, jnp.finfo(wide).min)) * mask
+        self.sow('intermediates', 'attention', weights)
         context = jnp.einsum('bn,bnd->bd', weights.astype(tokens.dtype), tokens)
         inputs = self.input(jnp.concatenate([word, context], -1)).astype(wide)
         state = self.advance(state, inputs, self.hidden(state[0]).astype(wide))

@@ -44,7 +44,12 @@ class Lookup(nn.Module):
     def __call__(self, x: jax.Array, heads: Heads, mask: jax.Array, train: bool) -> jax.Array:
         """Queries (B, N, D), and the mask of `attend` -> (B, N, D)."""
         query = self.query(x).reshape(*x.shape[:2], self.num_attention_heads, -1)
-        y = attend(query, *heads, mask, lambda weights: self.drop(weights, deterministic=not train))
+
+        def dropped(weights: jax.Array) -> jax.Array:
+            self.sow('intermediates', 'attention', weights)
+            return self.drop(weights, deterministic=not train)
+
+        y = attend(query, *heads, mask, dropped)
         return self.output(y.reshape(x.shape))
 
 
