@@ -139,13 +139,21 @@ class Parts:
         """The model on a raw clip batch: its preprocessing, then the network."""
         return self.model.apply(lora.merged(variables, self.config.lora), self.model.preprocess(batch), **options)
 
-    def apply_streaming(self, variables: Any, batch: Any, **options: Any) -> Any:
-        """`apply`, of a model that sees the frames of a clip one by one; see `frame_by_frame`."""
+    def check_streaming(self) -> None:
+        """Refuses a model whose preprocessing needs the frames to come.
+
+        Raises:
+          UserError: for such a model.
+        """
         for name, way in self.model.normalisation.items():
             if way in SEE_VALID:
                 raise UserError(f'The stream {name!r} is preprocessed by {way!r}, which needs the frames to come; a '
                                 f'live stream cannot be. Train with another config.model.preprocess.{name}.')
+
+    def apply_streaming(self, variables: Any, batch: Any, **options: Any) -> Any:
+        """`apply`, of a model that sees the frames of a clip one by one; see `frame_by_frame`."""
         from vmmjax.evaluation.streaming import frame_by_frame
 
+        self.check_streaming()
         return frame_by_frame(self.model, lora.merged(variables, self.config.lora), self.model.preprocess(batch),
                               **options)

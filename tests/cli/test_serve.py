@@ -127,7 +127,7 @@ def test_a_file_is_dropped_beside_a_live_source(films, lights_run, serving, brow
     for part in ('film.mp4', '12.0 s', '3.00 to 5.00 s', '7.50 to 9.00 s', 'waveform', 'log-mel', 'audio, explained',
                  'rgb, explained', 'Shapley values'):
         assert part in text, text
-    browser.until('document.body.innerText.includes("manifest.csv: it is a text")')
+    browser.until('document.body.innerText.includes("manifest.csv: it is damaged")')
     (curve, *_) = browser.run('[...document.querySelectorAll(".curves path")].map(path => path.getAttribute("d"))')
     heights = {float(at): float(up) for at, up in re.findall(r'([\d.]+) ([\d.-]+)', curve)}
     assert heights[4.5] < .1 < .9 < heights[6.5], 'up is likely'

@@ -10,7 +10,8 @@ import urllib.request
 import pytest
 
 from tests.cli.conftest import ROOT, command, environment, refused
-from tests.serving.live import servers
+from tests.serving import two_streams
+from tests.serving.live import servers, test_frames
 from vmmjax.serving import bundle
 
 PATIENCE = 240  # Seconds; a busy machine is no fault.
@@ -94,6 +95,17 @@ def test_a_bundle_watches_as_its_run_does(films, lights_run, watching, tmp_path)
     ended = [alarm for alarm in watcher.told() if alarm['state'] == 'end']
     assert [(alarm['start'], alarm['end'], alarm['present']) for alarm in ended] == [
         (3, 5, ['audio', 'rgb']), (7.5, 9, ['audio', 'rgb'])]
+
+
+@pytest.mark.slow
+def test_a_network_of_the_past_watches_frame_by_frame(films, watching, tmp_path):
+    two_streams.save(tmp_path / 'run', test_frames.experiment())
+    watcher = watching(f'film={films / "film.mp4"}', f'--weights={tmp_path / "run"}', '--streaming', '--speed=0',
+                       '--alarm=clap', '--high=0')
+    assert watcher.process.wait(PATIENCE) == 0, watcher.said()
+    assert 'film: 120 frames, 120 used, 0 dropped; 120 windows judged, 0 not; 1 alarms' in watcher.said()[-1]
+    *_, ended = watcher.told()
+    assert (ended['class'], ended['state'], ended['start'], ended['end']) == ('clap', 'end', 0, 12)
 
 
 @pytest.mark.slow

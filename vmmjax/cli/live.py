@@ -24,6 +24,8 @@ STRIDE = flags.DEFINE_float('stride', 0.0, 'Seconds from window to window; a win
 STALL = flags.DEFINE_float('stall', 2.0, 'Seconds without frames after which a stream is absent.', lower_bound=0.1)
 SPEED = flags.DEFINE_float('speed', 1.0, 'How fast files are played; 0 for as fast as they are judged, without '
                            'dropping a window.', lower_bound=0)
+STREAMING = flags.DEFINE_bool('streaming', False, 'Give the network one frame after the other, with what it carries '
+                              'from one to the next; of a run that looks at the past alone.')
 
 _SLACK = 10.0  # Seconds of packets beyond those of a clip: for windows that are judged late.
 
@@ -47,12 +49,13 @@ def monitor(run: 'Experiment', given: Sequence[str], stop: threading.Event, tell
       UserError: for a run that cannot be live, and for thresholds that are none.
     """
     # They bring the decoders and the network along, which a sentence about a flag need not wait for.
+    from vmmjax.serving.live.frames import FrameJudge
     from vmmjax.serving.live.judge import Judge, rules_of
     from vmmjax.serving.live.monitor import Monitor
     from vmmjax.serving.live.session import Schedule
     from vmmjax.serving.live.source import Reading, Source
 
-    judge = Judge(run, len(given), WINDOW.value)
+    judge = (FrameJudge if STREAMING.value else Judge)(run, len(given), WINDOW.value)
     rules = rules_of(judge, ALARM.value, _changes())
     schedule = Schedule(judge.window, STRIDE.value or judge.window, STALL.value)
     longest = max(rule.minimum for rule in rules.values())

@@ -3,6 +3,7 @@ r"""Watches live streams with a run that was trained here, and raises alarms.
   vmmjax watch rtsp://camera/1 --weights=runs/fights --alarm=fight --output=watched
   vmmjax watch door=rtsp://10.0.0.7/live hall=udp://0.0.0.0:5000 --weights=runs/fights --alarm=fight --high=0.8
   vmmjax watch recording.mp4 --weights=runs/events --speed=0
+  vmmjax watch rtsp://camera/1 --weights=runs/gestures --alarm=wave --streaming    # uni-directional TSM, frame by frame
   vmmjax watch rtsp://camera/1 --weights=runs/fights --alarm=fight --webhook=https://example.org/alarms --page=:8000
 
 A source is an RTSP address, an MPEG-TS stream over TCP, UDP or HTTP, an HLS playlist, a file (played as fast as it was

@@ -73,9 +73,9 @@ def test_frames_of_a_slow_network_are_used_or_dropped(films, judge):
         def __getattr__(self, name):
             return getattr(judge, name)
 
-        def __call__(self, windows):
+        def __call__(self, windows, connections):
             time.sleep(.5)
-            return judge(windows)
+            return judge(windows, connections)
 
     _, status = watched(Slow(), [films / 'film.mp4'], speed=20.0, window=judge.window, stride=0.5)
     (source,) = status['sources']
@@ -126,6 +126,7 @@ def test_one_line_says_that_a_stream_has_stalled_and_none_that_all_have(films, j
     assert len(said) == 2
 
 
+@pytest.mark.slow
 def test_the_delay_of_a_slow_network_is_bounded(films, judge):
     """One in five windows is judged; the newest is never older than two windows when that is done."""
     speed, stride = 4.0, 0.5
@@ -136,10 +137,10 @@ def test_the_delay_of_a_slow_network_is_bounded(films, judge):
         def __getattr__(self, name):
             return getattr(judge, name)
 
-        def __call__(self, windows):
+        def __call__(self, windows, connections):
             began = time.monotonic()
             time.sleep(pause)
-            said = judge(windows)
+            said = judge(windows, connections)
             took.append(time.monotonic() - began)
             return said
 

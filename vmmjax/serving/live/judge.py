@@ -1,6 +1,7 @@
 """A run as it judges live windows, and the rules by which it raises alarms."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -15,6 +16,15 @@ from vmmjax.tasks.alarms import Rules
 from vmmjax.tasks.base import Levels
 from vmmjax.training import sharding
 from vmmjax.training.step import make_eval_step
+
+if TYPE_CHECKING:
+    from vmmjax.serving.live.frames import FrameJudge
+
+
+Said = tuple[dict[str, list[Levels]], list[str]]
+"""What is said of a window: by output its levels, one entry a test view that counts; its streams."""
+Connection = tuple[str, object]
+"""The name of a source, and what is another object for each of its connections."""
 
 
 class Judge:
@@ -59,8 +69,8 @@ class Judge:
         # Few sizes of batches, so that few programs are compiled, and before anything is live.
         self.names = [list(self._judged([Window(0.0, {}, {})], size)[1]) for size in self._sizes][-1]
 
-    def __call__(self, windows: Sequence[Window]) -> list[tuple[dict[str, list[Levels]], list[str]]]:
-        """What is said of each window: by output its levels, one entry a test view that counts; its streams."""
+    def __call__(self, windows: Sequence[Window], connections: Sequence[Connection] = ()) -> list[Said]:
+        """What is said of each window; whose it is does not matter."""
         size = next(size for size in self._sizes if size >= len(windows))
         batch, levels = self._judged(windows, size)
         views = len(next(iter(levels.values())).values) // size
@@ -83,7 +93,7 @@ class Judge:
         return batch, run.task.levels(scores)
 
 
-def rules_of(judge: Judge, names: Sequence[str], changes: Mapping[str, float]) -> dict[str, Rules]:
+def rules_of(judge: 'Judge | FrameJudge', names: Sequence[str], changes: Mapping[str, float]) -> dict[str, Rules]:
     """The rules of the outputs that are to raise alarms.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any
 
 from vmmjax.serving.live.alarm import END, START, Alarm, Follower
 from vmmjax.serving.live.evidence import Recorder
+from vmmjax.serving.live.frames import FrameJudge
 from vmmjax.serving.live.judge import Judge
 from vmmjax.serving.live.session import Session
 from vmmjax.serving.live.source import RUNNING, STALLED, Source
@@ -32,9 +33,9 @@ class _Connection:
 class Monitor:
     """Judges, follows and tells until every source has ended or it is stopped."""
 
-    def __init__(self, judge: Judge, sources: Sequence[Source], rules: Mapping[str, Rules], *, stride: float,
-                 changed: threading.Condition, tell: Callable[[Alarm], None], say: Callable[[str], None],
-                 clips: Path | None, before: float, waiting: Callable[[], int]) -> None:
+    def __init__(self, judge: Judge | FrameJudge, sources: Sequence[Source], rules: Mapping[str, Rules], *,
+                 stride: float, changed: threading.Condition, tell: Callable[[Alarm], None],
+                 say: Callable[[str], None], clips: Path | None, before: float, waiting: Callable[[], int]) -> None:
         """Takes the parts.
 
         Args:
@@ -116,7 +117,8 @@ class Monitor:
         return bool(source.sessions) and source.sessions[0][0].drained
 
     def _judge_all(self, ready: Sequence[tuple[Source, Window]]) -> None:
-        said = self._judge([window for _, window in ready])
+        said = self._judge([window for _, window in ready],
+                           [(source.name, source.sessions[0][0]) for source, _ in ready])
         for (source, window), (levels, present) in zip(ready, said, strict=True):
             connection = self._connection(source)
             for name, follower in connection.followers.items():
