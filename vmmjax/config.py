@@ -72,7 +72,7 @@ def defaults() -> ConfigDict:
             window=dict(seconds=2.0, start=placeholder(tuple)),  # 0 seconds: the whole clip.
             streams=dict(),
             augment=dict(crop='random', color=0.0, flip=0.0, flip_pairs=(), rand_augment=(0, 0.0), erase=0.0,
-                         mixup=0.0, cutmix=0.0, time_shift=0.0, spec_augment=(0, 0, 0, 0)),
+                         mixup=0.0, cutmix=0.0, time_shift=0.0, spec_augment=(0, 0, 0, 0), strong=()),
             dropout=dict(),  # Modality dropout: rate a stream.
             views=dict(clips=1, crops=1, average='logits'),  # Test views of a clip, and what of them is averaged.
             on_damage='stop',  # Or skip the clips of damaged records.

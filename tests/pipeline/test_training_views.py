@@ -177,6 +177,18 @@ def test_what_pictures_share_is_the_same_and_the_rest_is_drawn_anew(store: Store
     assert _same(found['other'], found['view1/other']).mean() < 0.7
 
 
+def test_view_0_can_be_left_without_what_is_strong(store: Store) -> None:
+    streams = {'rgb': {'modality': 'rgb', 'frames': 2, 'size': 16, 'views': 2, 'share': ('window', 'crop', 'flip')}}
+    augment = {'crop': 'random', 'color': 0.5, 'erase': 1.0, 'flip': 0.5}
+    weak = _joined(store, _config(streams, augment={**augment, 'strong': ('color', 'erase')}))
+    both, plain = (_joined(store, _config(streams, augment=each)) for each in (
+        augment, {**augment, 'color': 0.0, 'erase': 0.0}))
+    np.testing.assert_array_equal(weak['rgb'], plain['rgb'])
+    np.testing.assert_array_equal(weak['view1/rgb'], both['view1/rgb'])
+    with pytest.raises(UserError, match="strong names 'colour'"):
+        _joined(store, _config(streams, augment={'strong': ('colour',)}))
+
+
 def test_sound_shares_what_it_says(store: Store) -> None:
     noisy = PLAIN['white'] | {'views': 2}
     streams = {'noise': noisy | {'share': ('window', 'noise', 'time_shift')}, 'anew': noisy | {'share': ('window',)},

@@ -17,7 +17,7 @@ from vmmjax.training.objective import Context
 from vmmjax.training.state import TrainState, initializer
 
 ROWS, QUICK = 6, {'xla_backend_optimization_level': 0}
-PLAYERS = dict(generator=dict(params=('^task/',), ema_decay=0.9), discriminator=dict(params=('',)))
+PLAYERS = dict(generator=dict(params=('^task/',), ema_decay=0.9), discriminator=dict(params=('^(?!task/)',)))
 
 
 def settings(encoder=None, preprocess='none', players=PLAYERS, **task):

@@ -33,7 +33,7 @@ COMMANDS = {
     'audit': 'what tells a target without a model: controls for any score',
     'blend': 'how much the loss of each stream is to weigh',
     'explain': 'what a prediction rests on: which streams, and where and when in them',
-    'generate': 'video that a run makes: of a file, without noise or with more pictures',
+    'generate': 'video that a run makes: of a file, or of nothing but a class',
     'fvd': 'how far generated videos are from real ones, by a published protocol',
     'inspect': 'what is in a store, or in the folder of a run',
 }

@@ -50,7 +50,7 @@ class Filler:
         self._streams, self._rows, self._augment, self._views, self._pool = streams, rows, augment, views, pool
 
     def fill(self, stream: Stream, clips: Clips, frames: np.ndarray, valid: np.ndarray,
-             damaged: dict[int, stored.DamagedRecord]) -> tuple[np.ndarray, np.ndarray]:
+             damaged: dict[int, stored.DamagedRecord], view: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """One stream of a batch.
 
         Args:
@@ -59,20 +59,22 @@ class Filler:
           frames: int64 (B, T), as `Stream.frames` gave them.
           valid: bool (B, T); others are not read.
           damaged: gets the clips, by their place in the batch, of which a record is.
+          view: of the training's views.
 
         Returns:
           The stream's array (B, *stream.shape) and what of it is valid, bool (B, T).
         """
         made: list[config.Change] | None = None
+        augment = self._augment.of_view(view)
         if stream.is_pictures:
-            made = self._augment.of_training(stream, clips.rows, clips.draw) if clips.train else (
+            made = augment.of_training(stream, clips.rows, clips.draw) if clips.train else (
                 config.of_evaluation(stream, clips.rows, clips.views, self._views))
         x = self._read(stream, clips.rows, frames, valid, made, damaged)
         if stream.config.noise:
             x = audio.with_noise(stream, x, valid, clips.rows, self._rows, clips.draw_noise,
                                  lambda rows, places: self._others(stream, clips, rows, places))
         if clips.train and not stream.is_pictures:
-            x, valid = audio.augmented(stream, x, valid, self._augment, clips.draw)
+            x, valid = audio.augmented(stream, x, valid, augment, clips.draw)
         return x, valid
 
     def mix(self, batch: dict[str, np.ndarray], target: str, clips: Clips) -> None:

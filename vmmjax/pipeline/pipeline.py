@@ -239,7 +239,7 @@ class Pipeline:
                       view_key(view, f'{name}_mask'): mask}
         damaged: dict[int, DamagedRecord] = {}
         for (view, stream, seen), wanted in zip(drawn, frames, strict=True):
-            made = filler.fill(stream, seen, wanted, inside[view, stream.name], damaged)
+            made = filler.fill(stream, seen, wanted, inside[view, stream.name], damaged, view)
             batch[view_key(view, stream.name)], batch[view_key(view, f'valid/{stream.name}')] = made
         if damaged:
             self._leave_out(damaged, clips, batch)

@@ -8,8 +8,8 @@ from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
 
 __all__ = ['TASKS', 'Adversarial', 'Autoencoder', 'Captioning', 'Classification', 'Contrastive', 'Events', 'Masked',
-           'MultiLabel', 'QuestionAnswering', 'Regression', 'Retrieval', 'Several', 'Summarization', 'Task',
-           'Transcription', 'VideoToVideo', 'create']
+           'MultiLabel', 'QuestionAnswering', 'Regression', 'Retrieval', 'SemiSupervised', 'Several', 'Summarization',
+           'Task', 'Transcription', 'VideoToVideo', 'create']
 
 # Imported when asked for.
 TASKS = {'adversarial': 'vmmjax.tasks.adversarial:Adversarial',
@@ -20,6 +20,7 @@ TASKS = {'adversarial': 'vmmjax.tasks.adversarial:Adversarial',
          'masked': 'vmmjax.tasks.masked:Masked', 'multi_label': 'vmmjax.tasks.multi_label:MultiLabel',
          'question_answering': 'vmmjax.tasks.question_answering:QuestionAnswering',
          'regression': 'vmmjax.tasks.regression:Regression', 'retrieval': 'vmmjax.tasks.retrieval:Retrieval',
+         'semi_supervised': 'vmmjax.tasks.semi_supervised:SemiSupervised',
          'summarization': 'vmmjax.tasks.summarization:Summarization',
          'transcription': 'vmmjax.tasks.transcription:Transcription',
          'video_to_video': 'vmmjax.tasks.video_to_video:VideoToVideo'}

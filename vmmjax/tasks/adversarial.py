@@ -85,7 +85,7 @@ class Adversarial(Task):
                             f"to 'none': clips are judged with values from -1 to 1.")
         if set(config.players) != set(PLAYERS):
             raise UserError(f"config.players is {dict(config.players)}; name both: config.players = dict(generator="
-                            f"dict(params=('^task/',), ema_decay=0.99), discriminator=dict(params=('',))).")
+                            f"dict(params=('^task/',), ema_decay=0.99), discriminator=dict(params=('^(?!task/)',))).")
 
     def targets(self, store: 'Store', data: Any) -> Targets:
         """The classes that clips are drawn of."""

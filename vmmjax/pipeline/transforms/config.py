@@ -1,6 +1,7 @@
 """`data.augment`: what is drawn for each clip of a batch."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from vmmjax.pipeline.streams import Draw, Stream
 from vmmjax.pipeline.transforms import crops, frames, rand_augment
 from vmmjax.pipeline.transforms.frames import Change
 from vmmjax.pipeline.views import ViewsConfig
+
+STRONG = ('color', 'rand_augment', 'erase', 'time_shift', 'spec_augment')
+"""What can be left out of view 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +31,8 @@ class AugmentConfig:
       cutmix: alpha of CutMix (Yun et al. 2019), 0 for none; with both, either for each pair.
       time_shift: seconds that arrays are moved by at most, either way.
       spec_augment: SpecAugment of arrays of bands: time masks, their width in frames, band masks, their width.
+      strong: which of `STRONG` only further views of a stream have (`data.streams.<name>.views`), so that view 0 is
+        augmented weakly.
     """
 
     crop: str = 'random'
@@ -39,8 +45,12 @@ class AugmentConfig:
     cutmix: float = 0.0
     time_shift: float = 0.0
     spec_augment: tuple[int, int, int, int] = (0, 0, 0, 0)
+    strong: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in self.strong:
+            if name not in STRONG:
+                raise UserError(f'data.augment.strong names {name!r}: {did_you_mean(str(name), STRONG)}.')
         if self.crop != 'centre' and self.crop not in crops.CROPS:
             raise UserError(f'data.augment.crop is {self.crop!r}, which is no crop: '
                             f'{did_you_mean(str(self.crop), ["centre", *crops.CROPS])}.')
@@ -62,6 +72,13 @@ class AugmentConfig:
         used = [f'{name} {value}' for name, value in dataclasses.asdict(self).items()
                 if name not in ('crop', 'flip_pairs') and np.any(value)]
         return ', '.join([f'crop {self.crop}', *used])
+
+    def of_view(self, view: int) -> 'AugmentConfig':
+        """What a view of a clip has of it: view 0 without what is `strong`."""
+        if view or not self.strong:
+            return self
+        off: dict[str, Any] = {name: getattr(AugmentConfig, name) for name in self.strong}
+        return dataclasses.replace(self, **off)
 
     @property
     def mixes(self) -> bool:
