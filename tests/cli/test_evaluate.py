@@ -116,6 +116,7 @@ def test_another_run_stands_beside(trained, tmp_path):
     (['--beside=nowhere'], 'nowhere/eval/test.json is not there'),
     (['--change=data.fold=1'], "--change has 'data.fold=1', where key=value of config.data is meant"),
     (['--change=data.veiws.clips=2'], "--change sets 'data.veiws.clips', but the config has no 'veiws': did you mean"),
+    (["--change=data.nothing='a;b'"], "The config has a key 'data.nothing'"),
     (['--base=nowhere'], 'no finished checkpoint in nowhere'),
 ])
 def test_what_a_user_gets_wrong_is_one_sentence(trained, arguments, message):

@@ -193,11 +193,11 @@ def _check_source() -> None:
 def _changes() -> dict[str, Any]:
     """The keys of --change, with their values."""
     changes = {}
-    for part in filter(str.strip, CHANGE.value.split(';')):
+    for part in filter(None, rows.apart(CHANGE.value, ';')):
         key, equals, value = (text.strip() for text in part.partition('='))
         of_data = key.startswith('data.') and key not in ('data.store', 'data.target', 'data.fold')
         if not equals or not (of_data or key == 'task.generation'):
-            raise UserError(f"--change has {part.strip()!r}, where key=value of config.data is meant, such as "
+            raise UserError(f"--change has {part!r}, where key=value of config.data is meant, such as "
                             f"--change='data.views.clips=10;data.streams.rgb.size=256'.")
         changes[key] = rows.literal(value)
     return changes

@@ -72,13 +72,13 @@ def of_grid(text: str, config: str) -> list[Variant]:
       UserError: for what is not of this form.
     """
     axes: dict[str, list[Any]] = {}
-    for part in filter(None, _apart(text, ';')):
+    for part in filter(None, apart(text, ';')):
         key, equals, values = part.partition('=')
         key = key.strip().removeprefix('config.')
         if not equals or not key or key in axes:
             raise UserError(f"--grid has {part.strip()!r}, where key=value,value once a key is meant, such as "
                             f"--grid='model.fusion.name=concat,sum;batch_size=8,16'.")
-        axes[key] = [literal(value) for value in _apart(values, ',')]
+        axes[key] = [literal(value) for value in apart(values, ',')]
         for value in axes[key]:
             if axes[key].count(value) > 1:
                 raise UserError(f'--grid has the value {value!r} of {key} twice; name it once, and repeat runs by '
@@ -90,8 +90,8 @@ def of_grid(text: str, config: str) -> list[Variant]:
                 dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
 
 
-def _apart(text: str, separator: str) -> list[str]:
-    """Splits outside of brackets and quotes; a quote within a word is none."""
+def apart(text: str, separator: str) -> list[str]:
+    """Splits a text at a separator outside of brackets and quotes; a quote within a word is none."""
     found, depth, quote = [''], 0, ''
     for letter in text:
         if quote:
