@@ -72,8 +72,10 @@ def measure(name: str) -> list[str]:
     with jax.default_matmul_precision(programs.PRECISION):
         runs = [jax.jit(each) for each in (exported.call, program)]
         weights = jax.device_put(weights)
-        errors = [programs.error(*({key: np.asarray(value) for key, value in run(weights, clips).items()}
-                                   for run in runs)) for clips in (one, given)]
+        outputs = [[{key: np.asarray(value) for key, value in run(weights, clips).items()} for run in runs]
+                   for clips in (one, given)]
+        assert all(np.isfinite(value).all() for _, golden in outputs for value in golden.values()), name
+        errors = [programs.error(*pair) for pair in outputs]
         took = [_fastest(run, weights, one) for run in runs]
     return [name, f'{" x ".join(map(str, shape))} {dtype}', f'{len(data) / 1e6:.1f}', str(differ),
             *(f'{len(each) / 1000:.0f}' for each in lowered.values()), f'{seconds:.1f}',
