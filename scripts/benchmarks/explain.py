@@ -1,20 +1,15 @@
 r"""Explanations where the truth is known: of the run of `scripts/demo` on the embedded data set.
 
   scripts/bench explain demo/motion_sound [--clips=200] [--write]
-  scripts/bench explain --kinetics=clip.mp4,other.mp4
 
 What is seen of a clip's sprite, when it is silent, and what smooth random maps give is known, so that maps are scored:
 the share of a map that lies where the sprite passes, against that area's share of the picture; deletion and insertion
 (Petsiuk et al. 2018) against random maps of the same amplitudes in space and time; rank correlation with the maps of a
-network whose weights are permuted (Adebayo et al. 2018). --kinetics times HiResCAM of the published I3D on files.
---write puts the page into experiments/results/explain.md.
+network whose weights are permuted (Adebayo et al. 2018). --write puts the tables into experiments/results/explain.md.
 """
 
 import argparse
-import platform
-import time
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,25 +19,23 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from vmmjax import convert
 from vmmjax.evaluation import intervals
 from vmmjax.evaluation.intervals import Interval
 from vmmjax.experiment import Experiment
 from vmmjax.explain import baselines, cams, gradients, layers, score, streams
-from vmmjax.media import probe, video
 from vmmjax.pipeline import sampling
 from vmmjax.prepare.sources import synthetic
-from vmmjax.serving.predict import Predictor, centre, windows
+from vmmjax.reports import results_page
+from vmmjax.serving.predict import centre
 from vmmjax.text_table import markdown
 from vmmjax.training.runtime import keep_compiled
 
-RESULTS = Path(__file__).resolve().parents[2] / 'experiments/results/explain.md'
+PAGE = Path(__file__).resolve().parents[2] / 'experiments/results/explain.md'
 _SHORT_SIDE = 56  # Of the demo's store.
 _BATCH = 50
 _STEPS = 32  # Of integrated gradients.
 _FRACTIONS = np.linspace(0, 1, 11)  # Hidden in deletion.
 _PERMUTED = 3  # Networks with permuted weights.
-_BEGIN, _END = '<!-- measured -->', '<!-- /measured -->'  # Around the tables in the page.
 
 
 class Measured(NamedTuple):
@@ -156,8 +149,12 @@ class Bench:
             lambda leaf: rng.permutation(np.asarray(leaf).ravel()).reshape(leaf.shape), self.variables['params'])}
 
 
-def measure(bench: Bench, methods: list[str], clips: int) -> tuple[dict[str, Measured], dict[str, np.ndarray]]:
-    """Of each method, and of random maps as `random`; and by name what the streams are worth and which are silent."""
+def measure(bench: Bench, methods: list[str], clips: int
+            ) -> Iterator[tuple[dict[str, Measured], dict[str, np.ndarray]]]:
+    """Of each method, and of random maps as `random`; and by name what the streams are worth and which are silent.
+
+    After every batch all so far.
+    """
     scenes = synthetic.plan(0, 'test', len(bench.run.store.rows('test')))
     first = bench.run.store.rows('test')[0]
     rng = np.random.default_rng(0)
@@ -190,9 +187,8 @@ def measure(bench: Bench, methods: list[str], clips: int) -> tuple[dict[str, Mea
             if method == methods[0]:
                 for known, values in zip(found['random'], (share(noise, swept), share(noise, inside)), strict=False):
                     known.append(values[:kept])
-        print(f'{sum(map(len, worth["right"]))} clips', flush=True)
-    return ({name: Measured(*(np.concatenate(each) if each else np.zeros(0) for each in kept))
-             for name, kept in found.items()}, {name: np.concatenate(each) for name, each in worth.items()})
+        yield ({name: Measured(*(np.concatenate(each) if each else np.zeros(0) for each in kept))
+                for name, kept in found.items()}, {name: np.concatenate(each) for name, each in worth.items()})
 
 
 def _correlations(bench: Bench, method: str, batch: Any, classes: jax.Array, maps: np.ndarray) -> np.ndarray:
@@ -202,42 +198,12 @@ def _correlations(bench: Bench, method: str, batch: Any, classes: jax.Array, map
                      for row in range(len(maps))])
 
 
-def kinetics(paths: list[str]) -> Iterator[list[str]]:
-    """Times HiResCAM of the published I3D: of every file its length, windows, the layer, seconds of all cores for the
-    first window (which compiles, of the first file), the fastest and all, and the residual.
-    """
-    model, variables = convert.load_pretrained('i3d_rgb_kinetics400')
-    view = Predictor(model, variables).view
-    variables = jax.device_put(variables)
-    run = None
-    for path in paths:
-        found = probe.probe(Path(path))
-        pictures = (centre(picture, view.size) for picture in video.each_frame(
-            Path(path), end=found.duration, fps=view.fps, short_side=view.short_side))
-        times, residuals, classes = [], [], None
-        for clip, _ in windows(pictures, view.frames):
-            batch = model.preprocess({'rgb': clip[None]})
-            if classes is None:
-                outputs: Any = jax.jit(lambda v, b: model.apply(v, b, train=False).logits)(variables, batch)
-                classes = outputs.argmax(1).astype(jnp.int32)
-            if run is None:
-                known = layers.of_encoder(model, 'rgb', variables, batch)
-                place, arrange = layers.find(known, '', model.encoders['rgb'], batch['rgb'].shape)
-                run = cams.cams(score.of_logits(model), place, arrange)
-            start = time.process_time()
-            maps = jax.block_until_ready(run(variables, batch, classes))
-            times.append(time.process_time() - start)
-            residuals.append(float(abs(maps.hirescam.sum() - maps.change[0]) / abs(maps.change[0])))
-        yield [Path(path).name, f'{found.duration:.1f}', str(len(times)), place.removeprefix('encoders_rgb/'),
-               f'{times[0]:.1f}', f'{min(times):.1f}', f'{sum(times):.1f}', f'{max(residuals):.0e}']
-
-
 def _interval(found: Interval, form: str = '.2f') -> str:
     return f'{found.mean:{form}} ({found.low:{form}} to {found.high:{form}})'
 
 
-def _page(found: dict[str, Measured], worth: dict[str, np.ndarray], command: str) -> str:
-    """The tables, in Markdown."""
+def _tables(found: dict[str, Measured], worth: dict[str, np.ndarray]) -> list[str]:
+    """Paragraphs and tables, in Markdown."""
     rows = []
     for name, each in found.items():
         ratios = [_interval(intervals.mean(values)) for values in (each.swept, each.inside)]
@@ -248,41 +214,29 @@ def _page(found: dict[str, Measured], worth: dict[str, np.ndarray], command: str
     silent = worth['silent']
     parts = [[name, _interval(intervals.mean(values[~silent])), f'{np.abs(values[silent]).max(initial=0.0):g}']
              for name, values in worth.items() if name not in ('silent', 'right')]
-    return '\n'.join([
-        f'`{command}`, {date.today()}, {platform.processor() or platform.machine()}, jax {jax.__version__}; '
-        f'{len(silent)} clips of the test split, of which the run names {100 * worth["right"].mean():.1f} % rightly.',
-        '',
+    return [
+        f'{len(silent)} clips of the test split, of which the run names {100 * worth["right"].mean():.1f} % rightly; '
+        f'{int(silent.sum())} are silent.',
         markdown(['map of the pictures', 'where the sprite passes', 'on the sprite', 'deletion below random',
-                  'insertion above random', 'permuted'], rows), '',
-        f'{int(silent.sum())} of the clips are silent.', '',
-        markdown(['stream', 'value with sound, logits', 'largest size in silent clips'], parts)])
+                  'insertion above random', 'permuted'], rows),
+        markdown(['stream', 'value with sound, logits', 'largest size in silent clips'], parts)]
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('workdir', type=Path, nargs='?', help='run of scripts/demo, such as demo/motion_sound')
+    parser.add_argument('workdir', type=Path, help='run of scripts/demo, such as demo/motion_sound')
     parser.add_argument('--clips', type=int, default=200)
-    parser.add_argument('--layers', default='Mixed_5c', help='further layers of HiResCAM')
-    parser.add_argument('--kinetics', default='', help='files, to time the published I3D on')
+    parser.add_argument('--layers', default='', help='further layers of HiResCAM, such as Mixed_5c')
     parser.add_argument('--write', action='store_true', help='write experiments/results/explain.md')
     options = parser.parse_args()
     keep_compiled()
-    parts = []
-    if options.workdir:
-        methods = ['', *filter(None, options.layers.split(',')), 'gradients']
-        found, worth = measure(Bench(options.workdir), methods, options.clips)
-        parts.append(_page(found, worth, f'scripts/bench explain {options.workdir} --clips={options.clips}'))
-    if options.kinetics:
-        parts.append(markdown(
-            ['file', 'length, s', 'windows', 'layer', 'first window, CPU s', 'fastest', 'all windows', 'residual'],
-            kinetics(options.kinetics.split(','))))
-    page = '\n\n'.join(parts)
-    print(page)
-    if options.write:
-        text = RESULTS.read_text()
-        head, _, rest = text.partition(_BEGIN)
-        RESULTS.write_text(f'{head}{_BEGIN}\n{page}\n{_END}{rest.partition(_END)[2]}')
+    methods = ['', *filter(None, options.layers.split(',')), 'gradients']
+    for found, worth in measure(Bench(options.workdir), methods, options.clips):
+        parts = [f'{results_page.machine()}.', *_tables(found, worth)]
+        print('', *parts, sep='\n\n', flush=True)
+        if options.write:
+            results_page.insert(PAGE, *parts)
 
 
 if __name__ == '__main__':

@@ -40,6 +40,18 @@ def test_every_subset_is_measured_on_the_clips_that_have_it(trained):
 
 
 @pytest.mark.slow
+def test_maps_of_the_worst_clips_are_drawn(trained):
+    found = vmmjax('evaluate', f'--workdir={trained}', '--explain')
+    assert found.returncode == 0, found.stderr
+    page = (trained / 'report.html').read_text()
+    worst = json.loads((trained / 'eval' / 'test.json').read_text())['worst']
+    heard = sum('audio' in clip['streams'][0]['values'] for clip in worst)
+    assert page.count('hirescam at encoders_audio') == heard > 0  # The pictures of this network have no places.
+    assert page.count('which stream said what:') == 6
+    assert 'Which stream said what' in page
+
+
+@pytest.mark.slow
 def test_what_cannot_be_streamed_is_refused(trained):
     assert 'cannot be streamed frame by frame; stream a model of one stream' in refused(
         'evaluate', f'--workdir={trained}', '--streaming')

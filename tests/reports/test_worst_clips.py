@@ -19,6 +19,7 @@ from vmmjax.prepare import sources
 from vmmjax.prepare.build import prepare
 from vmmjax.prepare.columns import Audio, Flow, Rgb, Waveform
 from vmmjax.reports import players, run_page, worst_clips
+from vmmjax.serving.explanation import Explanation, Map
 from vmmjax.store.store import Store
 
 RATE = 8000
@@ -123,6 +124,41 @@ def test_a_large_clip_is_made_small_or_left_out(store, monkeypatch):
     assert 0 < len(content(smaller['video'])[1]) < size
     monkeypatch.setattr(players, '_MOST_BYTES', 100)
     assert shown(store, 'first')[0]['video'] == ''
+
+
+def explained(store, row):
+    """Two windows of pictures and sound under maps, and words."""
+    rng = np.random.default_rng(row)
+    seen = {'rgb': rng.integers(0, 256, (2, 4, 16, 16, 3), np.uint8), 'audio': rng.normal(size=(2, 40, 8)),
+            'said': ['place', 'red']}
+    shapes = {'rgb': (2, 2, 4, 4), 'audio': (2, 10, 2), 'said': (2, 2)}
+    maps = [Map(name, 'hirescam', f'encoders_{name}/last', rng.normal(size=shape), np.ones(2), np.zeros(2))
+            for name, shape in shapes.items()]
+    return Explanation(store.clip(row), 1.2, '', 'left', np.array([0.0, 0.4]), 0.8, np.ones(2),
+                       dict.fromkeys(seen, True), None, True, maps, seen)
+
+
+def test_maps_stand_beside_a_clip(store, tmp_path):
+    said = {'target': '', 'class': 'left', 'values': {'rgb': 1.25, 'audio': -0.5}}
+    listed = [{'clip': 'first', 'loss': 2.0, 'told': TOLD, 'streams': [said]},
+              {'clip': 'gone', 'loss': 1.0, 'told': TOLD}]
+    first, gone = worst_clips.shown(listed, store, data('rgb', 'audio'), explained)
+    assert 'maps' not in gone
+    pictures, spectrum = first['maps']
+    kind, video = content(pictures['video'])
+    assert kind == 'data:video/mp4'
+    with av.open(io.BytesIO(video)) as file:
+        frames = [frame.to_ndarray(format='rgb24') for frame in file.decode(video=0)]
+    assert len(frames) == 8
+    assert frames[0].shape[1] == 2 * 224
+    assert content(spectrum['image'])[1].startswith(b'\x89PNG')
+    write(tmp_path, dataclasses.replace(result_of(), worst=listed))
+    page = Page(run_page.write(tmp_path, show=lambda found: worst_clips.shown(
+        found, store, data('rgb', 'audio'), explained)).read_text(encoding='utf-8'))
+    assert page.tags.count('video') == 2
+    assert 'rgb, hirescam at encoders_rgb/last: red speaks for left' in page.text
+    assert 'exact: the values sum' in page.text
+    assert ' '.join(page.text.split()).count('left, which stream said what: rgb +1.25, audio -0.50') == 1
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """Clips explained by a run of pictures, sound and words that nobody trained, from arrays."""
 
+import copy
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +13,7 @@ from vmmjax.errors import UserError
 from vmmjax.experiment import Experiment
 from vmmjax.prepare.array_store import ArrayStore
 from vmmjax.serving.explain import Explainer
-from vmmjax.serving.explain_split import explain_split
+from vmmjax.serving.explain_split import added, explain_split
 from vmmjax.training.state import TrainState
 
 SAID = ['place red now', 'set blue', '', 'place blue now please']
@@ -125,3 +128,40 @@ def test_a_split_is_shared_out_clip_by_clip(run):
     assert sum(found.shares.values()) == pytest.approx(1)
     assert found.to_json()['subsets'].keys() == run.task.subsets(['audio', 'rgb', 'text']).keys()
     assert found.arrays()['value/rgb'].shape == (4,)
+
+
+def test_a_row_of_a_store_is_explained_as_its_arrays_are(run):
+    explainer = Explainer(run, methods=('streams', 'hirescam'))
+    store = run.store
+    found = explainer.of_row(store, store.rows('test')[0])
+    arrays = explainer({name: values[:1] for name, values in clips(4).items() if name != 'label'})
+    assert found.clip == 'test/0'
+    assert found.named == arrays.named
+    np.testing.assert_allclose(found.scores, arrays.scores, atol=1e-6)
+    np.testing.assert_array_equal(found.starts, arrays.starts)
+    for mine, other in zip(found.maps, arrays.maps, strict=True):
+        assert (mine.stream, mine.at) == (other.stream, other.at)
+        np.testing.assert_allclose(mine.values, other.values, atol=1e-6)
+
+
+def test_a_result_says_which_stream_said_what(run):
+    found = run.predictions('test')
+    worst = [{'clip': 'test/1', 'loss': 2.0, 'told': []}]
+    result = dataclasses.replace(run.result(found, 'test'), worst=worst)
+    told = added(run, found, result, run.store)
+    shares = explain_split(run, 'test')
+    (table,) = told.tables[len(result.tables):]
+    assert [row[0] for row in table['rows']] == ['audio', 'rgb', 'text']
+    assert [row[1] for row in table['rows']] == [3, 4, 3]
+    np.testing.assert_allclose([row[2] for row in table['rows']], [each.mean() for each in shares.values.values()])
+    assert 'heuristic' not in table['note']
+    (said,) = told.worst[0]['streams']
+    assert said['class'] == shares.named[1]
+    assert said['values'].keys() == {'rgb', 'text'}  # It has no sound.
+    assert 'streams' not in worst[0]
+    never = copy.copy(run)
+    never.config = run.config.copy_and_resolve_references()
+    with never.config.unlocked():
+        never.config.data.dropout = {}
+    assert 'A heuristic: this run never trained with absent streams' in added(
+        never, found, result, run.store).tables[-1]['note']

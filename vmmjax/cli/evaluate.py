@@ -10,7 +10,8 @@
 Prints a table and writes <workdir>/eval/<split>.json, <workdir>/report.html and, clip by clip,
 <workdir>/eval/<split>.npz. The newest whole checkpoint is used, or with --best the best one of a run that was trained
 with config.best.metric; the config is the one the run was trained with.
-On the page the clips with the greatest losses play; with --base it says where the config differs from another run's.
+On the page the clips with the greatest losses play, beside what each stream said of them (Shapley values), and with
+--explain under maps of where and when (HiResCAM); with --base it says where the config differs from another run's.
 TensorBoard shows the figures, too, and the confusion matrix.
 With --snr everything is measured again with noise in the waveforms at each of these ratios, which makes a further
 table, <workdir>/eval/<split>_noise.json and a section of the page.
@@ -46,6 +47,7 @@ the groups.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,10 @@ from vmmjax.pipeline import options
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
+from vmmjax.serving import explain_split
+from vmmjax.serving.explain import Explainer
+from vmmjax.serving.explanation import Explanation
+from vmmjax.store.store import Store
 from vmmjax.tasks.writing import Writes
 from vmmjax.training.objective import Context
 from vmmjax.training.state import parameters
@@ -88,6 +94,8 @@ BEST = flags.DEFINE_bool('best', False, 'Measure the best checkpoint by config.b
 CHANGE = flags.DEFINE_string('change', '', "Test protocol: keys of config.data that are other than in training, as "
                              "'key=value;key=value'.")
 STREAMING = flags.DEFINE_bool('streaming', False, 'Give the network one frame after the other, as a live stream does.')
+EXPLAIN = flags.DEFINE_bool('explain', False, 'Draw on the page where and when the worst clips spoke for their class '
+                            '(HiResCAM).')
 SNR = flags.DEFINE_list('snr', [], 'Ratios of sound to noise in decibels, such as 10,5,0,-5,-10, to measure at, too.')
 NOISE = flags.DEFINE_list('noise', list(noise_sweep.KINDS), 'Kinds of that noise.')
 FUSE = flags.DEFINE_list('fuse', [], 'Score files of several runs, to be added up.')
@@ -128,7 +136,7 @@ def main() -> None:
         new_clips.measure_source(
             run, folder, SOURCE.value, out=new_clips.folder_of(folder, NAME.value, SOURCE.value), media=MEDIA.value,
             split=SPLIT.value if flags.FLAGS['split'].present else '', trained_on=trained_on, config=meta['config'],
-            changes=changes, streaming=STREAMING.value)
+            changes=changes, streaming=STREAMING.value, explain=_explain(run))
         return
     if STORE.value:
         config.data.store = STORE.value
@@ -149,6 +157,7 @@ def main() -> None:
         read_split(other, SPLIT.value)  # Before the time is spent on measuring.
     ratios = _ratios(run)
     run.restore(saved.checkpoints, saved.step)
+    explain = _explain(run)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
     swept = _with_noise(run, out, ratios, SPLIT.value) if ratios else None
@@ -157,6 +166,7 @@ def main() -> None:
         measured = dataclasses.replace(
             measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
             worst=_worst(run, whole))
+        measured = explain_split.added(run, predictions, measured, run.store)
         if out != folder:
             new_clips.mark(out, identity)
         statistics.write_scores(out / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
@@ -165,7 +175,8 @@ def main() -> None:
         if swept is not None:
             noise_sweep.write(out, swept)
         page = run_page.write(out, config=meta['config'], others=others, base=base,
-                              show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict()),
+                              show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict(),
+                                                     explain=explain),
                               command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
                                       f'{f" --store={STORE.value}" if STORE.value else ""}')
         print(run_page.terminal_table(run_page.beside(measured, others)))
@@ -181,6 +192,15 @@ def _worst(run: Experiment, rows: Predictions) -> list[dict[str, Any]]:
         return worst
     found = attention.attended(run, [each['clip'] for each in worst])
     return [{**each, 'attention': found[each['clip']]} if each['clip'] in found else each for each in worst]
+
+
+def _explain(run: Experiment) -> Callable[[Store, int], Explanation] | None:
+    """What draws the maps of --explain."""
+    if not EXPLAIN.value:
+        return None
+    if jax.process_count() > 1:
+        raise UserError('--explain draws maps in one process; leave it out, and evaluate once more in one for them.')
+    return Explainer(run, methods=('hirescam',)).of_row
 
 
 def _check_source() -> None:

@@ -5,7 +5,7 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from vmmjax.prepare.file_store import FileStore
 from vmmjax.prepare.sources import listing
 from vmmjax.prepare.sources.clip import Clip
 from vmmjax.reports import run_page, tensorboard, worst_clips
+from vmmjax.serving import explain_split
+from vmmjax.serving.explanation import Explanation
 from vmmjax.store.store import RowIndices, Store
 from vmmjax.training import workdir
 
@@ -122,7 +124,8 @@ def _identities(store: Store, rows: RowIndices) -> list[tuple[str, ...]]:
 
 
 def measure_source(run: Experiment, folder: Path, source: str, *, out: Path, split: str, media: str | None,
-                   trained_on: str, config: str, changes: Mapping[str, Any], streaming: bool) -> None:
+                   trained_on: str, config: str, changes: Mapping[str, Any], streaming: bool,
+                   explain: Callable[[Store, int], Explanation] | None = None) -> None:
     """Predicts the clips of a source, measures those with a target, and writes both.
 
     Args:
@@ -136,6 +139,7 @@ def measure_source(run: Experiment, folder: Path, source: str, *, out: Path, spl
       config: of the run, as text.
       changes: the keys of the config that are other than in training.
       streaming: whether clips are given frame by frame.
+      explain: see `worst_clips.shown`.
 
     Raises:
       UserError: see `measure_clips.measure`.
@@ -153,11 +157,12 @@ def measure_source(run: Experiment, folder: Path, source: str, *, out: Path, spl
         whole = next(iter(found.predictions.values()))
         result = dataclasses.replace(run.result(found.predictions, label, found.store), changes=dict(changes),
                                      streaming=streaming, worst=worst_clips.listed(run.task, whole, found.store))
+        result = explain_split.added(run, found.predictions, result, found.store)
         statistics.write_scores(out / 'eval' / f'{label}.npz', found.predictions, found.store)
         written += [write(out, result), tensorboard.write(out, result)]
         written.append(run_page.write(
             out, title=f'{folder.resolve().name}: {out.name}', config=config, splits=[label],
-            show=functools.partial(_shown, run, clips),
+            show=functools.partial(_shown, run, clips, explain),
             command=f'vmmjax evaluate --workdir={folder} --source={source}'))
         print(run_page.terminal_table(result))
     else:
@@ -197,9 +202,10 @@ def _write_predictions(out: Path, label: str, told: Sequence[Any]) -> list[Path]
     return written
 
 
-def _shown(run: Experiment, clips: Sequence[Clip], worst: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _shown(run: Experiment, clips: Sequence[Clip], explain: Callable[[Store, int], Explanation] | None,
+           worst: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What the page shows of the worst clips, whose files are read again."""
     of_id = {clip.id: clip for clip in clips}
     data = run.config.data.to_dict()
     store = FileStore(run.run_inputs['data'], [of_id[each['clip']] for each in worst])
-    return worst_clips.shown(worst, store, data)
+    return worst_clips.shown(worst, store, data, explain)

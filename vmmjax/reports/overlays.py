@@ -41,7 +41,7 @@ def film(frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> np.ndarray:
         places = np.minimum((np.arange(len(large)) + 0.5) / len(large) * len(values), len(values) - 1).astype(int)
         heat = np.stack([cv2.resize(values[place].astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
                          for place in places])
-        panels.append(_captioned(_under(large, heat / scale(values)), caption))
+        panels.append(_captioned(under(large, heat / scale(values)), caption))
     return np.concatenate(panels, axis=2)
 
 
@@ -54,7 +54,7 @@ def spectrum(frames: np.ndarray, values: np.ndarray | None = None) -> bytes:
     if values is not None:
         plane = values[:, None] if values.ndim == 1 else values
         heat = cv2.resize(plane.T[::-1].astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-        picture = _under(picture, heat / scale(values))
+        picture = under(picture, heat / scale(values))
     done, encoded = cv2.imencode('.png', picture[..., ::-1])
     if not done:
         raise RuntimeError(f'OpenCV could not write a picture of shape {picture.shape}.')
@@ -69,8 +69,8 @@ def _pictures(frames: np.ndarray) -> np.ndarray:
     return np.stack([timeline.colours(each, full) for each in motion])
 
 
-def _under(pictures: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Pictures (..., 3), greyed, with the colours of heat (...) from -1 to 1 over them."""
+def under(pictures: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Pictures uint8 (..., 3), greyed, with the colours of heat float (...) from -1 to 1 over them."""
     grey = pictures.astype(np.float32).mean(-1, keepdims=True)
     strength = _STRENGTH * np.clip(np.abs(heat), 0, 1)[..., None]
     colour = np.where(heat[..., None] > 0, _FOR, _AGAINST)

@@ -1,7 +1,8 @@
 """The clips with the greatest losses, to be looked at: what was said of them, and they themselves, playing."""
 
+import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from vmmjax.media import flow
 from vmmjax.pipeline import options, sampling, stored_frames
 from vmmjax.pipeline.text_streams import PREFIX
 from vmmjax.pipeline.views import ViewsConfig
-from vmmjax.reports import players, sentences, store_page, timeline
+from vmmjax.reports import overlays, players, sentences, store_page, timeline
+from vmmjax.serving.explanation import Explanation
 from vmmjax.store.column import Column
 from vmmjax.store.store import Store, is_remote
 
@@ -38,13 +40,15 @@ def listed(task: Any, rows: Predictions, store: Store) -> list[dict[str, Any]]:
             for place in ranked if np.isfinite(losses[place])]
 
 
-def shown(found: Sequence[Mapping[str, Any]], store: Store, data: Mapping[str, Any]) -> list[dict[str, Any]]:
+def shown(found: Sequence[Mapping[str, Any]], store: Store, data: Mapping[str, Any],
+          explain: Callable[[Store, int], Explanation] | None = None) -> list[dict[str, Any]]:
     """What a page shows of them, see `worst_clips.html`; bounded in bytes, whatever the clips are.
 
     Args:
       found: as `listed` gives them.
       store: the clips'; of those that it does not have there is only what was said.
       data: `config.data` of the run; what its streams read is shown.
+      explain: of a row of the store, maps that are drawn beside the clip, such as `Explainer.of_row`; None for none.
 
     Raises:
       UserError: where a record is damaged.
@@ -54,9 +58,13 @@ def shown(found: Sequence[Mapping[str, Any]], store: Store, data: Mapping[str, A
     modalities = list(dict.fromkeys(stream['modality'] for stream in streams.values()))
     columns = [store.columns[name] for name in modalities if name in store.columns]
     texts = [name.removeprefix(PREFIX) for name in modalities if name.startswith(PREFIX)]
-    seen = {clip: _seen(each, store, places[clip], columns, texts, data)
-            for each in found if (clip := each['clip']) in places}
-    return [{**each, **seen.get(each['clip'], {})} for each in found]
+    made = []
+    for each in found:
+        row = places.get(each['clip'])
+        seen = {} if row is None else _seen(each, store, row, columns, texts, data)
+        maps = {} if row is None or explain is None else {'maps': _maps(explain(store, row))}
+        made.append({**each, **seen, **maps})
+    return made
 
 
 def _seen(each: Mapping[str, Any], store: Store, row: int, columns: Sequence[Column], texts: Sequence[str],
@@ -108,6 +116,24 @@ def _playing(store: Store, row: int, columns: Sequence[Column], seconds: float) 
                 'holds': [column.name for column in beside]}
     source = '' if samples is None else players.audio(samples, rate)
     return {'audio': source} if source else {}
+
+
+def _maps(found: Explanation) -> list[dict[str, Any]]:
+    """Of each map that has places, or a spectrum below it: what it is, and the source of its <video> or <img>."""
+    made = []
+    for each in found.maps:
+        seen = found.seen[each.stream]
+        told = {'stream': each.stream, 'method': each.method, 'at': each.at, 'named': found.named,
+                'standing': each.standing, 'full': overlays.scale(each.values), 'video': '', 'image': ''}
+        if isinstance(seen, np.ndarray) and seen.ndim == 5 and each.values.ndim == 4:
+            frames = np.concatenate([overlays.film(window, {each.method: values})
+                                     for window, values in zip(seen, each.values, strict=True)])
+            made.append({**told, 'video': players.video(frames, max(1.0, seen.shape[1] / found.length), None, 0)})
+        elif isinstance(seen, np.ndarray) and seen.ndim == 3:
+            values = each.values.reshape(-1, *each.values.shape[2:])
+            picture = overlays.spectrum(seen.reshape(-1, seen.shape[-1]), values)
+            made.append({**told, 'image': f'data:image/png;base64,{base64.b64encode(picture).decode()}'})
+    return made
 
 
 def _tile(column: Column, row: int, seconds: float, rate: float) -> np.ndarray:

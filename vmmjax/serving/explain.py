@@ -1,5 +1,6 @@
 """What a run's prediction of a file rests on, window by window."""
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from vmmjax.pipeline.targets import NoTargets
 from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.prepare import new_clips
 from vmmjax.serving.explanation import METHODS, Explanation, Map
+from vmmjax.store.store import Store
 
 
 class Explainer:
@@ -71,7 +73,22 @@ class Explainer:
         """
         if named and named not in self._names:
             raise UserError(f'There is no class {named!r}: {did_you_mean(named, self._names)}.')
-        read = _Read(self._run, clip)
+        recorded = inputs.checked(self._run.run_inputs.get('data'), self._run.config.data.store)
+        (group,) = new_clips.in_groups(recorded, clip if isinstance(clip, Mapping) else [clip], 1)
+        for failures in (group.errors, group.empty):
+            if failures:
+                raise failures[0]
+        return self._explain(_Read(self._run, group.store, 0, group.names[0]), named, progress)
+
+    def of_row(self, store: Store, row: int) -> Explanation:
+        """Explains a clip of a store, for the class that the run names.
+
+        Raises:
+          UserError: where a record is damaged, or for a layer that is not there.
+        """
+        return self._explain(_Read(self._run, store, row, store.clip(row)), '', False)
+
+    def _explain(self, read: '_Read', named: str, progress: bool) -> Explanation:
         variables = self._run.variables
         batches = [jax.device_get(self._run.model.preprocess(batch)) for batch in read.batches]
         logits = np.concatenate([self._logits(variables, batch) for batch in batches]).astype(np.float64)
@@ -182,21 +199,18 @@ class _Window:
 class _Read:
     """The windows of a clip, as the run's evaluation sees them, with the crop in the middle."""
 
-    def __init__(self, run: Experiment, clip: Any) -> None:
-        recorded = inputs.checked(run.run_inputs.get('data'), run.config.data.store)
-        (group,) = new_clips.in_groups(recorded, clip if isinstance(clip, Mapping) else [clip], 1)
-        for failures in (group.errors, group.empty):
-            if failures:
-                raise failures[0]
+    def __init__(self, run: Experiment, store: Store, row: int, name: str) -> None:
+        alone = copy.copy(store)
+        alone.splits = {**store.splits, new_clips.SPLIT: np.array([row])}
         data = run.config.data.to_dict()
         data['views']['crops'] = 1
         for stream in data['streams'].values():
             stream.pop('noise', None)
         views = options.read(ViewsConfig, data['views'], 'data.views')
-        pipeline = Pipeline(group.store, data, split=new_clips.SPLIT, batch_size=1, train=False, seed=run.config.seed,
+        pipeline = Pipeline(alone, data, split=new_clips.SPLIT, batch_size=1, train=False, seed=run.config.seed,
                             labels=NoTargets())
         self.batches: list[dict[str, Any]] = list(pipeline.batches())
-        self.name, self.seconds = group.names[0], float(group.store.durations[0])
+        self.name, self.seconds = name, float(store.durations[row])
         self.length = float(data['window']['seconds']) or self.seconds
         self.starts = sampling.window_starts(views.windows(np.arange(len(views))), np.full(len(views), self.seconds),
                                              self.length, data['window']['start'])

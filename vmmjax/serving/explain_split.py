@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation.result import Result
+from vmmjax.evaluation.predictions import Predictions
+from vmmjax.evaluation.result import COUNT, NUMBER, PERCENT, TEXT, Result, table
 from vmmjax.experiment import Experiment
 from vmmjax.explain import streams
 from vmmjax.serving.explain import check_target
+from vmmjax.store.store import Store
+from vmmjax.tasks import Classification, MultiLabel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +78,28 @@ def explain_split(run: Experiment, split: str, target: str = '') -> SplitValues:
     Raises:
       UserError: for more than 6 streams, a task without logits of classes, or where the store or split is not there.
     """
+    check_target(run, target)
+    streams.coalitions(list(run.config.data.streams))
+    found = run.predictions(split)
+    return of_predictions(run, found, run.result(found, split), run.store, target)
+
+
+def of_predictions(run: Experiment, found: Mapping[str, Predictions], result: Result, store: Store, target: str = ''
+                   ) -> SplitValues:
+    """What was measured already with every subset of the streams, shared out among them.
+
+    Args:
+      run: with its parameters.
+      found: by subset, all streams first.
+      result: what was measured of it.
+      store: the clips'.
+      target: see `explain_split`.
+
+    Raises:
+      UserError: see `explain_split`.
+    """
     chosen, names = check_target(run, target)
     order = streams.coalitions(list(run.config.data.streams))
-    found = run.predictions(split)
     by_streams = {frozenset(name.split('+')): rows for name, rows in found.items()}
     scores = {key: rows.scores if chosen is None else rows.scores[chosen] for key, rows in by_streams.items()}
     whole = scores[frozenset(order[-1])]
@@ -92,6 +114,49 @@ def explain_split(run: Experiment, split: str, target: str = '') -> SplitValues:
         places[:, None], axis=1)[:, 0] for subset in order])
     rows = next(iter(found.values()))
     return SplitValues(
-        np.array([run.store.clip(int(row)) for row in rows.id]), np.array(names)[places],
-        {name: rows.present[name] for name in run.config.data.streams}, coalitions, run.result(found, split),
+        np.array([store.clip(int(row)) for row in rows.id]), np.array(names)[places],
+        {name: rows.present[name] for name in run.config.data.streams}, coalitions, result,
         any(rate > 0 for rate in run.config.data.dropout.values()))
+
+
+def added(run: Experiment, found: Mapping[str, Predictions], result: Result, store: Store) -> Result:
+    """The result with which stream said what: a table for each target, and the values of its worst clips.
+
+    It stays as it is where there is one stream or more than 6, and of a task that names no classes.
+
+    Args:
+      run: with its parameters.
+      found: see `of_predictions`.
+      result: what was measured of it.
+      store: the clips'.
+    """
+    names = list(run.config.data.streams)
+    if not 1 < len(names) <= streams.MOST_STREAMS or not isinstance(run.task, Classification | MultiLabel):
+        return result
+    targets = list(run.task.classes) if isinstance(run.task.classes, Mapping) else ['']
+    each = {target: of_predictions(run, found, result, store, target) for target in targets}
+    worst = [dict(clip) for clip in result.worst]
+    for target, values in each.items():
+        places = {clip: place for place, clip in enumerate(values.clips.tolist())}
+        for clip in worst:
+            place = places[clip['clip']]
+            of_clip = {name: float(of[place]) for name, of in values.values.items() if values.present[name][place]}
+            clip.setdefault('streams', []).append({
+                'target': target, 'class': str(values.named[place]), 'values': of_clip})
+    return dataclasses.replace(result, worst=worst, tables=[
+        *result.tables, *(_table(target, values) for target, values in each.items())])
+
+
+def _table(target: str, values: SplitValues) -> dict[str, Any]:
+    """Of a page, see `evaluation.result.table`."""
+    heuristic = '' if values.trained_with_absence else (
+        ' A heuristic: this run never trained with absent streams (data.dropout), so that subsets are something it '
+        'never saw.')
+    told = values.to_json()['streams']
+    return table(
+        f'Which stream said what{f", {target}" if target else ""}',
+        'Shapley values of the streams in the logit of the class that is named, exact, from all of their subsets with '
+        'the others truly absent; how right each subset is stands above. The share is that of the values\' sizes in '
+        f'the mean over clips.{heuristic}',
+        {'stream': TEXT, 'clips that have it': COUNT, 'mean value': NUMBER, 'mean size': NUMBER, 'share': PERCENT},
+        [[name, row['present'], row['mean'], row['mean_size'], row['share']] for name, row in told.items()])
