@@ -168,7 +168,7 @@ def test_measures(between, noisy, kind):
 @pytest.mark.parametrize('kind', ['interpolation', 'denoising'])
 def test_panels_are_pictures_of_one_size(between, noisy, kind):
     one = {'interpolation': between, 'denoising': noisy}[kind]
-    panels = one.compiled(lambda batch: one.task.panels(one.ctx(batch)))(clips())
+    panels = one.compiled(lambda batch: one.task.panels(one.ctx(batch)))(clips())['rgb']
     assert {(each.shape, each.dtype.name) for each in panels.values()} == {((ROWS, 5, 10, 12, 3), 'uint8')}
     np.testing.assert_array_equal(panels['truth'], clips()['rgb'])
 

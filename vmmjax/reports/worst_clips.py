@@ -113,7 +113,7 @@ def _playing(store: Store, row: int, columns: Sequence[Column], seconds: float) 
     if beside:
         frames = np.concatenate([_tile(column, row, seconds, beside[0].rate) for column in beside], axis=2)
         samples = samples if rate in _AAC_RATES else None
-        return {'video': _video(frames, beside[0].rate, samples, rate), 'holds': [column.name for column in beside]}
+        return {'video': video(frames, beside[0].rate, samples, rate), 'holds': [column.name for column in beside]}
     if samples is None or 2 * len(samples) > _MOST_BYTES:
         return {}
     return {'audio': _audio(samples, rate)}
@@ -135,8 +135,8 @@ def _tile(column: Column, row: int, seconds: float, rate: float) -> np.ndarray:
                      for frame in frames])
 
 
-def _video(frames: np.ndarray, fps: float, samples: np.ndarray | None, rate: int) -> str:
-    """Of H.264; empty where it would be too large."""
+def video(frames: np.ndarray, fps: float, samples: np.ndarray | None, rate: int) -> str:
+    """The source of a <video>, of H.264; empty where it would be too large."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'clip.mp4'
         for quantiser in _QUANTISERS:
