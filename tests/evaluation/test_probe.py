@@ -27,7 +27,15 @@ def test_what_features_hold_is_told(kind, folds):
     assert (found['examples'], found['classes']) == ((N if folds else 30), 3)
     assert found['majority'] == pytest.approx(1 / 3)
     assert found['interval'] == '95 % CI, Wilson'
-    assert len(found['C']) == (5 if folds else 1)
+    assert len(found['k' if kind == 'knn' else 'C']) == (5 if folds else 1)
+
+
+def test_the_nearest_vote_by_how_near_they_are():
+    angles = np.array([0.0, 0.1, 0.2, 1.0, 1.1, 1.2, 1.3])
+    x = np.stack([np.cos(angles), np.sin(angles)], 1)
+    found = probe._Neighbours(7).fit(x, np.array(['near'] * 3 + ['far'] * 4))
+    assert found.predict(x[:1]).tolist() == ['near']  # Though the others are more.
+    assert found.predict(x[-1:]).tolist() == ['far']
 
 
 def test_what_they_do_not_hold_is_not():

@@ -17,7 +17,7 @@ CONFIGS = ROOT / 'experiments' / 'configs'
 SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio'),
            'motion_adversary': ('',), 'motion_few': ('', 'supervised'), 'motion_video': ('', 'denoising'),
            'grid_autoencoder': ('joint',), 'grid_contrast': ('', 'lips'), 'grid_masked': ('', 'command'),
-           'grid_noise': ('', 'fused,babble'), 'grid_sentence': ('', 'audio', 'rgb,letters,joint')}
+           'grid_noise': ('', 'fused,babble'), 'grid_words': ('',), 'grid_sentence': ('', 'audio', 'rgb,letters,joint')}
 CLASSES, LOG_MEL_RATE, BANDS, SOUND_RATE = 8, 100, 64, 16000
 WORDS = 53  # Of GRID, with those that stand for none.
 # Of the tasks that write texts.
@@ -76,7 +76,9 @@ def test_it_is_built_and_stepped_twice(name, argument):
     writes = config.task.name == 'transcription'
     if writes:
         pytest.importorskip('jiwer', reason='jiwer is not installed: pip install "vmmjax[sequences]"')
-    task = tasks.create(config, TEXTS if writes else None)
+    facts = TEXTS if writes else dict(classes=[], vocabulary=['[PAD]', '[UNK]', '[MASK]', *TEXTS['vocabulary'][3:]],
+                                      names=[f'class {i}' for i in range(CLASSES)])
+    task = tasks.create(config, facts if writes or config.task.name in ('masked_tokens', 'adversarial') else None)
     outputs = dict.fromkeys(targets(config), CLASSES) if several else CLASSES
     model = models.create(config.model, 0 if writes else outputs)
     batch = clips(config, 3)

@@ -14,7 +14,8 @@ from vmmjax import config as configs
 from vmmjax import models, tasks
 from vmmjax.errors import UserError
 from vmmjax.evaluation.predictions import Predictions
-from vmmjax.tasks.masked import targets_of
+from vmmjax.tasks.masked import targets_of, values_of
+from vmmjax.tasks.reconstruction import joined_patches, patch_values
 from vmmjax.training import Player, Players, make_mesh, make_train_step, train
 from vmmjax.training.objective import Context
 from vmmjax.training.state import initializer
@@ -126,6 +127,29 @@ def test_targets_are_those_of_the_papers():
     for way, expected in (('values', x), ('patch', patch), ('channel', channel.reshape(x.shape))):
         found = jax.jit(targets_of, static_argnums=(1, 2), compiler_options=QUICK)(jnp.asarray(x), 3, way)
         np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+
+
+def test_targets_and_patches_go_back():
+    x = np.random.default_rng(0).uniform(size=(2, 3, 24))
+    for way in ('values', 'patch', 'channel'):
+        back = values_of(targets_of(jnp.asarray(x), 3, way), jnp.asarray(x), 3, way)
+        np.testing.assert_allclose(back, x, rtol=1e-4, atol=1e-5)
+    pictures = clips()['rgb']
+    values, channels = patch_values(jnp.asarray(pictures), (2, 4, 4))
+    np.testing.assert_array_equal(joined_patches(values, (2, 4, 4), (2, 4, 4), channels, jnp.uint8), pictures)
+
+
+def test_panels_show_what_was_seen_and_made(both):
+    panels = jax.jit(lambda batch: both.task.panels(both.ctx(batch, step=None)), compiler_options=QUICK)(clips())
+    for name, of_stream in panels.items():
+        truth = clips()[name]
+        np.testing.assert_allclose(of_stream['truth'], truth, rtol=1e-5)
+        assert list(of_stream) == ['made', 'shown', 'truth']
+        same = of_stream['shown'] == truth
+        seen = same.reshape(ROWS, -1).mean(1)
+        assert ((seen > 0.2) & (seen < 0.6)).all(), name
+        np.testing.assert_array_equal(np.asarray(of_stream['made'])[same & (np.asarray(of_stream['shown']) != 128)],
+                                      truth[same & (np.asarray(of_stream['shown']) != 128)])
 
 
 @pytest.mark.slow

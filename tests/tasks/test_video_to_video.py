@@ -88,8 +88,8 @@ def test_squares_of_pixels_come_back():
                                                                                          1, 1].set(jnp.eye(12)))
                               for name in names}}
 
-    for params in (with_ones('hidden', 'output'), with_ones('filter')):
-        np.testing.assert_array_equal(net.apply({'params': params}, maps, x), x)
+    np.testing.assert_array_equal(net.apply({'params': with_ones('hidden', 'output')}, maps, x), x)
+    np.testing.assert_array_equal(net.apply({'params': with_ones('filter')}, maps, x), 10 * x)
 
 
 def test_an_untrained_network_gives_the_mean_of_the_neighbours(between):
@@ -168,7 +168,7 @@ def test_measures(between, noisy, kind):
 @pytest.mark.parametrize('kind', ['interpolation', 'denoising'])
 def test_panels_are_pictures_of_one_size(between, noisy, kind):
     one = {'interpolation': between, 'denoising': noisy}[kind]
-    panels = one.compiled(lambda batch: one.task.panels(one.ctx(batch)))(clips())
+    panels = one.compiled(lambda batch: one.task.panels(one.ctx(batch)))(clips())['rgb']
     assert {(each.shape, each.dtype.name) for each in panels.values()} == {((ROWS, 5, 10, 12, 3), 'uint8')}
     np.testing.assert_array_equal(panels['truth'], clips()['rgb'])
 

@@ -70,7 +70,7 @@ from vmmjax.experiment import Experiment
 from vmmjax.pipeline import options
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
 from vmmjax.planning.counting import macs
-from vmmjax.reports import noise_table, results_page, run_page, tensorboard, worst_clips
+from vmmjax.reports import noise_table, reconstructions, results_page, run_page, tensorboard, worst_clips
 from vmmjax.serving import explain_split
 from vmmjax.serving.explain import Explainer
 from vmmjax.serving.explanation import Explanation
@@ -161,6 +161,7 @@ def main() -> None:
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
     swept = _with_noise(run, out, ratios, SPLIT.value) if ratios else None
+    made = reconstructions.shown(run, SPLIT.value)
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
         measured = dataclasses.replace(
@@ -177,6 +178,7 @@ def main() -> None:
         page = run_page.write(out, config=meta['config'], others=others, base=base,
                               show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict(),
                                                      explain=explain),
+                              made=made,
                               command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
                                       f'{f" --store={STORE.value}" if STORE.value else ""}')
         print(run_page.terminal_table(run_page.beside(measured, others)))

@@ -2,9 +2,11 @@
 
   vmmjax probe features/grid --target=digit
   vmmjax probe features/grid --target=command,digit --endpoint=rgb/Mixed_4f --folds
+  vmmjax probe features/grid --target=digit --kinds=linear,knn
 
-trains logistic regression and a linear support vector machine on features that `vmmjax extract` made of a store,
-and prints how many clips they tell rightly, with a confidence interval, beside always naming the most frequent value.
+trains logistic regression and a linear support vector machine on features that `vmmjax extract` made of a store, or
+asks their nearest neighbours, and prints how many clips they tell rightly, with a confidence interval, beside always
+naming the most frequent value.
 
   vmmjax probe stores/grid --target=command,digit,letter
 
@@ -30,7 +32,7 @@ from vmmjax.text_table import aligned
 POSITIONAL = 'FEATURES|STORE'
 TARGET = flags.DEFINE_list('target', None, 'Catalog columns that are to be told.', required=True)
 ENDPOINT = flags.DEFINE_string('endpoint', '', 'Which of the features; `features` unless given.')
-KINDS = flags.DEFINE_list('kinds', list(probe.KINDS), 'Classifiers of features.')
+KINDS = flags.DEFINE_list('kinds', ['linear', 'svm'], f'Classifiers of features, of {", ".join(probe.KINDS)}.')
 FOLDS = flags.DEFINE_bool('folds', False, "Test by cross-validation over the catalog's folds, not by its splits.")
 COLUMNS = flags.DEFINE_list(
     'columns', [], 'Columns of a store that the target is told from; all that say something of a clip unless given.')

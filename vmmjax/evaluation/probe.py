@@ -5,7 +5,7 @@ information gives away, so that a model that was to look and listen would not ha
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from vmmjax.evaluation import intervals
 from vmmjax.evaluation.metrics import chance
 from vmmjax.pipeline.tokenizers import hide
 
-KINDS = ('linear', 'svm')
+KINDS = ('linear', 'svm', 'knn')
+_NEIGHBOURS = (10, 20, 100, 200)  # Of which the best is taken, as for the strengths (Caron et al. 2021, appendix F).
+_TEMPERATURE = 0.07
 # Of the loss, against the penalty on the weights; of equally good ones the first is taken.
 _STRENGTHS = tuple(10.0 ** power for power in range(-5, 3))
 _TREES = 300
@@ -63,22 +65,23 @@ def turns(labels: Mapping[str, np.ndarray], folds: bool) -> list[Turn]:
 
 def classify(x: np.ndarray, target: np.ndarray, labels: Mapping[str, np.ndarray], *, kind: str,
              folds: bool) -> dict[str, Any]:
-    """Trains a linear classifier on features and tests it.
+    """Trains a simple classifier on features and tests it.
 
-    Features are standardised by the training clips. The strength C of the loss is the one that is best on the
-    validation clips; the classifier that is tested was trained on both.
+    For the linear ones features are standardised by the training clips; the strength C of the loss is the one that is
+    best on the validation clips. The nearest neighbours are those of features of length 1, and each votes with
+    exp(cosine / .07) (Caron et al. 2021, appendix F); k is chosen likewise. What is tested was trained on both.
 
     Args:
       x: float (N, D).
       target: text (N,), empty where it is not known.
       labels: catalog columns, see `turns`; with `group` the interval is over groups.
-      kind: `linear`, logistic regression, or `svm`, a linear support vector machine.
+      kind: `linear`, logistic regression; `svm`, a linear support vector machine; `knn`, nearest neighbours.
       folds: whether cross-validation takes the place of the splits.
 
     Returns:
       Plain JSON values: `kind`, `examples` that were tested, `classes`, `accuracy` with `low`, `high` and `interval`
-      (its method, or why both ends are None), `majority` (what always naming the most frequent value gets) and `C`, one
-      a turn.
+      (its method, or why both ends are None), `majority` (what always naming the most frequent value gets) and `C`, or
+      `k` of neighbours, one a turn.
 
     Raises:
       UserError: see `turns`, or where there is but one value to learn.
@@ -87,18 +90,19 @@ def classify(x: np.ndarray, target: np.ndarray, labels: Mapping[str, np.ndarray]
         raise UserError('The features hold NaN or infinity; extract them with an earlier checkpoint.')
     right: list[np.ndarray] = []
     tested: list[np.ndarray] = []
+    choices = _NEIGHBOURS if kind == 'knn' else _STRENGTHS
     strengths: list[float] = []
     for turn in turns(labels, folds):
         train, validation, test = (part[target[part] != ''] for part in turn)
         _check_values(target[train])
         scores = [_classifier(kind, strength).fit(x[train], target[train]).score(x[validation], target[validation])
-                  for strength in _STRENGTHS] if len(validation) else [1.0]
-        strengths.append(_STRENGTHS[int(np.argmax(scores))])
+                  for strength in choices] if len(validation) else [1.0]
+        strengths.append(choices[int(np.argmax(scores))])
         both = np.concatenate([train, validation])
         model = _classifier(kind, strengths[-1]).fit(x[both], target[both])
         right.append(model.predict(x[test]) == target[test] if len(test) else np.zeros(0, bool))
         tested.append(test)
-    return {'kind': kind, **_figures(right, tested, target, labels), 'C': strengths}
+    return {'kind': kind, **_figures(right, tested, target, labels), 'k' if kind == 'knn' else 'C': strengths}
 
 
 def leak(columns: Mapping[str, np.ndarray], target: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -168,6 +172,8 @@ def columns_of(labels: Mapping[str, np.ndarray], target: str, chosen: Sequence[s
 
 def _classifier(kind: str, strength: float) -> Any:
     pipeline, scaling = optional.load('sklearn.pipeline'), optional.load('sklearn.preprocessing')
+    if kind == 'knn':
+        return _Neighbours(int(strength))
     if kind == 'svm':
         # The dual is unique, and so the result the same each time, where features outnumber clips.
         model = optional.load('sklearn.svm').LinearSVC(C=strength, max_iter=_ITERATIONS, random_state=0, dual='auto')
@@ -176,6 +182,37 @@ def _classifier(kind: str, strength: float) -> Any:
     else:
         raise UserError(f'There is no probe {kind!r}: {did_you_mean(kind, KINDS)}.')
     return pipeline.make_pipeline(scaling.StandardScaler(), model)
+
+
+class _Neighbours:
+    """The vote of the k nearest vectors by their cosines, of all where there are fewer."""
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+
+    def fit(self, x: np.ndarray, target: np.ndarray) -> Self:
+        """Keeps the clips."""
+        self._x, (self._values, self._target) = _unit(x), np.unique(target, return_inverse=True)
+        return self
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """The value with the most votes, the first of equal ones."""
+        cosine = _unit(x) @ self._x.T
+        nearest = np.argsort(-cosine, axis=1, kind='stable')[:, :self._k]
+        votes = np.exp((np.take_along_axis(cosine, nearest, 1) - 1) / _TEMPERATURE)
+        counts = np.zeros((len(x), len(self._values)))
+        np.add.at(counts, (np.arange(len(x))[:, None], self._target[nearest]), votes)
+        found: np.ndarray = self._values[counts.argmax(1)]
+        return found
+
+    def score(self, x: np.ndarray, target: np.ndarray) -> float:
+        """The share that is told."""
+        return float((self.predict(x) == target).mean())
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    found: np.ndarray = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    return found
 
 
 def _folds(labels: Mapping[str, np.ndarray], known: np.ndarray, target: np.ndarray) -> list[tuple[Any, Any]]:

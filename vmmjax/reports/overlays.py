@@ -32,10 +32,8 @@ def film(frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> np.ndarray:
     Returns:
       uint8 (T, H'', W'', 3), even in height and width.
     """
-    shown = _pictures(frames)
-    factor = max(1, -(-_SIDE // min(shown.shape[1:3])))
-    height, width = (factor * length // 2 * 2 for length in shown.shape[1:3])
-    large = np.stack([cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC) for picture in shown])
+    large = _enlarged(_pictures(frames))
+    height, width = large.shape[1:3]
     panels = [_captioned(large, 'what the network saw')]
     for caption, values in maps.items():
         places = np.minimum((np.arange(len(large)) + 0.5) / len(large) * len(values), len(values) - 1).astype(int)
@@ -43,6 +41,29 @@ def film(frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> np.ndarray:
                          for place in places])
         panels.append(_captioned(under(large, heat / scale(values)), caption))
     return np.concatenate(panels, axis=2)
+
+
+def beside(clips: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Clips of one shape beside each other, captioned.
+
+    Args:
+      clips: caption -> uint8 (T, H, W, C), see `film`.
+
+    Returns:
+      uint8 (T, H', W', 3), even in height and width.
+    """
+    panels = []
+    for caption, frames in clips.items():
+        large = _enlarged(_pictures(frames))
+        panels.append(_captioned(large, caption))
+    return np.concatenate(panels, axis=2)
+
+
+def _enlarged(pictures: np.ndarray) -> np.ndarray:
+    """Pictures with a short side of `_SIDE` pixels at least, even in height and width."""
+    factor = max(1, -(-_SIDE // min(pictures.shape[1:3])))
+    height, width = (factor * length // 2 * 2 for length in pictures.shape[1:3])
+    return np.stack([cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC) for picture in pictures])
 
 
 def spectrum(frames: np.ndarray, values: np.ndarray | None = None) -> bytes:

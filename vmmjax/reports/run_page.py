@@ -80,7 +80,7 @@ def beside(result: Result, others: Sequence[Path]) -> Result:
 
 def write(workdir: Path, *, title: str = '', config: str = '', command: str = '', others: Sequence[Path] = (),
           splits: Sequence[str] = ('test', 'validation'), base: tuple[str, Sequence[Difference]] | None = None,
-          show: Show = list) -> Path:
+          show: Show = list, made: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Writes `<workdir>/report.html` from the workdir's `log.jsonl` and `eval/*.json`, whichever are there.
 
     The page is one file, needs no network, runs no script, and the same input gives the same bytes. Absolute
@@ -95,6 +95,7 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
       splits: the splits a reader expects, the most telling first; of one without result the page says so.
       base: the name of another run, and where this one's config differs from it.
       show: adds to the worst clips of the first split what they look like, see `worst_clips.shown`.
+      made: what was made of clips of the first split, see `reconstructions.shown`.
 
     Returns:
       The page's path.
@@ -118,7 +119,7 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
     environment.globals.update(figure=_figure, cells=_cells, ends=_ends)
     views = [_view(results[split]) for split in order]
     if views:
-        views[0]['worst'] = show(views[0]['worst'])
+        views[0] |= {'worst': show(views[0]['worst']), 'made': made}
     moves = any(lane['kind'] == 'motion' for view in views[:1] for clip in view['worst'] if 'seen' in clip
                 for lane in clip['seen']['lanes'])
     page = environment.get_template('run_page.html').render(
@@ -136,7 +137,7 @@ def write(workdir: Path, *, title: str = '', config: str = '', command: str = ''
 def _view(result: Result) -> dict[str, Any]:
     """Adds to a result what the page shows of it."""
     view = {**vars(result), 'store': without_paths(result.store), 'columns': _columns(result),
-            'labels': _labels(result), 'reliability': ''}
+            'labels': _labels(result), 'reliability': '', 'made': ()}
     if result.calibration:
         view['reliability'] = plots.svg(f'reliability-{result.split}',
                                         plots.reliability(result.calibration), (3.8, 3.3))

@@ -8,8 +8,8 @@ from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
 
 __all__ = ['TASKS', 'Adversarial', 'Autoencoder', 'Captioning', 'Classification', 'Contrastive', 'Events', 'Masked',
-           'MultiLabel', 'QuestionAnswering', 'Regression', 'Retrieval', 'SemiSupervised', 'Several', 'Summarization',
-           'Task', 'Transcription', 'VideoToVideo', 'create']
+           'MaskedTokens', 'MultiLabel', 'QuestionAnswering', 'Regression', 'Retrieval', 'SemiSupervised', 'Several',
+           'Summarization', 'Task', 'Transcription', 'VideoToVideo', 'create']
 
 # Imported when asked for.
 TASKS = {'adversarial': 'vmmjax.tasks.adversarial:Adversarial',
@@ -17,7 +17,9 @@ TASKS = {'adversarial': 'vmmjax.tasks.adversarial:Adversarial',
          'captioning': 'vmmjax.tasks.captioning:Captioning',
          'classification': 'vmmjax.tasks.classification:Classification',
          'contrastive': 'vmmjax.tasks.contrastive:Contrastive', 'events': 'vmmjax.tasks.events:Events',
-         'masked': 'vmmjax.tasks.masked:Masked', 'multi_label': 'vmmjax.tasks.multi_label:MultiLabel',
+         'masked': 'vmmjax.tasks.masked:Masked',
+         'masked_tokens': 'vmmjax.tasks.masked_tokens:MaskedTokens',
+         'multi_label': 'vmmjax.tasks.multi_label:MultiLabel',
          'question_answering': 'vmmjax.tasks.question_answering:QuestionAnswering',
          'regression': 'vmmjax.tasks.regression:Regression', 'retrieval': 'vmmjax.tasks.retrieval:Retrieval',
          'semi_supervised': 'vmmjax.tasks.semi_supervised:SemiSupervised',

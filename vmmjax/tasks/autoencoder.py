@@ -13,7 +13,7 @@ from vmmjax.errors import UserError
 from vmmjax.models.convolution import Shape3
 from vmmjax.models.masked_transformer import MaskedDecoder
 from vmmjax.models.tokens import Tokens
-from vmmjax.tasks.reconstruction import Reconstruction, Sums, inside, judged, patch_values
+from vmmjax.tasks.reconstruction import Made, Reconstruction, inside, patch_values
 from vmmjax.training.objective import Context
 
 
@@ -62,7 +62,7 @@ class Autoencoder(Reconstruction):
             own[f'decoder_{name}'] = net.init(keys[1], *given)['params']
         return {'params': {'task_training': own}}
 
-    def predicted(self, ctx: Context) -> tuple[dict[str, Sums], Any]:
+    def made(self, ctx: Context) -> tuple[dict[str, Made], Any]:
         """See `Reconstruction`."""
         outputs, model_state = ctx.forward()
         own, found = ctx.params['task_training'], {}
@@ -72,7 +72,7 @@ class Autoencoder(Reconstruction):
             _, whole = inside(ctx.batch, name, outputs.present[name], size, values.shape[1])
             net, given = self._decoder(ctx.batch, name, code, outputs.present[name])
             made: Any = net.apply({'params': own[f'decoder_{name}']}, *given)
-            found[name] = judged(made[name], values, whole)
+            found[name] = Made(made[name], values, whole, made[name], jnp.ones(whole.shape, bool))
         return found, model_state
 
     @property

@@ -135,11 +135,12 @@ class Task:
 
     # What is made.
 
-    def panels(self, ctx: Context) -> dict[str, jax.Array]:
-        """What a page shows of clips: what the model was given, made of it, and was to make; nothing of most tasks.
+    def panels(self, ctx: Context) -> dict[str, dict[str, jax.Array]]:
+        """What a page shows of clips: what the model was given, and made of it; nothing of most tasks.
 
         Returns:
-          By caption uint8 (B, T, H, W, 3) or float spectrograms (B, F, M), one under the other, all as long.
+          Of each stream, by caption, arrays of one shape: uint8 (B, T, H, W, C), or float spectrograms (B, F, M). One
+          of them is `truth`.
         """
         return {}
 

@@ -14,7 +14,7 @@ from vmmjax.models import zoo
 from vmmjax.models.convolution import Shape3
 from vmmjax.models.masked_transformer import chosen
 from vmmjax.models.tokens import Tokens
-from vmmjax.tasks.reconstruction import Reconstruction, Sums, inside, judged, patch_values
+from vmmjax.tasks.reconstruction import Made, Reconstruction, inside, patch_values
 from vmmjax.training.objective import Context
 
 MASKINGS = ('tube', 'random')
@@ -53,10 +53,23 @@ def targets_of(values: jax.Array, channels: int, way: str) -> jax.Array:
     """
     if way == 'values':
         return values
+    parts, mean, deviation = _moments(values, channels, way)
+    return ((parts - mean) / deviation).reshape(values.shape)
+
+
+def values_of(targets: jax.Array, values: jax.Array, channels: int, way: str) -> jax.Array:
+    """Back from `targets_of`, by the means and deviations of the true values."""
+    if way == 'values':
+        return targets
+    parts, mean, deviation = _moments(values, channels, way)
+    return (targets.reshape(parts.shape) * deviation + mean).reshape(values.shape)
+
+
+def _moments(values: jax.Array, channels: int, way: str) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The values (..., V / c, c) that are normalised together, their mean and deviation."""
     parts = values.reshape(*values.shape[:-1], -1, channels if way == 'channel' else 1)
     mean, var = parts.mean(-2, keepdims=True), parts.var(-2, keepdims=True, ddof=1)
-    deviation = jnp.sqrt(var) + 1e-6 if way == 'channel' else jnp.sqrt(var + 1e-6)
-    return ((parts - mean) / deviation).reshape(values.shape)
+    return parts, mean, jnp.sqrt(var) + 1e-6 if way == 'channel' else jnp.sqrt(var + 1e-6)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,13 +145,16 @@ class Masked(Reconstruction):
         variables = self.decoder_of(batch, list(places)).init(key, seen, places, hidden, self.grids(batch))
         return {'params': {'task_training': variables['params']}}
 
-    def predicted(self, ctx: Context) -> tuple[dict[str, Sums], Any]:
-        """See `Reconstruction`; a hidden patch that lies partly outside of the clip is no target."""
+    def made(self, ctx: Context) -> tuple[dict[str, Made], Any]:
+        """See `Reconstruction`; a hidden patch that lies partly outside of the clip is no target.
+
+        Where targets are normalised, `values` has the true means and deviations (He et al. 2022, figure 2).
+        """
         batch = ctx.batch
         places = self._places(batch, ctx.keys)
         kept = {f'keep/{name}': keep for name, (keep, _) in places.items()}
         outputs, model_state = dataclasses.replace(ctx, batch={**batch, **kept}).forward()
-        seen, hidden, wanted = {}, {}, {}
+        seen, hidden, wanted, truth = {}, {}, {}, {}
         for name, (keep, others) in places.items():
             options = self.options[name]
             values, channels = patch_values(batch[name], options.size)
@@ -146,9 +162,16 @@ class Masked(Reconstruction):
             seen[name] = Tokens(outputs.endpoints[f'{name}/tokens'], chosen(there, keep))
             hidden[name] = chosen(whole, others)
             wanted[name] = targets_of(chosen(values, others), channels, options.target)
+            truth[name] = values, channels
         made: Any = self.decoder_of(batch, list(places)).apply({'params': ctx.params['task_training']}, seen, places,
                                                                hidden, self.grids(batch))
-        return {name: judged(made[name], wanted[name], hidden[name]) for name in places}, model_state
+        found = {}
+        for name, (keep, others) in places.items():
+            (values, channels), rows = truth[name], jnp.arange(len(keep))[:, None]
+            filled = values_of(made[name], chosen(values, others), channels, self.options[name].target)
+            visible = jnp.zeros(values.shape[:2], bool).at[rows, keep].set(True)
+            found[name] = Made(made[name], wanted[name], hidden[name], values.at[rows, others].set(filled), visible)
+        return found, model_state
 
     def _places(self, batch: Mapping[str, jax.Array], keys: Callable[[str], jax.Array]
                 ) -> dict[str, tuple[jax.Array, jax.Array]]:

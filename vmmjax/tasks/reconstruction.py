@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,30 @@ if TYPE_CHECKING:
 Sums = tuple[jax.Array, jax.Array, jax.Array]
 
 
+class Made(NamedTuple):
+    """What is made of the patches of a stream.
+
+    Attributes:
+      predicted: (B, M, V), of the patches that are predicted.
+      wanted: (B, M, V), what they are to be.
+      counted: bool (B, M), which of them count.
+      values: (B, N, V), all patches as `patch_values` has them, the predicted ones in their place.
+      seen: bool (B, N), the patches that the encoder saw.
+    """
+
+    predicted: jax.Array
+    wanted: jax.Array
+    counted: jax.Array
+    values: jax.Array
+    seen: jax.Array
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reconstruction(Task):
     """Mean squared error of the values of patches; the values of pictures are fractions of 255.
 
     Measured is, for each stream, the error, and what share of the variance is `explained`: 1 - error / that of
-    predicting each clip's mean. A derived task says in `sizes` what is cut, and predicts in `predicted`.
+    predicting each clip's mean. A derived task says in `sizes` what is cut, and predicts in `made`.
 
     Attributes:
       decoder: options of `MaskedDecoder`: hidden_size, num_hidden_layers, num_attention_heads.
@@ -54,9 +72,29 @@ class Reconstruction(Task):
         """The streams that are predicted, each with the size of its patches."""
         raise NotImplementedError
 
+    def made(self, ctx: Context) -> tuple[dict[str, Made], Any]:
+        """What is made of each stream, and the model state after the batch."""
+        raise NotImplementedError
+
     def predicted(self, ctx: Context) -> tuple[dict[str, Sums], Any]:
         """Of each stream `judged`, and the model state after the batch."""
-        raise NotImplementedError
+        found, model_state = self.made(ctx)
+        return {name: judged(each.predicted, each.wanted, each.counted) for name, each in found.items()}, model_state
+
+    def panels(self, ctx: Context) -> dict[str, dict[str, jax.Array]]:
+        """See `Task`; what no encoder saw is grey."""
+        found: dict[str, dict[str, jax.Array]] = {}
+        made, _ = self.made(ctx)
+        for name, grid in self.grids(ctx.batch).items():
+            each, size = made[name], self.sizes[name]
+            truth, channels = patch_values(ctx.batch[name], size)
+            grey = 0.5 if ctx.batch[name].dtype == jnp.uint8 else truth.mean((1, 2), keepdims=True)
+            shown = {'shown': jnp.where(each.seen[..., None], truth, grey), 'made': each.values, 'truth': truth}
+            found[name] = {caption: joined_patches(values, grid, size, channels, ctx.batch[name].dtype)
+                           for caption, values in shown.items()}
+            if ctx.batch[name].ndim == 3:
+                found[name] = {caption: x[:, 0, :, :, 0] for caption, x in found[name].items()}
+        return found
 
     def check(self, config: Any) -> None:
         """Every stream is there."""
@@ -150,6 +188,13 @@ def patch_values(x: jax.Array, size: Shape3) -> tuple[jax.Array, int]:
     channels = x.shape[-1]
     x = x[:, :nt * t, :nh * h, :nw * w].reshape(len(x), nt, t, nh, h, nw, w, channels)
     return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(len(x), nt * nh * nw, -1), channels
+
+
+def joined_patches(values: jax.Array, grid: Grid, size: Shape3, channels: int, dtype: Any) -> jax.Array:
+    """Patches as `patch_values` has them, put together: (B, N, V) -> (B, T, H, W, C), uint8 where `dtype` is that."""
+    x = values.reshape(len(values), *grid, *size, channels).transpose(0, 1, 4, 2, 5, 3, 6, 7)
+    x = x.reshape(len(x), *(count * step for count, step in zip(grid, size, strict=True)), channels)
+    return jnp.clip(jnp.round(255 * x), 0, 255).astype(jnp.uint8) if dtype == jnp.uint8 else x
 
 
 def inside(batch: Mapping[str, jax.Array], name: str, present: jax.Array, size: Shape3, count: int

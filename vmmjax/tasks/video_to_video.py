@@ -181,17 +181,19 @@ class VideoToVideo(Task):
             found[name] = jnp.stack([jnp.where(counted, error, 0).sum(1), number], 1)
         return found
 
-    def panels(self, ctx: Context) -> dict[str, jax.Array]:
-        """See `Task`: what is shown, what is made of it, what was, and the strongest baseline that needs no clips."""
+    def panels(self, ctx: Context) -> dict[str, dict[str, jax.Array]]:
+        """See `Task`; beside what is made stands the strongest baseline that is fitted to no clip."""
         pictures, shown, _ = self._asked(ctx)
         x, made = shown[self.stream], video_baselines.rounded(self._made(ctx, shown)[0])
         if self.kind == 'denoising':
             median = jnp.median(video_baselines.neighbourhood(_fractions(x), jnp.ones(x.shape[:2], bool)), -1)
-            return {'noisy': x, 'made': made, 'median of 3 x 3 x 3': video_baselines.rounded(median), 'truth': pictures}
-        mean = video_baselines.rounded((_fractions(x[:, :-1]) + _fractions(x[:, 1:])) / 2)
-        return {'shown': jnp.repeat(x, 2, 1)[:, :-1],
-                **{name: pictures.at[:, 1::2].set(between) for name, between in
-                   (('made', made), ('mean of the neighbours', mean))}, 'truth': pictures}
+            found = {'noisy': x, 'made': made, 'median of 3 x 3 x 3': video_baselines.rounded(median)}
+        else:
+            mean = video_baselines.rounded((_fractions(x[:, :-1]) + _fractions(x[:, 1:])) / 2)
+            found = {'shown': jnp.repeat(x, 2, 1)[:, :-1],
+                     **{name: pictures.at[:, 1::2].set(between) for name, between in
+                        (('made', made), ('mean of the neighbours', mean))}}
+        return {self.stream: {**found, 'truth': pictures}}
 
     def subsets(self, streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """All streams: without the pictures there is nothing to be made."""
