@@ -12,6 +12,9 @@ is lost is tried again for ever; a stream of it that stalls, such as its sound, 
 
 Every alarm is a JSON object a line on standard output when it starts, while it lasts, and when it ends; with --output
 in the log alarms.jsonl of that folder, too, beside a clip of each. Thresholds are those of the run's task unless given.
+
+Of a run that writes texts the sentence of each window is such a line as it comes, with its confidence and its words;
+one that reaches from a window into the next is cut, so choose a --stride shorter than a window where that matters.
 """
 
 import json
@@ -19,7 +22,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +90,12 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
     from vmmjax.serving.live.session import Schedule
     from vmmjax.serving.live.source import Reading, Source
     from vmmjax.serving.live.webhook import Webhook
+    from vmmjax.serving.live.windows import Window
 
     judge = Judge(Experiment.load(str(WEIGHTS.value)), len(given), WINDOW.value)
     rules = rules_of(judge, ALARM.value, _changes())
     schedule = Schedule(judge.window, STRIDE.value or judge.window, STALL.value)
-    longest = max(rule.minimum for rule in rules.values())
+    longest = max((rule.minimum for rule in rules.values()), default=0.0)
     reading = Reading(judge.columns, schedule, SPEED.value,
                       BEFORE.value + longest + 2 * (schedule.window + schedule.stride) + _SLACK, AFTER.value)
     changed = threading.Condition()
@@ -108,16 +112,23 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
         if webhook is not None:
             webhook.post(alarm)
 
+    def hear(source: str, window: Window, sentence: Mapping[str, Any]) -> None:
+        for text, confidence in sentence['named'][:1]:
+            if text:
+                print(json.dumps({
+                    'source': source, 'start': round(window.start, 3), 'end': round(window.start + judge.window, 3),
+                    'text': text, 'confidence': confidence, 'words': sentence['words']}), flush=True)
+
     watcher = Monitor(
         judge, sources, rules, stride=schedule.stride, changed=changed, tell=tell, say=_say,
         clips=None if output is None else output / 'clips', before=BEFORE.value,
-        waiting=lambda: 0 if webhook is None else webhook.waiting)
+        waiting=lambda: 0 if webhook is None else webhook.waiting, hear=hear)
     page = Page(PAGE.value, watcher.status) if PAGE.value else None
     try:
         for alarm in log.left_open() if log is not None else ():
             tell(alarm)
         where = f'; see {page.address}' if page is not None else ''
-        _say(f'watching {", ".join(source.name for source in sources)} for {", ".join(rules)}{where}')
+        _say(f'watching {", ".join(source.name for source in sources)} for {", ".join(rules) or "sentences"}{where}')
         watcher.run(stop)
         for source in watcher.status()['sources']:
             _say(f'{source["name"]}: {source["frames"]} frames, {source["used"]} used, {source["dropped"]} dropped; '
