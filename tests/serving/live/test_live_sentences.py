@@ -2,6 +2,9 @@
 
 import threading
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from tests.serving.live import lights, reading
@@ -18,11 +21,16 @@ pytest.importorskip('jiwer', reason='jiwer is not installed: pip install "vmmjax
 
 @pytest.fixture(scope='module')
 def run(films, tmp_path_factory):
-    """What it writes is of random use: starts of events as words, by weights made by hand."""
+    """What it writes is nonsense: starts of events as words, by a random layer."""
     folder = tmp_path_factory.mktemp('writes') / 'run'
-    return Experiment.load(lights.save_run(
+    found = Experiment.load(lights.save_run(
         folder, films / 'store', task=dict(name='transcription', ctc=1.0), target='from',
         views=dict(clips=1, crops=1, average='logits')))
+    draw = np.random.default_rng(0).normal
+    params = dict(found.state.params)
+    params['task'] = jax.tree.map(lambda leaf: jnp.asarray(draw(size=leaf.shape), leaf.dtype), params['task'])
+    found.state = found.state.replace(params=params)
+    return found
 
 
 @pytest.mark.slow
