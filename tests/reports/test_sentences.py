@@ -34,6 +34,8 @@ def test_words_and_what_they_rest_on_stand_where_the_window_is():
     (word,) = said['words']
     assert (word['text'], word['left'], word['width']) == ('set', 30.0, 10.0)
     assert 'confidence 50.0 %' in word['name']
+    (late,) = sentences.lanes(EACH, {'left': 70.0, 'width': 80.0})[0]['words']
+    assert (late['ends'], late['left']) == (True, 110.0)
     assert (rests['left'], rests['width']) == (20.0, 40.0)
     assert rests['note'].endswith('set, blue')
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(rests['src'].partition(',')[2]), np.uint8), cv2.IMREAD_COLOR)

@@ -237,9 +237,8 @@ def test_new_clips_are_read_as_those_of_the_evaluation(run):
     for each in found:
         told = each.reading[0]['words']
         assert ' '.join(word['word'] for word in told) == each.reading[0]['named'][0][0]
-        ends = [time for word in told for time in (word['start'], word['end'])]
-        assert ends == sorted(ends)
-        assert 0 <= ends[0] < ends[-1] <= 2
+        # Behind recurrent layers over the whole clip, CTC's places are no times.
+        assert {*told[0]} == {'word', 'confidence'}
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,8 @@ _SLACK = 10.0  # Seconds of packets beyond those of a clip: for windows that are
 
 def monitor(run: 'Experiment', given: Sequence[str], stop: threading.Event, tell: Callable[['Alarm'], None], *,
             clips: Path | None = None, before: float = 0.0, after: float = 0.0,
-            waiting: Callable[[], int] = lambda: 0) -> 'Monitor':
+            waiting: Callable[[], int] = lambda: 0,
+            hear: Callable[[str, float, float, Mapping[str, Any]], None] = lambda *_: None) -> 'Monitor':
     """A monitor of sources, as the flags have it, that has not begun.
 
     Args:
@@ -44,6 +45,8 @@ def monitor(run: 'Experiment', given: Sequence[str], stop: threading.Event, tell
       before: seconds of a clip before its alarm.
       after: seconds of it after it.
       waiting: how many messages are not sent yet.
+      hear: is given every sentence of a run that writes texts: the source, the start and the end of its window in
+        seconds, and `Task.reading`.
 
     Raises:
       UserError: for a run that cannot be live, and for thresholds that are none.
@@ -58,14 +61,16 @@ def monitor(run: 'Experiment', given: Sequence[str], stop: threading.Event, tell
     judge = (FrameJudge if STREAMING.value else Judge)(run, len(given), WINDOW.value)
     rules = rules_of(judge, ALARM.value, _changes())
     schedule = Schedule(judge.window, STRIDE.value or judge.window, STALL.value)
-    longest = max(rule.minimum for rule in rules.values())
+    longest = max((rule.minimum for rule in rules.values()), default=0.0)
     reading = Reading(judge.columns, schedule, SPEED.value,
                       before + longest + 2 * (schedule.window + schedule.stride) + _SLACK, after)
     changed = threading.Condition()
     sources = [Source(each, reading, changed, stop, say) for each in given]
-    say(f'watching {", ".join(source.name for source in sources)} for {", ".join(rules)}')
-    return Monitor(judge, sources, rules, stride=schedule.stride, changed=changed, tell=tell, say=say, clips=clips,
-                   before=before, waiting=waiting)
+    say(f'watching {", ".join(source.name for source in sources)} for {", ".join(rules) or "sentences"}')
+    return Monitor(
+        judge, sources, rules, stride=schedule.stride, changed=changed, tell=tell, say=say, clips=clips, before=before,
+        waiting=waiting,
+        hear=lambda source, window, sentence: hear(source, window.start, window.start + judge.window, sentence))
 
 
 def say(text: str) -> None:

@@ -18,7 +18,7 @@ absent, and that is said. Parts of files, and texts for runs that read them, are
 path, and, where they are wanted, id, start, end (seconds) and those of the texts.
 
 Of a run that writes texts the likeliest comes first, and below it its words with their confidence and, of a run with
-CTC, their times in seconds of the file.
+CTC and no `config.task.context`, their times in seconds of the file.
 
 With --timeline a run is asked about one window after another, each --stride seconds later; a run that looks at whole
 clips is told by --window how long a window is. A run that finds events says at the end which there are in the file.
@@ -178,10 +178,10 @@ def _block(told: ClipPrediction) -> str:
 
 def words(found: Sequence[Mapping[str, Any]]) -> str:
     """The words of a sentence, a line each, with their times in seconds where they are known, and their confidence."""
-    rows = [[f'    {word["word"]}', *(f'{word[name]:.2f}' if word.get(name) is not None else ''
-                                      for name in ('start', 'end')),
+    times = [name for name in ('start', 'end') if any(word.get(name) is not None for word in found)]
+    rows = [[f'    {word["word"]}', *('' if word[name] is None else f'{word[name]:.2f}' for name in times),
              '' if word['confidence'] is None else f'{word["confidence"]:.4f}'] for word in found]
-    lines = aligned([['    word', 'start', 'end', 'confidence'], *rows], '<>') if rows else []
+    lines = aligned([['    word', *times, 'confidence'], *rows], '<>') if rows else []
     return ''.join(f'\n{line}' for line in lines)
 
 

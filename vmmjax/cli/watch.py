@@ -13,13 +13,17 @@ is lost is tried again for ever; a stream of it that stalls, such as its sound, 
 
 Every alarm is a JSON object a line on standard output when it starts, while it lasts, and when it ends; with --output
 in the log alarms.jsonl of that folder, too, beside a clip of each. Thresholds are those of the run's task unless given.
+
+Of a run that writes texts the sentence of each window is such a line as it comes, with its confidence and its words;
+one that reaches from a window into the next is cut, so choose a --stride shorter than a window where that matters.
 """
 
 import json
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -82,9 +86,16 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
         if webhook is not None:
             webhook.post(alarm)
 
+    def hear(source: str, start: float, end: float, sentence: Mapping[str, Any]) -> None:
+        for text, confidence in sentence['named'][:1]:
+            if text:
+                print(json.dumps({'source': source, 'start': round(start, 3), 'end': round(end, 3), 'text': text,
+                                  'confidence': confidence, 'words': sentence['words']}), flush=True)
+
     watcher = live.monitor(
         Experiment.load(str(WEIGHTS.value)), given, stop, tell, before=BEFORE.value, after=AFTER.value,
-        clips=None if output is None else output / 'clips', waiting=lambda: 0 if webhook is None else webhook.waiting)
+        clips=None if output is None else output / 'clips', waiting=lambda: 0 if webhook is None else webhook.waiting,
+        hear=hear)
     if output is not None:
         log = Log(output / 'alarms.jsonl')
         if WEBHOOK.value:

@@ -8,6 +8,7 @@ import numpy as np
 
 from vmmjax.reports import timeline
 
+_LATE = 88.0  # Percent of the axis.
 _ROW, _COLUMN = 12, 8  # Pixels of a token, and of a part of the window.
 
 
@@ -22,10 +23,8 @@ def lanes(each: Mapping[str, Any], window: Mapping[str, float]) -> list[dict[str
     found: list[dict[str, Any]] = []
     words = [word for told in each.get('told', ()) for word in told.get('words', ()) if word.get('share')]
     if words:
-        found.append({'kind': 'words', 'name': 'said', 'note': "by the likeliest path of CTC", 'words': [
-            {'text': word['word'], 'left': window['left'] + window['width'] * word['share'][0], 'ends': False,
-             'width': window['width'] * (word['share'][1] - word['share'][0]),
-             'name': f'{word["word"]}, confidence {100 * (word["confidence"] or 0):.1f} %'} for word in words]})
+        found.append({'kind': 'words', 'name': 'said', 'note': 'by the likeliest path of CTC',
+                      'words': [_word(word, window) for word in words]})
     if each.get('attention'):
         weights = np.array(each['attention']['weights'])
         grey = np.rint(255 * np.clip(weights / max(float(weights.max()), 1e-9), 0, 1)).astype(np.uint8)
@@ -36,3 +35,11 @@ def lanes(each: Mapping[str, Any], window: Mapping[str, float]) -> list[dict[str
                               f'the other), a row a token from above: {tokens}',
                       'src': timeline.as_source('.png', cv2.applyColorMap(grey, cv2.COLORMAP_MAGMA), [])})
     return found
+
+
+def _word(word: Mapping[str, Any], window: Mapping[str, float]) -> dict[str, Any]:
+    first, last = (window['left'] + window['width'] * at for at in word['share'])
+    # Near the end of the axis it stands before its place.
+    ends = first > _LATE
+    return {'text': word['word'], 'left': last if ends else first, 'width': 0.0 if ends else last - first, 'ends': ends,
+            'name': f'{word["word"]}, confidence {100 * (word["confidence"] or 0):.1f} %'}

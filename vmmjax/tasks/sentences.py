@@ -12,7 +12,7 @@ from vmmjax.pipeline.text_targets import Writing
 
 def words(writing: Writing, tokens: Sequence[str], scores: Mapping[str, np.ndarray], window: np.ndarray | None
           ) -> list[dict[str, Any]]:
-    """The words of a text: `word` and `confidence`, and of a run with CTC `start` and `end`.
+    """The words of a text: `word` and `confidence`, and of a run with CTC and no context `start` and `end`.
 
     Times are seconds on the clock of the window; where that is not known `share` has both, from 0 to 1 of it. The
     confidence of a word is the least of its tokens; it is None, as the times are, where it is not known.
@@ -20,7 +20,7 @@ def words(writing: Writing, tokens: Sequence[str], scores: Mapping[str, np.ndarr
     Args:
       writing: how tokens become words.
       tokens: L of them.
-      scores: of the tokens, float (at least L,): `confidence`, and of a run with CTC `start` and `end`, see
+      scores: of the tokens, float (at least L,): `confidence`, and where they are known `start` and `end`, see
         `Writes.compute`.
       window: float (2,), its start and length in seconds; None where they are not known.
     """

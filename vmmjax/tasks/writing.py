@@ -231,8 +231,8 @@ class Writes(Task):
 
         Returns:
           `ids` int32 (B, K, L), `log_probability` float32 (B, K) and `score` float32 (B, K), see `search.Hypotheses`;
-          of the tokens of the best text `confidence` float32 (B, L), and of a run with CTC where they are said, `start`
-          and `end` float32 (B, L), 0 to 1 of the window, see `alignment`; NaN where there is none;
+          of the tokens of the best text `confidence` float32 (B, L), and of a run with CTC and no `context` where they
+          are said, `start` and `end` float32 (B, L), 0 to 1 of the window, see `alignment`; NaN where there is none;
           `loss` float32 (B,), as in training without label smoothing, NaN where there is none.
         """
         outputs, _ = ctx.forward()
@@ -248,7 +248,8 @@ class Writes(Task):
         found, confidence = {}, jnp.zeros(ids.shape)
         if written.ctc is not None:
             aligned = alignment.align(written.ctc, written.memory.mask, ids)
-            found = {'start': aligned.start, 'end': aligned.end}
+            # Behind layers that see the whole clip a word is said anywhere, which tells nothing of when it is heard.
+            found = {} if self.context else {'start': aligned.start, 'end': aligned.end}
             confidence += self.ctc * jnp.log(aligned.confidence)
         if self.ctc < 1:
             said = self._write(ctx, outputs, jnp.where(ids == PAD_ID, -1, ids)).decoder

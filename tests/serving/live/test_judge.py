@@ -14,7 +14,7 @@ def test_sound_that_is_frozen_is_sound_that_is_absent(films, judge):
     found, _, _ = reading.windows_of(films / 'film.mp4')
     window = found[1]
     deaf = Window(window.start, {'rgb': window.frames['rgb']}, window.sizes)
-    (whole, present), (frozen, left) = judge([window, deaf])
+    (whole, present, _), (frozen, left, _) = judge([window, deaf])
     assert (present, left) == (['audio', 'rgb'], ['rgb'])
     batch = judge._batches.of([window, window], judge._sizes[-1])
     run = judge._run

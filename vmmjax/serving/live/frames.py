@@ -14,7 +14,7 @@ from vmmjax.models import Outputs
 from vmmjax.pipeline import inputs
 from vmmjax.prepare.columns import ColumnBuilder, rebuilt
 from vmmjax.serving.live import columns
-from vmmjax.serving.live.judge import Connection, Said
+from vmmjax.serving.live.judge import Connection, Judged
 from vmmjax.serving.live.windows import LiveBatches, Window
 from vmmjax.tasks.base import Levels
 from vmmjax.training import sharding
@@ -35,7 +35,10 @@ class FrameJudge:
       columns: the builders of the columns that are read.
       names: the outputs that may raise an alarm.
       rules: of the task; None where it has none.
+      writes: whether the run writes texts, which none does frame by frame.
     """
+
+    writes = False
 
     def __init__(self, run: Experiment, sources: int, window: float = 0.0) -> None:
         """Takes a loaded run.
@@ -69,10 +72,10 @@ class FrameJudge:
         self._step = jax.jit(functools.partial(_step, run, self._stream), donate_argnums=2)
         self.rules = run.task.rules
         # The program is compiled before anything is live.
-        self.names = list(self([Window(0.0, {}, {})], [('', None)])[0][0])
+        self.names = list(self([Window(0.0, {}, {})], [('', None)])[0].levels)
         self._connections.clear()
 
-    def __call__(self, windows: Sequence[Window], connections: Sequence[Connection]) -> list[Said]:
+    def __call__(self, windows: Sequence[Window], connections: Sequence[Connection]) -> list[Judged]:
         """What is said of each frame; see `Judge`.
 
         Args:
@@ -89,9 +92,9 @@ class FrameJudge:
         moved = sharding.put({**batch, 'fresh': fresh}, self._run.batch_sharding)
         self._carry, scores = self._step(self._params, self._model_state, self._carry, moved.pop('fresh'), moved)
         levels = self._run.task.levels(jax.device_get(scores))
-        return [({name: [Levels(level.values[place:place + 1], level.mask[place:place + 1])]
-                  for name, level in levels.items()}, [self._stream] if batch[f'present/{self._stream}'][place] else [])
-                for place in places]
+        return [Judged({name: [Levels(level.values[place:place + 1], level.mask[place:place + 1])]
+                        for name, level in levels.items()},
+                       [self._stream] if batch[f'present/{self._stream}'][place] else []) for place in places]
 
 
 def _rate(stream: Mapping[str, Any], column: float, seconds: float) -> float:

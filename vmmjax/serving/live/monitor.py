@@ -35,7 +35,8 @@ class Monitor:
 
     def __init__(self, judge: Judge | FrameJudge, sources: Sequence[Source], rules: Mapping[str, Rules], *,
                  stride: float, changed: threading.Condition, tell: Callable[[Alarm], None],
-                 say: Callable[[str], None], clips: Path | None, before: float, waiting: Callable[[], int]) -> None:
+                 say: Callable[[str], None], clips: Path | None, before: float, waiting: Callable[[], int],
+                 hear: Callable[[str, Window, Mapping[str, Any]], None] = lambda *_: None) -> None:
         """Takes the parts.
 
         Args:
@@ -49,10 +50,11 @@ class Monitor:
           clips: folder of the clips of alarms; None for none.
           before: seconds of a clip before its alarm.
           waiting: how many messages are not sent yet.
+          hear: is given the name of a source, a window and its sentence, of a judge that writes.
         """
         self._judge, self._sources, self._rules, self._stride = judge, sources, dict(rules), stride
         self._changed, self._tell_others, self._say = changed, tell, say
-        self._clips, self._before, self._waiting = clips, before, waiting
+        self._clips, self._before, self._waiting, self._hear = clips, before, waiting, hear
         self._connections: dict[Source, _Connection] = {}
         self._evidence: dict[str, str] = {}  # By alarms that last.
         self._alarms: collections.OrderedDict[str, Alarm] = collections.OrderedDict()
@@ -119,8 +121,10 @@ class Monitor:
     def _judge_all(self, ready: Sequence[tuple[Source, Window]]) -> None:
         said = self._judge([window for _, window in ready],
                            [(source.name, source.sessions[0][0]) for source, _ in ready])
-        for (source, window), (levels, present) in zip(ready, said, strict=True):
+        for (source, window), (levels, present, sentence) in zip(ready, said, strict=True):
             connection = self._connection(source)
+            if sentence is not None:
+                self._hear(source.name, window, sentence)
             for name, follower in connection.followers.items():
                 self._tell(source, connection, follower.judged(
                     levels[name], window.start, self._judge.window, window.start + self._stride, present))
