@@ -190,7 +190,7 @@ def test_a_real_film_is_shown_with_its_class_and_its_overlay(serving, browser, s
     reds = browser.run('''(() => {
       const film = document.querySelectorAll('video')[1], canvas = document.createElement('canvas');
       [canvas.width, canvas.height] = [film.videoWidth, film.videoHeight];
-      const pen = canvas.getContext('2d');
+      const pen = canvas.getContext('2d', {willReadFrequently: true});
       pen.drawImage(film, 0, 0);
       return [0, 1].map(half => {
         const pixels = pen.getImageData(half * canvas.width / 2, 30, canvas.width / 2, canvas.height - 30).data;

@@ -37,6 +37,8 @@ OUTPUT = flags.DEFINE_string('output', None, 'Folder for the log and the clips o
 BEFORE = flags.DEFINE_float('before', 5.0, 'Seconds of a clip before its alarm.', lower_bound=0)
 AFTER = flags.DEFINE_float('after', 5.0, 'Seconds of a clip after its alarm.', lower_bound=0)
 WEBHOOK = flags.DEFINE_string('webhook', None, 'Address that alarms are posted to; needs --output, where they wait.')
+MQTT = flags.DEFINE_string('mqtt', None, 'Address and topic of an MQTT broker, mqtt://HOST:PORT/TOPIC, that alarms are '
+                           'published to; needs --output, where they wait, and the extra mqtt.')
 PAGE = flags.DEFINE_string('page', None, 'HOST:PORT of a page with the last alarms, and of /metrics; 127.0.0.1 without '
                            'a host.')
 
@@ -50,6 +52,8 @@ def main(given: list[str]) -> None:
     if WEBHOOK.value and not (OUTPUT.value and WEBHOOK.value.startswith(('http://', 'https://'))):
         raise UserError('--webhook takes an address that begins with http:// or https://, and needs --output, where '
                         'alarms wait while it cannot be reached.')
+    if MQTT.value and not OUTPUT.value:
+        raise UserError('--mqtt needs --output, where alarms wait while the broker cannot be reached.')
     if not is_run(Path(WEIGHTS.value)):
         raise UserError(f'{WEIGHTS.value} is no folder of a run; watching needs one that `vmmjax train` made.')
     # It brings the decoders along, which --help need not wait for.
@@ -73,18 +77,20 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
     from vmmjax.experiment import Experiment
     from vmmjax.serving.live.alarm import Alarm
     from vmmjax.serving.live.log import Log
+    from vmmjax.serving.live.mqtt import Mqtt, check
+    from vmmjax.serving.live.outbox import Outbox
     from vmmjax.serving.live.page import Page
     from vmmjax.serving.live.webhook import Webhook
 
     log: Log | None = None
-    webhook: Webhook | None = None
+    outboxes: list[Outbox] = []
 
     def tell(alarm: Alarm) -> None:
         print(json.dumps(alarm.to_json()), flush=True)
         if log is not None:
             log.write(alarm)
-        if webhook is not None:
-            webhook.post(alarm)
+        for outbox in outboxes:
+            outbox.post(alarm)
 
     def hear(source: str, start: float, end: float, sentence: Mapping[str, Any]) -> None:
         for text, confidence in sentence['named'][:1]:
@@ -92,14 +98,18 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
                 print(json.dumps({'source': source, 'start': round(start, 3), 'end': round(end, 3), 'text': text,
                                   'confidence': confidence, 'words': sentence['words']}), flush=True)
 
+    if MQTT.value:
+        check(MQTT.value)  # Before anything is loaded.
     watcher = live.monitor(
         Experiment.load(str(WEIGHTS.value)), given, stop, tell, before=BEFORE.value, after=AFTER.value,
-        clips=None if output is None else output / 'clips', waiting=lambda: 0 if webhook is None else webhook.waiting,
+        clips=None if output is None else output / 'clips', waiting=lambda: sum(outbox.waiting for outbox in outboxes),
         hear=hear)
     if output is not None:
         log = Log(output / 'alarms.jsonl')
         if WEBHOOK.value:
-            webhook = Webhook(WEBHOOK.value, output / 'spool', lambda text: live.say(f'webhook: {text}'))
+            outboxes.append(Webhook(WEBHOOK.value, output / 'spool', lambda text: live.say(f'webhook: {text}')))
+        if MQTT.value:
+            outboxes.append(Mqtt(MQTT.value, output / 'spool_mqtt', lambda text: live.say(f'mqtt: {text}')))
     page = Page(PAGE.value, watcher.status) if PAGE.value else None
     try:
         for alarm in log.left_open() if log is not None else ():
@@ -115,5 +125,5 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
         for part in (page, log):
             if part is not None:
                 part.close()
-        if webhook is not None:
-            webhook.close(_LEFT)
+        for outbox in outboxes:
+            outbox.close(_LEFT)

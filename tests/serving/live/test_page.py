@@ -42,7 +42,7 @@ def test_prometheus_reads_the_numbers(page):
     assert numbers[f'vmmjax_frames_total{name}'] == '9'
     assert numbers[f'vmmjax_delay_seconds{name}'] == '0.250'
     assert numbers[f'vmmjax_up{name}'] == '1'
-    assert numbers['vmmjax_webhook_waiting'] == '4'
+    assert numbers['vmmjax_messages_waiting'] == '4'
     assert json.load(urllib.request.urlopen(f'{page.address}status.json')) == STATUS
 
 

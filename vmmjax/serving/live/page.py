@@ -89,8 +89,8 @@ def as_metrics(status: Status) -> str:
     lines += ['# HELP vmmjax_up Whether the source is running.', '# TYPE vmmjax_up gauge']
     lines += [f'vmmjax_up{{source="{_escaped(source["name"])}"}} {int(source["state"] == "running")}'
               for source in status['sources']]
-    lines += ['# HELP vmmjax_webhook_waiting Messages that are not sent yet.', '# TYPE vmmjax_webhook_waiting gauge',
-              f'vmmjax_webhook_waiting {status["waiting"]}']
+    lines += ['# HELP vmmjax_messages_waiting Messages that are not sent yet.', '# TYPE vmmjax_messages_waiting gauge',
+              f'vmmjax_messages_waiting {status["waiting"]}']
     return '\n'.join(lines) + '\n'
 
 
@@ -108,7 +108,7 @@ def as_page(status: Status) -> str:
                      sources)
             + '<h1>Last alarms</h1>'
             + _table(['began', 'source', 'class', 'state', 'in the stream', 'peak', 'streams', 'clip'], alarms)
-            + f'<p>{status["waiting"]} messages wait for the webhook.</p></html>')
+            + f'<p>{status["waiting"]} messages wait to be sent.</p></html>')
 
 
 def _table(head: list[str], rows: list[list[Any]]) -> str:

@@ -1,0 +1,111 @@
+"""Alarms published to an MQTT broker."""
+
+import queue
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vmmjax import optional
+from vmmjax.errors import UserError
+from vmmjax.serving.live.outbox import TIMEOUT, Outbox
+
+_PORTS = {'mqtt': 1883, 'mqtts': 8883}
+_KEEP_ALIVE = 30  # Seconds.
+
+
+class Mqtt(Outbox):
+    """Publishes messages as JSON to `TOPIC/alarms`, at least once (quality of service 1).
+
+    `TOPIC/available` is `online` while the process is connected and `offline` else, also where it was killed; the
+    broker keeps (retains) it.
+    """
+
+    def __init__(self, address: str, spool: Path, say: Callable[[str], None]) -> None:
+        """Begins with what an earlier process left.
+
+        Args:
+          address: mqtt://[user:password@]host[:port]/topic, or mqtts:// over TLS.
+          spool: see `Outbox`.
+          say: see `Outbox`.
+
+        Raises:
+          UserError: for an address that is none, and where paho-mqtt is not installed.
+        """
+        self._paho, self._parts = check(address)
+        self._topic = urllib.parse.unquote(self._parts.path.strip('/'))
+        self._client: Any = None
+        super().__init__(spool, say)
+
+    def close(self, seconds: float) -> None:
+        """See `Outbox`; says that it is offline."""
+        super().close(seconds)
+        if self._client is not None:
+            self._client.publish(f'{self._topic}/available', 'offline', qos=1, retain=True).wait_for_publish(1.0)
+            self._leave()
+
+    def _send(self, content: bytes) -> str:
+        try:
+            self._client = self._client or self._connected()
+            told = self._client.publish(f'{self._topic}/alarms', content, qos=1)
+            told.wait_for_publish(TIMEOUT)
+            if told.is_published():
+                return ''
+            failed = 'the broker does not answer'
+        except (OSError, ValueError, RuntimeError) as error:
+            failed = (getattr(error, 'strerror', None) or str(error)).lower()
+        # A message that this client still has would be sent again beside ours.
+        self._leave()
+        return failed
+
+    def _connected(self) -> Any:
+        """A client that the broker has taken.
+
+        Raises:
+          OSError: where it has not.
+        """
+        client = self._paho.Client(self._paho.CallbackAPIVersion.VERSION2)
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.put(reason)
+        client.connect_timeout = TIMEOUT
+        if self._parts.username:
+            client.username_pw_set(urllib.parse.unquote(self._parts.username),
+                                   urllib.parse.unquote(self._parts.password or ''))
+        if self._parts.scheme == 'mqtts':
+            client.tls_set()
+        client.will_set(f'{self._topic}/available', 'offline', qos=1, retain=True)
+        client.connect(self._parts.hostname, self._parts.port or _PORTS[self._parts.scheme], _KEEP_ALIVE)
+        client.loop_start()
+        try:
+            reason = answers.get(timeout=TIMEOUT)
+        except queue.Empty:
+            reason = None
+        if reason is None or reason.is_failure:
+            client.loop_stop()
+            raise OSError('the broker does not answer' if reason is None else f'the broker refuses: {reason}')
+        client.publish(f'{self._topic}/available', 'online', qos=1, retain=True)
+        return client
+
+    def _leave(self) -> None:
+        if self._client is not None:
+            self._client.disconnect()
+            self._client.loop_stop()
+            self._client = None
+
+
+def check(address: str) -> tuple[Any, urllib.parse.SplitResult]:
+    """The module of the client, and the parts of an address.
+
+    Raises:
+      UserError: see `Mqtt`.
+    """
+    parts = urllib.parse.urlsplit(address)
+    topic = urllib.parse.unquote(parts.path.strip('/'))
+    try:
+        right = parts.scheme in _PORTS and parts.hostname and topic and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or any(letter in topic for letter in '+#\0'):
+        raise UserError('--mqtt takes an address such as mqtt://host:1883/cameras, or mqtts:// over TLS: a host, and a '
+                        'topic without + and #.')
+    return optional.load('paho.mqtt.client', 'An MQTT output', 'mqtt'), parts
