@@ -51,6 +51,13 @@ def test_nothing_else_is_served(page):
         urllib.request.urlopen(f'{page.address}../etc/passwd')
 
 
+@pytest.mark.parametrize('host', ['evil.example', '[::', ''])
+def test_another_name_is_not_answered(page, host):
+    for path in ('', 'metrics', 'status.json'):
+        with pytest.raises(urllib.error.HTTPError, match='403'):
+            urllib.request.urlopen(urllib.request.Request(page.address + path, headers={'Host': host}))
+
+
 @pytest.mark.parametrize('where', ['nowhere', '127.0.0.1:99999', '127.0.0.1'])
 def test_an_address_that_is_none_is_refused(where):
     with pytest.raises(UserError, match='--page=HOST:PORT'):

@@ -27,6 +27,8 @@ class Work:
             raise UserError(f'{path} is odd; take another.')
         if 'bug' in name:
             raise ValueError('secret')
+        if 'unwritten' in name:
+            raise UserError(f'{folder / "rgb.mp4"} cannot be written; is {folder.parent} full?')
         (folder / 'x.png').write_bytes(b'x')
         return Found({'name': name}, {'clip': name}, {'x.png': folder / 'x.png'})
 
@@ -88,6 +90,44 @@ def test_a_file_that_fails_costs_only_itself_and_says_its_own_name(queue, tmp_pa
     assert not bad.upload.exists()
     assert len(said) == 1
     assert 'ValueError: secret' in said[0]
+
+
+def test_a_log_that_is_closed_and_a_file_that_stays_do_not_end_the_work(tmp_path, monkeypatch):
+    def closed(_):
+        raise OSError('Broken pipe')
+
+    def stays(*_, **__):
+        raise PermissionError('stays')
+
+    work = Work()
+    work.may.set()
+    monkeypatch.setattr(Path, 'unlink', stays)
+    jobs = Jobs(tmp_path, work, closed)
+    for name in ('bug', 'bad', 'good'):
+        put(jobs, name)
+    wait_for(jobs, 3)
+    assert [each['state'] for each in jobs.listed()] == ['done', 'failed', 'failed']
+    jobs.close()
+
+
+def test_no_path_of_the_server_is_told(queue, tmp_path):
+    jobs, work, _ = queue
+    work.may.set()
+    job = put(jobs, 'unwritten')
+    wait_for(jobs, 1)
+    assert job.error == 'rgb.mp4 cannot be written; is the temporary folder full?'
+
+
+def test_the_end_waits_for_what_runs_and_takes_no_more(tmp_path):
+    jobs = Jobs(tmp_path, work := Work(), print)
+    job = put(jobs, 'a')
+    while job.state != 'running':
+        threading.Event().wait(.01)
+    threading.Timer(.2, work.may.set).start()
+    jobs.close()
+    assert job.state == 'done', 'what it writes is removed with the folder'
+    with pytest.raises(UserError, match='The server ends'):
+        jobs.begin('b')
 
 
 def test_no_more_may_wait_than_can_be_kept(queue, tmp_path):

@@ -1,15 +1,21 @@
 """The server over real sockets, with what would be made of files left out."""
 
+import errno
 import http.client
 import json
+import shutil
 import socket
+import struct
+import threading
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.serving.web.browser import Browser
 from vmmjax.errors import UserError
+from vmmjax.reports import serve_page
 from vmmjax.serving.web.jobs import Found, Jobs
 from vmmjax.serving.web.server import Server
 
@@ -18,6 +24,8 @@ MOST = 1000
 
 def work(path, name, folder):
     (folder / 'rgb.mp4').write_bytes(bytes(range(100)))
+    if name == 'nan':
+        return Found({'value': float('nan')}, {'value': float('inf')}, {})
     return Found({'name': name, 'bytes': path.stat().st_size}, {'clip': name}, {'rgb.mp4': folder / 'rgb.mp4'})
 
 
@@ -162,7 +170,7 @@ def test_a_name_is_no_path(client, name, tmp_path):
 
 @pytest.mark.parametrize('headers', [{'Host': 'evil.example'}, {'Host': 'evil.example:80'}, {'Host': ''},
                                      {'Origin': 'http://evil.example'}, {'Origin': 'null'},
-                                     {'Host': '127.0.0.1@evil'}])
+                                     {'Host': '127.0.0.1@evil'}, {'Host': '[::'}, {'Host': '192.0.2.1'}])
 def test_another_name_or_another_page_is_not_answered(client, headers):
     assert client.ask('GET', '/status.json', **headers)[0] == 403
     assert client.ask('PUT', '/clips', b'x', **headers)[0] == 403
@@ -170,6 +178,68 @@ def test_another_name_or_another_page_is_not_answered(client, headers):
     port = client.host.split(':')[1]
     assert client.ask('GET', '/status.json', Host=f'localhost:{port}')[0] == 200
     assert client.ask('GET', '/status.json', Origin=f'http://{client.host}')[0] == 200
+
+
+def test_a_temporary_folder_that_is_gone_or_full_is_said(client, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, 'mkdir', full)
+        status, _, body = client.ask('PUT', '/clips', b'x')
+    assert (status, json.loads(body)['error'][:31]) == (507, 'The disk of the server is full;')
+    shutil.rmtree(client.folder)
+    status, _, body = client.ask('PUT', '/clips', b'x')
+    assert status == 500
+    assert 'cannot write to its temporary folder (No such file or directory); start it' in json.loads(body)['error']
+    assert str(tmp_path) not in body.decode()
+    assert client.jobs() == []
+
+
+def test_a_connection_that_is_reset_is_no_fault_of_the_server(client, capfd):
+    number = client.put(b'x')
+    host, port = client.host.split(':')
+    for sent in (b'GET / HT', f'GET /clips/{number}/clip HTTP/1.1\r\nHost: {client.host}\r\n\r\n'.encode()):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(sent)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    assert client.ask('GET', '/')[0] == 200
+    time.sleep(.1)
+    assert capfd.readouterr().err == ''
+
+
+def test_what_is_not_finite_is_no_json(client):
+    number = client.put(b'x', 'nan')
+    for name in ('view', 'prediction'):
+        status, _, body = client.ask('GET', f'/clips/{number}/{name}.json')
+        assert (status, 'NaN or infinite' in json.loads(body)['error']) == (500, True)
+
+
+@pytest.mark.slow
+def test_more_files_than_may_wait_are_sent_when_there_is_room(tmp_path):
+    files, may = [tmp_path / f'{number:02}.mp4' for number in range(11)], threading.Event()
+    for file in files:
+        file.write_bytes(b'x')
+    (tmp_path / 'temporary').mkdir()
+    jobs = Jobs(tmp_path / 'temporary', lambda *given: may.wait(60) and work(*given), print)
+    page = serve_page.page('run', most_bytes=MOST, longest=60, live=False)
+    server = Server('127.0.0.1:0', jobs, page=page, policy=serve_page.policy(page), most_bytes=MOST, live=lambda: None)
+    browser = Browser(tmp_path / 'profile')
+    try:
+        browser.open(server.address)
+        browser.drop('#drop', *files)
+        browser.until('document.body.innerText.includes("waits until the server takes another file")')
+        assert len(jobs.listed()) == 8
+        may.set()
+        browser.until('document.querySelectorAll("#queue .state.done").length === 11')
+        assert [job['name'] for job in reversed(jobs.listed())] == [file.name for file in files]
+        server.close()
+        browser.drop('#drop', files[0])
+        browser.until('document.body.innerText.includes("the server cannot be reached")')
+    finally:
+        browser.close()
+        may.set()
+        jobs.close()
 
 
 @pytest.mark.parametrize('method', ['POST', 'DELETE', 'OPTIONS', 'TRACE'])
@@ -181,6 +251,23 @@ def test_nothing_else_can_be_asked(client, method):
 def test_an_address_that_is_none_is_refused(where, tmp_path):
     with pytest.raises(UserError, match='--page=HOST:PORT'):
         Server(where, Jobs(tmp_path, work, print), page='', policy='', most_bytes=1, live=lambda: None)
+
+
+def test_one_that_is_open_is_asked_by_an_address_or_a_name_of_this_machine(tmp_path):
+    jobs = Jobs(tmp_path, work, print)
+    server = Server('0.0.0.0:0', jobs, page='', policy='', most_bytes=1, live=lambda: None)
+    port = urlsplit(server.address).port
+    assert urlsplit(server.address).hostname != '0.0.0.0'
+    for host, is_ours in ((f'{socket.gethostname()}:{port}', True), (socket.getfqdn(), True),
+                          (f'192.0.2.7:{port}', True), ('[2001:db8::1]', True), ('localhost', True), (urlsplit(server.address).netloc, True),
+                          ('evil.example', False), (f'evil.example:{port}', False), ('192.0.2.7.evil.example', False),
+                          ('', False)):
+        connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
+        connection.request('GET', '/status.json', headers={'Host': host})
+        assert connection.getresponse().status == (200 if is_ours else 403), host
+        connection.close()
+    server.close()
+    jobs.close()
 
 
 def test_only_what_this_machine_alone_reaches_is_not_open(tmp_path):

@@ -2,12 +2,11 @@
 
 import html
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from vmmjax.errors import UserError
+from vmmjax.serving.listening import NOT_OURS, Listening
 
 Status = dict[str, Any]  # See `Monitor.status`.
 
@@ -22,29 +21,28 @@ _COUNTERS = {'frames': 'Frames that were decoded.', 'used': 'Frames that a judge
              'faults': 'How often the source was lost.', 'alarms': 'Alarms that began.'}
 
 
-class Page:
-    """A server.
-
-    Attributes:
-      address: of the page.
-    """
+class Page(Listening):
+    """A server."""
 
     def __init__(self, where: str, status: Callable[[], Status]) -> None:
         """Begins to serve.
 
         Args:
-          where: host:port; port 0 is any that is free.
+          where: host:port; without a host 127.0.0.1; port 0 is any that is free.
           status: what is told.
 
         Raises:
           UserError: where the address is none, or is in use.
         """
-        host, _, port = where.rpartition(':')
+        page = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 answers = {'/': (as_page, 'text/html'), '/metrics': (as_metrics, 'text/plain; version=0.0.4'),
                            '/status.json': (lambda found: json.dumps(found, indent=1), 'application/json')}
+                if not page.is_asked(self.headers.get('Host', '')):
+                    self.send_error(403, explain=NOT_OURS)
+                    return
                 if self.path not in answers:
                     self.send_error(404)
                     return
@@ -60,19 +58,7 @@ class Page:
             def log_message(self, *_: Any) -> None:
                 """Nothing: who looks is not logged."""
 
-        try:
-            self._server = ThreadingHTTPServer((host or '127.0.0.1', int(port)), Handler)
-        except (OSError, ValueError, OverflowError) as error:
-            raise UserError(f'The page cannot be served at {where} ({error}); give --page=HOST:PORT with a port that '
-                            f'is free.') from error
-        self._server.daemon_threads = True
-        self.address = f'http://{self._server.server_address[0]}:{self._server.server_address[1]}/'  # type: ignore[str-bytes-safe]
-        threading.Thread(target=self._server.serve_forever, name='page', daemon=True).start()
-
-    def close(self) -> None:
-        """Ends it."""
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(where, Handler)
 
 
 def as_metrics(status: Status) -> str:

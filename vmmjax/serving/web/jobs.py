@@ -1,7 +1,7 @@
 """Uploads that wait to be judged: one at a time, in the order they came, each in a folder of its own."""
 
+import contextlib
 import dataclasses
-import re
 import secrets
 import shutil
 import threading
@@ -16,6 +16,7 @@ from vmmjax.media.container import MediaError
 RECEIVING, WAITING, RUNNING, DONE, FAILED = 'receiving', 'waiting', 'running', 'done', 'failed'
 _UNFINISHED = 8  # Jobs at once; more uploads are sent away.
 _KEPT = 20  # Finished ones; older ones are forgotten, with their files.
+_LEFT = 10.0  # Seconds in which a job that runs may come to its end when the queue is closed.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,16 +92,19 @@ class Jobs:
         """A job whose upload is to come; `submit` or `discard` must follow.
 
         Raises:
-          UserError: where as many wait as may.
+          UserError: where as many wait as may, or it is closed.
+          OSError: where the folder cannot be made, such as one of a full disk.
         """
         with self._changed:
-            unfinished = sum(job.state not in (DONE, FAILED) for job in self._jobs.values())
-            if unfinished >= _UNFINISHED:
-                raise UserError(f'{unfinished} files wait already, which is as many as may; try again when one is '
+            if self._closed:
+                raise UserError('The server ends; start it again.')
+            if self._unfinished() >= _UNFINISHED:
+                raise UserError(f'{_UNFINISHED} files wait already, which is as many as may; try again when one is '
                                 f'done.')
             number = secrets.token_hex(16)
             job = Job(number, name, self._folder / number)
             job.folder.mkdir()
+            job.upload.touch()  # It is opened, never made, later: what is removed at the end stays removed.
             self._jobs[number] = job
         return job
 
@@ -117,6 +121,12 @@ class Jobs:
             self._jobs.pop(job.id, None)
         shutil.rmtree(job.folder, ignore_errors=True)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many wait as may, so that `begin` refuses."""
+        with self._changed:
+            return self._unfinished() >= _UNFINISHED
+
     def get(self, number: str) -> Job | None:
         """The job of an `id`."""
         with self._changed:
@@ -131,10 +141,11 @@ class Jobs:
                     for job in reversed(self._jobs.values()) if job.state != RECEIVING]
 
     def close(self) -> None:
-        """Begins no other job; one that runs is left to itself."""
+        """Begins no other job, and waits a while for one that runs, which writes into its folder."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._thread.join(_LEFT)
 
     def _run(self) -> None:
         while True:
@@ -144,28 +155,40 @@ class Jobs:
                 if self._closed or job is None:
                     return
                 job.state = RUNNING
-            found, error = None, ''
+            found, error, fault = None, '', ''
             try:
                 found = self._work(job.upload, job.name, job.folder)
             except UserError as failed:
                 error = sentence(failed, job)
             except Exception as failed:  # What one file does to the network is nothing to the next.
                 error = f'{job.name}: it could not be judged ({type(failed).__name__}); the server has logged why.'
-                self._say(traceback.format_exc())
+                fault = traceback.format_exc()
             with self._changed:
                 job.found, job.error, job.state = found, error, FAILED if error else DONE
                 finished = [each for each in self._jobs.values() if each.state in (DONE, FAILED)]
-            if error:
-                job.upload.unlink(missing_ok=True)
+            # Neither a log that is closed nor a file that cannot be removed ends the one thread that works.
+            with contextlib.suppress(Exception):
+                if fault:
+                    self._say(fault)
+            with contextlib.suppress(OSError):
+                if error:
+                    job.upload.unlink(missing_ok=True)
             for old in finished[:-_KEPT]:
                 self.discard(old)
+
+    def _unfinished(self) -> int:
+        return sum(job.state not in (DONE, FAILED) for job in self._jobs.values())
 
     def _next(self) -> Job | None:
         return next((job for job in self._jobs.values() if job.state == WAITING), None)
 
 
 def sentence(error: UserError, job: Job) -> str:
-    """What went wrong with a file in one sentence, with the user's name of it in place of its path here."""
-    if isinstance(error, MediaError):
-        return f'{job.name}: {error.reason}.'
-    return re.sub(re.escape(str(job.upload)), lambda _: job.name, str(error))
+    """What went wrong with a file in one sentence, with the user's name of it in place of its path here.
+
+    Of another file, such as one that cannot be written, there is its name alone.
+    """
+    text = f'{job.name}: {error.reason}.' if isinstance(error, MediaError) else str(error)
+    for path, name in ((job.upload, job.name), (f'{job.folder}/', ''), (job.folder.parent, 'the temporary folder')):
+        text = text.replace(str(path), name)
+    return text

@@ -12,22 +12,20 @@ host's name is refused, so that no name that leads here by its address (DNS rebi
 """
 
 import errno
-import ipaddress
 import json
 import re
-import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from vmmjax.errors import UserError
 from vmmjax.prepare.sources.clip import printable
+from vmmjax.serving.listening import NOT_OURS, Listening
 from vmmjax.serving.web.jobs import Job, Jobs
 
-_POLL = 0.1  # Seconds from one look for the end to the next.
 _PIECE = 1 << 16  # Bytes that are read and written at a time.
 _PATIENCE = 30.0  # Seconds without a byte after which a connection is given up.
 _HEARING_OUT = 1.0  # Seconds in which the rest of a refused upload is read, so that the refusal is.
@@ -36,13 +34,8 @@ _KINDS = {'.mp4': 'video/mp4', '.png': 'image/png'}
 _NOTHING = "default-src 'none'; sandbox; frame-ancestors 'none'"
 
 
-class Server:
-    """Serves until it is closed.
-
-    Attributes:
-      address: of the page.
-      is_open: whether other machines may reach it.
-    """
+class Server(Listening):
+    """Serves until it is closed."""
 
     def __init__(self, where: str, jobs: Jobs, *, page: str, policy: str, most_bytes: int,
                  live: Callable[[], Mapping[str, Any] | None]) -> None:
@@ -59,49 +52,12 @@ class Server:
         Raises:
           UserError: where the address is none, or is in use.
         """
-        host, _, port = where.rpartition(':')
-        host = host or '127.0.0.1'
-
-        class Bound(_Handler):
-            context = _Context(jobs, page.encode(), policy, most_bytes, live, _names(host))
-
-        try:
-            self._server = ThreadingHTTPServer((host, int(port)), Bound)
-        except (OSError, ValueError, OverflowError) as error:
-            raise UserError(f'The page cannot be served at {where} ({error}); give --page=HOST:PORT with a port that '
-                            f'is free.') from error
-        self._server.daemon_threads = True
-        self.is_open = Bound.context.names is None
-        self.address = f'http://{host}:{self._server.server_address[1]}/'
-        threading.Thread(target=self._server.serve_forever, args=(_POLL,), name='page', daemon=True).start()
-
-    def close(self) -> None:
-        """Ends it."""
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def _names(host: str) -> frozenset[str] | None:
-    """The names under which a host may be asked for; None for any, of one that other machines reach."""
-    if host == 'localhost':
-        return frozenset({'localhost', '127.0.0.1'})
-    try:
-        return frozenset({'localhost', host}) if ipaddress.ip_address(host).is_loopback else None
-    except ValueError:
-        return None
-
-
-class _Context:
-    """What requests are answered from; see `Server`."""
-
-    def __init__(self, jobs: Jobs, page: bytes, policy: str, most_bytes: int,
-                 live: Callable[[], Mapping[str, Any] | None], names: frozenset[str] | None) -> None:
-        self.jobs, self.page, self.policy, self.most_bytes, self.live = jobs, page, policy, most_bytes, live
-        self.names = names
+        self.jobs, self.page, self.policy, self.most_bytes, self.live = jobs, page.encode(), policy, most_bytes, live
+        super().__init__(where, _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    context: _Context
+    server: Server
     timeout = _PATIENCE
     server_version, sys_version = 'vmmjax', ''
 
@@ -111,11 +67,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         found = re.fullmatch(r'/clips/([0-9a-f]{32})/([\w.-]{1,80})', self.path)
         if self.path == '/':
-            self._send(200, self.context.page, 'text/html; charset=utf-8', {
-                'Content-Security-Policy': self.context.policy, 'Referrer-Policy': 'no-referrer'})
+            self._send(200, self.server.page, 'text/html; charset=utf-8', {
+                'Content-Security-Policy': self.server.policy, 'Referrer-Policy': 'no-referrer'})
         elif self.path == '/status.json':
-            self._say(200, {'jobs': self.context.jobs.listed(), 'live': self.context.live()})
-        elif found and (job := self.context.jobs.get(found[1])) is not None and job.found is not None:
+            self._say(200, {'jobs': self.server.jobs.listed(), 'is_full': self.server.jobs.is_full,
+                            'live': self.server.live()})
+        elif found and (job := self.server.jobs.get(found[1])) is not None and job.found is not None:
             self._send_of(job, found[2])
         else:
             self._refuse(404, 'There is nothing here.')
@@ -131,31 +88,35 @@ class _Handler(BaseHTTPRequestHandler):
         if not re.fullmatch(r'[0-9]{1,18}', length) or 'Transfer-Encoding' in self.headers:
             self._refuse(411, 'Say how long the file is, as Content-Length.')
             return
-        if int(length) > self.context.most_bytes:
+        if int(length) > self.server.most_bytes:
             self._refuse(413, f'The file has {int(length) / 1e6:.0f} MB, and at most '
-                              f'{self.context.most_bytes / 1e6:.0f} MB may be sent; cut it, or start the server with a '
-                              f'larger --most_mb.', int(length))
+                              f'{self.server.most_bytes / 1e6:.0f} MB may be sent; cut it, or start the server with a '
+                              f'larger --most_mb.')
             return
         name = printable(urllib.parse.unquote(self.headers.get('X-File-Name', 'file'), errors='replace'))[:200]
+        job: Job | None = None
         try:
-            job = self.context.jobs.begin(name)
-        except UserError as error:
-            self._refuse(503, str(error), int(length))
-            return
-        try:
+            job = self.server.jobs.begin(name)
             whole = self._receive(job, int(length))
+        except UserError as error:
+            self._refuse(503, str(error))
+            return
         except OSError as error:
-            self.context.jobs.discard(job)
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            if full:
-                self._refuse(507, 'The disk of the server is full; make room in its temporary folder.', int(length))
-            self.close_connection = True
+            if job is not None:
+                self.server.jobs.discard(job)
+            if isinstance(error, ConnectionError | TimeoutError):
+                self.close_connection = True
+            elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                self._refuse(507, 'The disk of the server is full; make room in its temporary folder.')
+            else:
+                self._refuse(500, f'The server cannot write to its temporary folder ({error.strerror}); start it '
+                                  f'again.')
             return
         if not whole:
-            self.context.jobs.discard(job)
+            self.server.jobs.discard(job)
             self._refuse(400, 'The file came to an end before its length.')
             return
-        self.context.jobs.submit(job)
+        self.server.jobs.submit(job)
         self._say(201, {'id': job.id})
 
     def log_message(self, *_: Any) -> None:
@@ -164,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _receive(self, job: Job, length: int) -> bool:
         """Writes the body as it comes; whether all of it came."""
         left = length
-        with job.upload.open('xb') as file:
+        with job.upload.open('r+b') as file:
             while left:
                 piece = self.rfile.read1(min(left, _PIECE))
                 if not piece:
@@ -177,11 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether a request came under a name of this server, and from no page of another one."""
         host = self.headers.get('Host', '')
         origin = self.headers.get('Origin')
-        name = urllib.parse.urlsplit(f'//{host}').hostname or '' if re.fullmatch(r'[\w.:\[\]-]*', host) else ''
-        if ((self.context.names is None or name in self.context.names)
-                and origin in (None, f'http://{host}', f'https://{host}')):
+        if self.server.is_asked(host) and origin in (None, f'http://{host}', f'https://{host}'):
             return True
-        self._refuse(403, 'This server is asked under its own address alone.')
+        self._refuse(403, NOT_OURS)
         return False
 
     def _send_of(self, job: Job, name: str) -> None:
@@ -213,42 +172,51 @@ class _Handler(BaseHTTPRequestHandler):
                 if first >= end:
                     self._send(416, b'', 'text/plain', {'Content-Range': f'bytes */{size}'})
                     return
-            self.send_response(status)
-            self._head(end - first, _KINDS.get(path.suffix, 'video/mp4'), {
-                'Accept-Ranges': 'bytes', **({'Content-Range': f'bytes {first}-{end - 1}/{size}'} if asked else {})})
             file.seek(first)
             left = end - first
             try:
+                self._head(status, left, _KINDS.get(path.suffix, 'video/mp4'), {
+                    'Accept-Ranges': 'bytes',
+                    **({'Content-Range': f'bytes {first}-{end - 1}/{size}'} if asked else {})})
                 while left and (piece := file.read(min(left, _PIECE))):
                     self.wfile.write(piece)
                     left -= len(piece)
             except OSError:  # Who looked has seen enough.
                 self.close_connection = True
 
-    def _refuse(self, status: int, sentence: str, unread: int = 0) -> None:
-        """Answers with a sentence; hears `unread` bytes out for a moment, since else the answer may be lost."""
+    def _refuse(self, status: int, sentence: str) -> None:
+        """Answers with a sentence; hears a file out for a moment, since else the answer may be lost."""
         self.close_connection = True
         self._say(status, {'error': sentence})
+        if self.command != 'PUT':
+            return
+        length = self.headers.get('Content-Length', '')
+        unread = int(length) if re.fullmatch('[0-9]{1,18}', length) else _PIECE
         end = time.monotonic() + _HEARING_OUT
-        self.connection.settimeout(_HEARING_OUT)
         try:
+            self.connection.settimeout(_HEARING_OUT)
             while unread > 0 and time.monotonic() < end and (piece := self.rfile.read1(_PIECE)):
                 unread -= len(piece)
         except OSError:
             pass
 
     def _say(self, status: int, values: Any, more: Mapping[str, str] | None = None) -> None:
-        self._send(status, json.dumps(values).encode(), 'application/json', more)
+        try:
+            content = json.dumps(values, allow_nan=False)
+        except ValueError:  # NaN is no JSON.
+            status, more = 500, None
+            content = json.dumps({'error': 'There are numbers in it that are NaN or infinite, which JSON has not.'})
+        self._send(status, content.encode(), 'application/json', more)
 
     def _send(self, status: int, content: bytes, kind: str, more: Mapping[str, str] | None = None) -> None:
-        self.send_response(status)
-        self._head(len(content), kind, more or {})
         try:
+            self._head(status, len(content), kind, more or {})
             self.wfile.write(content)
         except OSError:
             self.close_connection = True
 
-    def _head(self, length: int, kind: str, more: Mapping[str, str]) -> None:
+    def _head(self, status: int, length: int, kind: str, more: Mapping[str, str]) -> None:
+        self.send_response(status)
         headers = {'Content-Type': kind, 'Content-Length': str(length), 'Content-Security-Policy': _NOTHING,
                    'X-Content-Type-Options': 'nosniff', 'Cross-Origin-Resource-Policy': 'same-origin',
                    'Cache-Control': 'no-store', **more}
