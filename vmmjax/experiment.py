@@ -1,5 +1,6 @@
 """Training, evaluation and prediction from Python, by a config."""
 
+import copy
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from vmmjax.evaluation.predictions import Batch, ClipPrediction, Predictions
 from vmmjax.evaluation.rehearsal import rehearsed
 from vmmjax.evaluation.result import Result
 from vmmjax.parts import Parts
-from vmmjax.store.store import Store
+from vmmjax.store.store import Store, columns_at_hand
 from vmmjax.training import Checkpoints, lora, sharding, train, workdir
 from vmmjax.training.distributed import say
 from vmmjax.training.early_stopping import check_metric
@@ -219,7 +220,9 @@ class Experiment(Parts):
         """Measures predictions of a split, by subset, with the experiment's state; of another store where given."""
         assert self.state is not None
         store = store or self.store
-        result = self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=store)
+        measured = copy.copy(store)  # What is far away and not read is not fetched to be compared with, either.
+        measured.columns = columns_at_hand(store, [stream.modality for stream in self.config.data.streams.values()])
+        result = self.task.result(found, split=split, step=int(np.asarray(self.state.step)), store=measured)
         return replace(result, store=store.name,
                        remarks=stream_comparison.remarks(statistics.scores_of(found, store)))
 

@@ -27,3 +27,11 @@ def test_several_targets_from_training_to_the_page(tmp_path, store):
 
 def test_a_run_that_was_never_trained_gives_no_weights(tmp_path):
     assert 'log.jsonl is not there' in refused('blend', f'rgb={tmp_path}')
+
+
+def test_a_video_is_neither_written_over_its_source_nor_under_another_ending(tmp_path):
+    video, weights = tmp_path / 'a.mp4', f'--weights={tmp_path}'
+    line = refused('generate', video, weights, f'--output={video}')
+    assert 'a.mp4 is the video itself; name another --output' in line
+    line = refused('summarize', video, weights, f'--output={tmp_path / "s.txt"}')
+    assert 's.txt; a video is written as .mp4' in line

@@ -124,6 +124,16 @@ def test_turning_a_difference_around_turns_its_interval_around() -> None:
     assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low))
 
 
+def test_a_higher_level_is_a_wider_interval_and_says_so() -> None:
+    gain = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], 60, p=(0.1, 0.6, 0.3))
+    for groups in (None, names(60, 12)):
+        usual, sure = intervals.difference(gain, groups), intervals.difference(gain, groups, level=0.99)
+        wider = (sure.high - sure.low) / (usual.high - usual.low)
+        expected = stats.norm.ppf(0.995) / stats.norm.ppf(0.975)
+        assert wider == pytest.approx(expected, rel=0.001 if groups is None else 0.2)
+        assert sure.label.startswith('99 % CI, ')
+
+
 def test_pairs_tell_more_than_each_model_alone() -> None:
     hard = np.random.default_rng(0).random(300)
     first, second = (hard < 0.70).astype(float), (hard < 0.76).astype(float)

@@ -102,7 +102,7 @@ def check(experiment: Experiment, store: Store, clips: Sequence[Clip]) -> np.nda
 
 def _pipeline(experiment: Experiment, store: Store, split: str) -> Pipeline:
     return Pipeline(store, experiment.config.data, split=split, batch_size=4, train=False, seed=0,
-                    labels=WindowTimes())
+                    labels=WindowTimes(store))
 
 
 def _real(pipeline: Pipeline) -> dict[str, np.ndarray]:

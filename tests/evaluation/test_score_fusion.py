@@ -92,6 +92,14 @@ def test_the_fit_is_the_likeliest_and_leaves_noise_out(runs, tmp_path):
     assert score_fusion.fuse(found, weights, 'logits').right(score_fusion.FUSED).mean() > 0.9
 
 
+def test_runs_that_tell_nothing_of_the_clips_have_no_weights(tmp_path):
+    target = np.arange(40) % 4
+    for name, logits in (('wrong', -np.eye(4)[target]), ('same', np.ones((40, 4)))):
+        save(tmp_path / f'{name}.npz', logits, target)
+    with pytest.raises(UserError, match='None of the files tells the classes of these clips better than chance'):
+        score_fusion.fit(score_fusion.read([tmp_path / 'wrong.npz', tmp_path / 'same.npz']))
+
+
 def test_without_targets_nothing_is_fitted(tmp_path):
     path = save(tmp_path / 'a.npz', np.eye(4), np.full(4, -1))
     with pytest.raises(UserError, match='No clip of the files has a target'):

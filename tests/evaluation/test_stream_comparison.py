@@ -24,8 +24,19 @@ def scores(fused: float, rgb: float, audio: float, clips: int = 200, silent: int
 def test_a_fused_row_below_its_best_stream_is_told():
     told, = remarks(scores(fused=0.56, rgb=0.75, audio=0.6))
     assert told.startswith('All streams together are right for 56.0 % of 200 clips, rgb alone for 75.0 %: -19.0 points')
-    assert '95 % CI' in told
+    assert '97.5 % CI' in told
     assert 'audio alone for 75' in remarks(scores(fused=0.56, rgb=0.6, audio=0.75))[0]
+
+
+def test_many_streams_that_are_as_good_are_seldom_told():
+    rng, names, told = np.random.default_rng(0), 'abcdef', 0
+    for _ in range(400):
+        target = rng.integers(0, 2, 100)
+        said = {name: {'': np.eye(2)[np.where(rng.random(100) < 0.7, target, 1 - target)]}
+                for name in ('+'.join(names), *names)}
+        told += len(remarks(Scores(np.arange(100).astype(str), np.full(100, ''), {'': target}, said,
+                                   {name: np.ones(100, bool) for name in names})))
+    assert told <= 0.04 * 400  # Of the best stream alone, unadjusted, a tenth would be.
 
 
 @pytest.mark.parametrize('found', [

@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -35,6 +36,25 @@ def test_means_over_segments_weigh_by_time():
     spans = np.array([[0.0, 0.5], [0.5, 1.5], [3.0, 4.0]])
     found = summaries.means(spans, np.array([1.0, 0.0, 0.25]), np.arange(5.0))
     np.testing.assert_allclose(found, [0.5, 0.0, np.nan, 0.25])
+
+
+def test_an_hour_of_many_spans_needs_little_memory():
+    random, cut = np.random.default_rng(0), np.arange(3601.0)
+    edges = np.sort(random.random(2 * 10000)) * 3600
+    spans, values = edges.reshape(-1, 2), random.random(10000)
+    tracemalloc.start()
+    found = summaries.means(spans, values, cut)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6
+    for place in (0, 7, 3599):
+        shared = np.maximum(np.minimum(spans[:, 1], cut[place + 1]) - np.maximum(spans[:, 0], cut[place]), 0)
+        assert found[place] == pytest.approx(values @ shared / shared.sum())
+
+
+def test_what_overlaps_adds_up():
+    spans, values = np.array([[0.0, 2.0], [1.0, 3.0], [0.0, 0.0]]), np.array([1.0, 0.5, 9.0])
+    np.testing.assert_allclose(summaries.integral(spans, values, np.array([0, 1, 2, 3, 4])), [0, 1, 2.5, 3, 3])
 
 
 def test_what_is_kept_and_the_f1_of_it():

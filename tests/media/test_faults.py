@@ -498,3 +498,8 @@ def test_a_cover_is_no_damaged_film(tmp_path: Path) -> None:
     found = probe(path)
     assert (found.fps, found.damage) == (None, '')
     assert found.duration == pytest.approx(2, abs=0.1)
+
+
+def test_a_name_that_no_file_may_have_is_none_that_is_there(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match='there is no such file'):
+        probe(tmp_path / ('a' * 300 + '.mp4'))

@@ -70,6 +70,15 @@ except UserError as error:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(('pieces', 'seconds'), [
+    ([0, 8000, 0, 8000, 0], 1.0), ([0, 0], None), ([], None), (0, None), (16000, 1.0)])
+def test_pieces_of_sound_without_a_sample_are_passed_over(tmp_path, frames, pieces, seconds):
+    sound = np.zeros(pieces, np.float32) if isinstance(pieces, int) else (np.zeros(n, np.float32) for n in pieces)
+    write_clip(tmp_path / 'a.mp4', frames, fps=25, waveform=sound)
+    found = probe(tmp_path / 'a.mp4')
+    assert found.sound_end == (None if seconds is None else pytest.approx(seconds, abs=0.1))
+
+
 def encoded(frames, ending):
     return [cv2.imencode(ending, frame[..., ::-1])[1].tobytes() for frame in frames]
 

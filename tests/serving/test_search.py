@@ -1,6 +1,9 @@
 """Clips are found by a sentence, a clip or a sound, and as by comparing everything with everything."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from tests.evaluation.pages import Page
 from tests.serving import colours
 from vmmjax.errors import UserError
 from vmmjax.serving.embeddings import Embedded, Towers
-from vmmjax.serving.index import Index, IndexWriter
+from vmmjax.serving.index import SETTINGS, WINDOWS, Index, IndexWriter
 
 
 @pytest.fixture(scope='module')
@@ -72,15 +75,17 @@ def test_files_are_indexed_and_one_that_cannot_be_read_costs_itself(run, tmp_pat
     for place, colour in enumerate(colours.COLOURS):
         colours.write(tmp_path / f'{colour}.mp4', colour, 'low', seed=200 + place, silent=colour == 'blue')
     (tmp_path / 'broken.mp4').write_bytes(b'nothing')
+    (tmp_path / 'green.mp4').rename(tmp_path / os.fsdecode(b'gr\xffn.mp4'))
     found = vmmjax('index', tmp_path, f'--weights={run}', f'--output={tmp_path / "films"}', '--stride=0.5')
     assert found.returncode == 2
     assert '1 of 4 files could not be read' in found.stderr
     index = Index(tmp_path / 'films')
     assert index.settings['clips'] == 3
+    assert index.settings['weights'] == str(run.absolute())
     vector = Towers(run).of_text('a red film sounds low')
     assert [hit.clip.rpartition('/')[2] for hit in index.find(vector, 1)] == ['red.mp4']
     # A silent file has no vectors of sounds.
-    assert {hit.clip.rpartition('/')[2] for hit in index.find(vector, 3, ['audio'])} == {'red.mp4', 'green.mp4'}
+    assert {hit.clip.rpartition('/')[2] for hit in index.find(vector, 3, ['audio'])} == {'red.mp4', r'gr\xffn.mp4'}
     assert not [path for path in tmp_path.iterdir() if path.name.startswith('.')]
 
 
@@ -153,5 +158,57 @@ def test_what_cannot_be_asked_is_one_sentence(index, store, run, tmp_path):
 def test_a_question_is_checked_before_anything_is_read(tmp_path):
     assert 'The file nowhere.wav is not there' in refused('search', tmp_path, 'nowhere.wav')
     assert 'The question is empty' in refused('search', tmp_path, ' ')
+    sentence = 'a dog that barks and barks, ' * 20  # No file has a name of so many bytes.
+    assert 'is no index' in refused('search', tmp_path, sentence)
+    assert 'is no index' in refused('search', sentence, tmp_path)
     assert '--split is for a store' in refused('index', tmp_path / 'x.mp4', f'--weights={tmp_path}',
                                                f'--output={tmp_path / "i"}', '--split=test')
+
+
+def test_a_full_disk_leaves_nothing_of_an_index(tmp_path):
+    code = '''import pathlib, resource, sys, numpy as np
+from vmmjax.errors import UserError
+from vmmjax.serving.embeddings import Embedded
+from vmmjax.serving.index import IndexWriter
+settings = {'streams': ['one'], 'dimensions': 8}
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+for windows in (80, 5000):  # That fail when they are closed, and before.
+    try:
+        with IndexWriter(pathlib.Path(sys.argv[1]) / 'index', settings) as writer:
+            places = np.arange(float(windows))
+            writer.add(writer.clip('a', '/a'), Embedded(places, places, places + 1, {'one': np.ones((windows, 8))}))
+    except UserError as error:
+        print(error)
+'''
+    done = subprocess.run([sys.executable, '-c', code, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.count('cannot be written (File too large); name another --output') == 2
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match='cannot be written'):
+        IndexWriter(tmp_path / 'index', {'streams': ['one', 'no/folder'], 'dimensions': 2})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_name_that_is_not_utf_8_is_found_again(tmp_path):
+    paths = [os.fsdecode(b'/films/\xff 100%25.mp4'), '/films/100%25.mp4']
+    settings = {'weights': '/run', 'step': 7, 'run': 'abc', 'streams': ['one'], 'dimensions': 2, 'store': ''}
+    with IndexWriter(tmp_path / 'index', settings) as writer:
+        for path in paths:
+            writer.add(writer.clip('a', path), Embedded(np.zeros(1), np.zeros(1), np.ones(1), {'one': np.eye(2)[:1]}))
+    assert [hit.path for hit in Index(tmp_path / 'index').find(np.eye(2, dtype=np.float32)[0], 2)] == paths
+
+
+@pytest.mark.parametrize(('file', 'content'), [
+    (WINDOWS, b''), ('one.npy', b''), (SETTINGS, b'{"format": 1}'), (SETTINGS, b'[]'), (SETTINGS, b''),
+    (SETTINGS, b'{"format": 1, "weights": null, "step": 7, "run": "abc", "streams": ["one", "two"], "dimensions": 5,'
+               b'"store": "", "windows": 9}')])
+def test_a_damaged_index_is_one_sentence(tmp_path, file, content):
+    made(tmp_path / 'index', 3)
+    (tmp_path / 'index' / file).write_bytes(content)
+    with pytest.raises(UserError, match=r'The index .* is damaged .*delete it and make it again'):
+        Index(tmp_path / 'index')
+
+
+def test_an_index_whose_run_is_gone_asks_for_its_weights(tmp_path):
+    made(tmp_path / 'index', 1)
+    assert 'was made by runs/mine, which is not there any more; name the run as --weights' in refused(
+        'search', tmp_path / 'index', 'a dog barks')

@@ -1,3 +1,4 @@
+import copy as copies
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from tests import fakes
 from vmmjax.errors import UserError
-from vmmjax.store.store import Store
+from vmmjax.store.store import Store, columns_at_hand
 
 
 @pytest.fixture(scope='module')
@@ -44,6 +45,13 @@ def test_columns_hold_every_clip(store: Store) -> None:
     for column in (rgb, audio, ramp):
         records = np.diff(column.offsets)
         np.testing.assert_array_equal(records, np.maximum(1, -(-column.lengths // column.chunk)))
+
+
+def test_columns_that_are_far_away_are_at_hand_where_they_are_read(store: Store) -> None:
+    assert columns_at_hand(store, []) == store.columns
+    far = copies.copy(store)
+    far.name = 'gs://bucket/store'
+    assert list(columns_at_hand(far, ['audio'])) == ['audio']
 
 
 def test_records_are_those_of_the_rows(store: Store) -> None:

@@ -44,6 +44,8 @@ def test_moments_without_a_token_are_left_out():
     found = timeline(np.array([[.2, .4, .6]]), np.array([[True, False, True]]), np.array([[10, 3.]]))
     assert [(span.start, span.end) for span in found] == [(10, 11), (12, 13)]
     assert timeline(np.zeros((1, 2)), np.zeros((1, 2), bool), np.array([[0, 1.]])) == []
+    padded = timeline(np.array([[.2], [.4]]), np.ones((2, 1), bool), np.array([[0, 2.], [2, 2.]]), end=3.0)
+    assert [(moment.start, moment.end) for moment in padded] == [(0, 2), (2, 3)]
 
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 99))

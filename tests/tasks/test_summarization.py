@@ -11,6 +11,7 @@ from tests.cli.conftest import refused, vmmjax
 from tests.serving.live import lights
 from tests.tasks import asked
 from vmmjax.errors import UserError
+from vmmjax.evaluation.predictions import Predictions
 from vmmjax.experiment import Experiment
 from vmmjax.media import probe, video
 from vmmjax.pipeline import stored_signals
@@ -50,7 +51,7 @@ def test_the_loss_is_over_tokens_that_are_there():
 
 def test_importances_of_a_catalog_follow_the_window():
     columns = {'from': ['1;3', ''], 'to': ['2;4', ''], 'how': ['0.5;1', ''], 'start': ['0', '0']}
-    store = SimpleNamespace(name='s', clip=str, values=lambda name: np.array(columns[name]))
+    store = SimpleNamespace(name='s', clip=str, values=lambda name: np.array(columns[name]), durations=np.full(2, 4.0))
     batch = WindowBatch(np.array([0, 1]), np.ones(2, bool), np.zeros(2, bool), np.array([1.0, 0.0]), np.full(2, 2.0))
     found = Segments(store, ('from', 'to', 'how')).of(batch)['target/segments']
     np.testing.assert_allclose(found[0], [[0, 1, 0.5], [2, 3, 1]])
@@ -58,6 +59,22 @@ def test_importances_of_a_catalog_follow_the_window():
     columns['how'] = ['0.5', '']
     with pytest.raises(UserError, match=r"has 2 segments and 'how' = '0\.5'"):
         Segments(store, ('from', 'to', 'how'))
+
+
+def test_what_is_padding_after_the_end_of_a_clip_is_no_part_of_it():
+    task = asked.task({**TASK, 'segment': 1.0}, ('from', 'to'))
+    rows = Predictions(
+        np.zeros(2, np.int32),
+        {'window': np.float32([[0, 10], [10, 10]]), 'end': np.float32([13, 13]),
+         'segments': np.float32([[[11, 13, 1]], [[1, 3, 1]]])},
+        {'logits': np.float32([[-1], [1]]), 'mask': np.ones((2, 1), np.float32)}, {'rgb': np.ones(2, bool)})
+    clip, = task.clips(rows)
+    np.testing.assert_allclose(clip.cut, np.arange(14))
+    np.testing.assert_allclose(clip.importance, [0] * 11 + [1, 1])
+    told, = task.reading(rows, 0)
+    assert [(part['start'], part['end']) for part in told['segments']] == [(10, 13)]  # A quarter of 13 s.
+    assert told['scores'][-1][:2] == [12, 13]
+    assert task.summary(rows)['importance_kept'] == 1
 
 
 def test_motion_and_loudness_of_stored_clips(films):

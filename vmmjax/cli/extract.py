@@ -15,6 +15,7 @@ on with the same command.
 """
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def _progress(total: int, name: str) -> contextlib.AbstractContextManager[Any]:
 
 def _store(paths: list[str]) -> Store | None:
     """The store that is named; None for files."""
-    if len(paths) > 1 or not (is_remote(paths[0]) or Path(paths[0]).is_dir()):
+    if len(paths) > 1 or not (is_remote(paths[0]) or os.path.isdir(paths[0])):
         return None
     return Store(paths[0])
 

@@ -25,7 +25,7 @@ from absl import flags
 from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.experiment import Experiment
-from vmmjax.media.writer import write_clip
+from vmmjax.media.writer import check_output, write_clip
 from vmmjax.serving import drawn_clips, made_video
 from vmmjax.training.runtime import keep_compiled
 
@@ -50,8 +50,8 @@ def main(paths: list[str]) -> None:
     if len(paths) > 1:
         raise UserError(f'`vmmjax generate` takes one VIDEO, not {len(paths)}.')
     output = Path(OUTPUT.value)
-    if paths and output.suffix != '.mp4':
-        raise UserError(f'--output is {output}; a video is written as .mp4.')
+    if paths:
+        check_output(output, Path(paths[0]))
     if output.suffix not in ('.mp4', '.npy', ''):
         raise UserError(f'--output is {output}; clips are written as .mp4, as .npy, or into a folder.')
     if not output.suffix and output.exists():

@@ -12,6 +12,7 @@ dimensions and two streams are 1.0 GB. It is whole or not there.
 """
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from vmmjax.errors import UserError
 from vmmjax.pipeline.windows import WindowSpec
 from vmmjax.prepare.sources import listing
-from vmmjax.prepare.sources.clip import Clip
+from vmmjax.prepare.sources.clip import Clip, printable
 from vmmjax.store.store import Store, is_remote
 from vmmjax.training.runtime import keep_compiled
 
@@ -43,7 +44,7 @@ BATCH_SIZE = flags.DEFINE_integer('batch_size', 8, 'Windows that the network see
 def main(arguments: list[str]) -> None:
     """The command."""
     path = arguments[0]
-    is_store = len(arguments) == 1 and (is_remote(path) or (Path(path) / 'store.json').is_file())
+    is_store = len(arguments) == 1 and (is_remote(path) or os.path.isfile(os.path.join(path, 'store.json')))
     if SPLIT.value and not is_store:
         raise UserError('--split is for a store, and files are named; leave it out.')
     store = Store(path) if is_store else None
@@ -57,9 +58,9 @@ def main(arguments: list[str]) -> None:
     if STRIDE.value and not towers.window:
         raise UserError(f'{WEIGHTS.value} sees a whole clip at once, so there is no --stride; leave it out.')
     cut = WindowSpec(towers.window, STRIDE.value or 0.0)
-    settings = {'weights': str(WEIGHTS.value), 'step': towers.reading.step, 'run': towers.identity,
+    settings = {'weights': _absolute(WEIGHTS.value), 'step': towers.reading.step, 'run': towers.identity,
                 'streams': towers.streams, 'dimensions': towers.dimensions, 'window': cut.window, 'stride': cut.stride,
-                'store': path if is_store else ''}
+                'store': _absolute(path) if is_store else ''}
     failed = 0
     with IndexWriter(Path(str(OUTPUT.value)), settings) as writer:
         if store is not None:
@@ -98,10 +99,15 @@ def _of_files(clips: list[Clip], towers: 'Towers', cut: WindowSpec, writer: 'Ind
                     print(found, file=sys.stderr)
                 continue
             if place != last:
-                last, number = place, writer.clip(clips[place].id, str(clips[place].path))
+                last, number = place, writer.clip(printable(clips[place].id), str(clips[place].path))
                 bar.update(place - bar.n)
             writer.add(number, found)
     return failed
+
+
+def _absolute(path: str) -> str:
+    """A search may be made in another folder."""
+    return path if is_remote(path) else os.path.abspath(path)
 
 
 def _progress(total: int, unit: str) -> contextlib.AbstractContextManager[Any]:

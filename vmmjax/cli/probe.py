@@ -16,6 +16,7 @@ written to probe_<target>.json or leak_<target>.json, in the folder that was nam
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def main(paths: list[str]) -> None:
     if len(paths) > 1:
         raise UserError(f'`vmmjax probe` looks at one folder, not at {len(paths)}.')
     path = Path(paths[0])
-    if (path / 'store.json').is_file():
+    if os.path.isfile(path / 'store.json'):
         _leaks(path)
     else:
         _features(path)

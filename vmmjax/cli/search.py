@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
     folder, question = arguments
     if not question.strip():
         raise UserError('The question is empty; ask with a sentence, or name a file.')
-    asks_file = Path(question).is_file()
+    asks_file = os.path.isfile(question)  # `Path.is_file` raises for a sentence that is too long to be a name.
     if not asks_file and os.path.splitext(question)[1].lower() in VIDEOS + SOUNDS:
         raise UserError(f'The file {question} is not there; name one, or ask with a sentence.')
     keep_compiled()
@@ -53,6 +53,9 @@ def main(arguments: list[str]) -> None:
 
     index = Index(folder)
     run = WEIGHTS.value or index.settings['weights']
+    if not WEIGHTS.value and not os.path.exists(run):
+        raise UserError(f'The index {folder} was made by {run}, which is not there any more; name the run as '
+                        f'--weights.')
     towers = Towers(run)
     index.check(towers.identity, run)
     vector = towers.of_file(of_file(question)) if asks_file else towers.of_text(question)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from vmmjax.errors import UserError
+from vmmjax.media.writer import check_output
 from vmmjax.pipeline.windows import WindowSpec
 from vmmjax.prepare.sources.clip import of_file
 from vmmjax.text_table import aligned
@@ -44,6 +45,8 @@ def main(arguments: list[str]) -> None:
         raise UserError(f'`vmmjax summarize` takes one video, not {len(arguments)}.')
     if not (OUTPUT.value or JSON.value):
         raise UserError('--output is missing: name an MP4 file for the summary, or print its parts with --json.')
+    if OUTPUT.value:
+        check_output(Path(OUTPUT.value), Path(arguments[0]))
     keep_compiled()
     # They bring the whole library along, which a sentence about a flag need not wait for.
     from vmmjax.evaluation import new_clips

@@ -16,6 +16,7 @@ Nothing is unpacked to the disk and nothing in it is unpickled.
 import hashlib
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -50,9 +51,9 @@ def program(platform: str) -> str:
 
 def is_bundle(path: Path) -> bool:
     """Whether a path is a bundle's, by its ending or by how the file begins."""
-    if path.suffix == SUFFIX and not path.is_dir():
+    if path.suffix == SUFFIX and not os.path.isdir(path):
         return True
-    if not path.is_file():
+    if not os.path.isfile(path):
         return False
     with path.open('rb') as file:
         head = file.read(64)
@@ -61,7 +62,7 @@ def is_bundle(path: Path) -> bool:
 
 def is_run(path: Path) -> bool:
     """Whether a path is a folder that `vmmjax train` or `vmmjax convert` wrote, or a bundle."""
-    return (path / 'checkpoints').is_dir() or is_bundle(path)
+    return os.path.isdir(path / 'checkpoints') or is_bundle(path)
 
 
 def write(path: Path, members: Mapping[str, bytes]) -> None:

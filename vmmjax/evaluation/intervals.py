@@ -12,8 +12,6 @@ from scipy import special
 from vmmjax.errors import UserError
 
 LEVEL = 0.95
-_UPPER = (1 + LEVEL) / 2
-_NORMAL = float(special.ndtri(_UPPER))
 FEWEST_GROUPS = 5
 """With fewer groups the variance between them is not known well enough for any interval."""
 
@@ -33,6 +31,7 @@ class Interval(NamedTuple):
       high: upper end; likewise.
       method: of the interval, such as `Korn-Graubard`; empty where there is none.
       missing: why there is no interval; empty where there is one.
+      level: how often such an interval contains the truth.
     """
 
     mean: float
@@ -40,6 +39,7 @@ class Interval(NamedTuple):
     high: float
     method: str = ''
     missing: str = ''
+    level: float = LEVEL
 
     @property
     def ends(self) -> tuple[float, float] | tuple[None, None]:
@@ -49,7 +49,7 @@ class Interval(NamedTuple):
     @property
     def label(self) -> str:
         """What stands beside the ends: the level and the method, or why there is no interval."""
-        return f'{100 * LEVEL:.0f} % CI, {self.method}' if not self.missing else f'no CI: {self.missing}'
+        return f'{100 * self.level:.3g} % CI, {self.method}' if not self.missing else f'no CI: {self.missing}'
 
 
 def proportion(values: np.ndarray, groups: np.ndarray | None = None, weights: np.ndarray | None = None
@@ -97,8 +97,8 @@ def proportion(values: np.ndarray, groups: np.ndarray | None = None, weights: np
     return Interval(mean, low, 1 - high, sample.named('Wilson', 'Korn-Graubard'))
 
 
-def difference(values: np.ndarray, groups: np.ndarray | None = None, weights: np.ndarray | None = None
-               ) -> Interval:
+def difference(values: np.ndarray, groups: np.ndarray | None = None, weights: np.ndarray | None = None, *,
+               level: float = LEVEL) -> Interval:
     """The interval of a mean paired difference of fractions, such as that of two models' accuracies on the same clips.
 
     Bonett and Price's (2012) with one clip more for each side; two models that never disagree get one of some width,
@@ -109,11 +109,12 @@ def difference(values: np.ndarray, groups: np.ndarray | None = None, weights: np
       values: float (N,), the differences of the clips, from -1 to 1; or (S, N), with S seeds, each paired with itself.
       groups: as of `proportion`.
       weights: as of `proportion`.
+      level: of the interval, 0 to 1; of several comparisons that are made at once 1 - 0.05 / k (Bonferroni).
 
     Raises:
       UserError: where there are no clips.
     """
-    sample = _sample(values, groups, weights)
+    sample = _sample(values, groups, weights, level)
     binary = sample.seeds == 1 and bool(np.isin(values, (-1, 0, 1)).all()) and weights is None
     if missing := sample.too_few(binary):
         return _none(sample.mean, missing)
@@ -121,9 +122,9 @@ def difference(values: np.ndarray, groups: np.ndarray | None = None, weights: np
     number = sample.effective(sample.number * square, binary, _CORRELATION_OF_DIFFERENCES)
     centre = number * sample.mean / (number + 2)
     variance = ((number * square + 2) / (number + 2) - centre ** 2) / (number + 2) + sample.seed_variance
-    half = float(_NORMAL * variance ** 0.5)
+    half = _normal(level) * variance ** 0.5
     return Interval(sample.mean, max(-1.0, centre - half), min(1.0, centre + half),
-                    sample.named('Bonett-Price', 'Bonett-Price on the effective number'))
+                    sample.named('Bonett-Price', 'Bonett-Price on the effective number'), level=level)
 
 
 def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Interval:
@@ -141,7 +142,7 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Interval:
     sample = _sample(np.asarray(values).reshape(-1), groups, None)
     if missing := sample.too_few(binary=sample.independent and len(values) > 1):
         return _none(sample.mean, missing)
-    half = float(special.stdtrit(sample.groups - 1, _UPPER) * sample.group_variance ** 0.5)
+    half = float(special.stdtrit(sample.groups - 1, (1 + LEVEL) / 2) * sample.group_variance ** 0.5)
     return Interval(sample.mean, sample.mean - half, sample.mean + half,
                     sample.named("Student's t", "Student's t by group"))
 
@@ -159,6 +160,7 @@ class _Sample(NamedTuple):
       clip_variance: of the mean, if clips were independent of each other.
       group_variance: of the mean, by group totals.
       between_seeds: variance of the mean that seeds bring in, beyond groups; at least 0.
+      level: of the interval that is wanted.
     """
 
     mean: float
@@ -170,6 +172,7 @@ class _Sample(NamedTuple):
     clip_variance: float
     group_variance: float
     between_seeds: float
+    level: float
 
     def too_few(self, binary: bool) -> str:
         """Why there is no interval; empty where there is one."""
@@ -186,28 +189,32 @@ class _Sample(NamedTuple):
           correlation: of the clips of a group, before any is seen.
         """
         if self.independent:
-            return self.number * (1.0 if binary else _ratio(self.groups - 1))
+            return self.number * (1.0 if binary else self._ratio(self.groups - 1))
         prior = 1 + (self.size - 1) * correlation
         prior_freedom = 2 * (prior / ((self.size - 1) * _CORRELATION_DEVIATION)) ** 2
         # Rare errors tell little of a variance: its relative variance is 2 / (G - 1), and 1 an event more.
         freedom = 2 / (2 / (self.groups - 1) + prior / events) if events > 0 and self.clip_variance > 0 else 0.0
         estimate = self.group_variance / self.clip_variance if freedom else prior
         effect = (freedom * estimate + prior_freedom * prior) / (freedom + prior_freedom)
-        ratio = _ratio(max(freedom + prior_freedom, self.groups - 1))
+        ratio = self._ratio(max(freedom + prior_freedom, self.groups - 1))
         # If all clips of a group are alike, groups are independent clips: there are no fewer than that.
         return float(np.clip(self.number / effect * ratio, self.number / self.size, self.number))
 
     @property
     def seed_variance(self) -> float:
         """That between seeds, larger by the quantile of Student's t."""
-        return self.between_seeds / _ratio(self.seeds - 1) if self.between_seeds > 0 else 0.0
+        return self.between_seeds / self._ratio(self.seeds - 1) if self.between_seeds > 0 else 0.0
+
+    def _ratio(self, freedom: float) -> float:
+        """The squared ratio of the normal quantile to Student's."""
+        return float((_normal(self.level) / special.stdtrit(freedom, (1 + self.level) / 2)) ** 2)
 
     def named(self, alone: str, grouped: str) -> str:
         """The method's name."""
         return (alone if self.independent else grouped) + ', seeds crossed' * (self.seeds > 1)
 
 
-def _sample(values: np.ndarray, groups: np.ndarray | None, weights: np.ndarray | None) -> _Sample:
+def _sample(values: np.ndarray, groups: np.ndarray | None, weights: np.ndarray | None, level: float = LEVEL) -> _Sample:
     x = np.atleast_2d(np.asarray(values, np.float64))
     if not x.size:
         raise UserError('There are no clips to give a confidence interval of.')
@@ -229,7 +236,7 @@ def _sample(values: np.ndarray, groups: np.ndarray | None, weights: np.ndarray |
     return _Sample(
         estimate, 1 / squares, float((np.bincount(places, share) ** 2).sum() / squares), count, seeds, count == clips,
         float((errors.mean(0) ** 2).sum()), float(count / freedom * (by_group.mean(0) ** 2).sum()),
-        max(0.0, float(between)))
+        max(0.0, float(between)), level)
 
 
 def _places(groups: np.ndarray | None, clips: int) -> np.ndarray:
@@ -246,7 +253,7 @@ def _places(groups: np.ndarray | None, clips: int) -> np.ndarray:
 
 def _wilson_low(share: float, number: float, bounded: bool) -> float:
     """The lower end for a fraction of a number of clips that need not be whole; with Poisson's bound for few."""
-    z, count = _NORMAL, share * number
+    z, count = _normal(LEVEL), share * number
     if count <= 0:
         return 0.0
     centre = share + z * z / (2 * number)
@@ -256,9 +263,9 @@ def _wilson_low(share: float, number: float, bounded: bool) -> float:
     return float(low)
 
 
-def _ratio(freedom: float) -> float:
-    """The squared ratio of the normal quantile to Student's."""
-    return float((_NORMAL / special.stdtrit(freedom, _UPPER)) ** 2)
+def _normal(level: float) -> float:
+    """The normal quantile at the upper end of an interval."""
+    return float(special.ndtri((1 + level) / 2))
 
 
 def _none(estimate: float, missing: str) -> Interval:

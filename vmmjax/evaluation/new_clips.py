@@ -22,7 +22,7 @@ from vmmjax.store.store import Store
 from vmmjax.training import sharding
 
 _PATIENCE = 2.0  # Seconds before a progress bar appears.
-_TIMES = ['window']  # What `WindowTimes` gives.
+_TIMES = ['window', 'end']  # What `WindowTimes` gives.
 
 
 class Run(Protocol):
@@ -51,7 +51,7 @@ class Predicted(NamedTuple):
     Attributes:
       group: the clips.
       predictions: by subset, all streams first, of the clips that can be read; `id` is a row of the group's store, and
-        the only target is `window`, see `WindowTimes`. Empty where no clip can be read.
+        the targets are those of `WindowTimes`. Empty where no clip can be read.
       errors: why the others cannot, by place in the group.
     """
 
@@ -149,7 +149,9 @@ def windows(run: Run, clip: Any, cut: WindowSpec, *, most: int, batch_size: int 
             starts = sliding.starts[np.where(real, numbers, 0)]
             times = np.stack([starts, np.full(len(starts), length)], 1).astype(np.float32)
             # Each window is predicted as if it were a clip.
-            found = run.predictions_of([{**batch, 'id': numbers, 'target/window': times}], _TIMES, subsets=False)
+            ends = sliding.ends[np.where(real, numbers, 0)].astype(np.float32)
+            found = run.predictions_of([{**batch, 'id': numbers, 'target/window': times, 'target/end': ends}], _TIMES,
+                                       subsets=False)
             for each_read in _read(run.task, next(iter(found.values())), np.array(offset), most):
                 start, end = (float(times[int(each_read.clip)]) for times in (sliding.starts, sliding.ends))
                 yield replace(each_read, clip=group.names[0], start=offset + start, seconds=end - start)
@@ -167,7 +169,7 @@ def whole(run: Run, parts: Sequence[ClipPrediction], cut: WindowSpec) -> ClipPre
     first, last = parts[0], parts[-1]
     times = np.array([[part.start, cut.window or part.seconds] for part in parts])
     rows = Predictions(
-        np.zeros(len(parts), np.int32), {'window': times},
+        np.zeros(len(parts), np.int32), {'window': times, 'end': np.full(len(parts), last.end)},
         jax.tree.map(lambda *scores: np.concatenate(scores), *(part.scores for part in parts)),
         {stream: np.array([part.present[stream] for part in parts]) for stream in first.present})
     found, = _read(run.task, rows, np.zeros(()), len(parts))
@@ -200,7 +202,7 @@ def _predicted(run: Run, group: Group, size: int, subsets: bool) -> Predicted:
         store = copy.copy(group.store)
         store.splits = {**store.splits, new_clips.SPLIT: chosen}
         pipeline = Pipeline(store, _data(run), split=new_clips.SPLIT, batch_size=size, train=False,
-                            seed=run.config.seed, labels=WindowTimes())
+                            seed=run.config.seed, labels=WindowTimes(group.store))
         return run.predictions_of(pipeline.batches(rows=rows), _TIMES, subsets=subsets)
 
     everything, parts, errors = np.arange(len(group.store)), [], dict(group.errors)
@@ -228,7 +230,7 @@ def _read(task: Any, rows: Predictions, offsets: np.ndarray, most: int) -> Itera
       most: how many classes are named.
     """
     times = rows.target['window'] + np.stack([offsets, 0 * offsets], -1)
-    rows = rows._replace(target={'window': times})
+    rows = rows._replace(target={'window': times, 'end': rows.target['end'] + offsets})
     ids, firsts = np.unique(rows.id, return_index=True)
     for clip, first, end in zip(ids.tolist(), firsts.tolist(), [*firsts[1:].tolist(), len(rows.id)], strict=True):
         present = {stream: bool(there[first:end].any()) for stream, there in rows.present.items()}

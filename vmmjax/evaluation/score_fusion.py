@@ -17,6 +17,7 @@ FUSED = 'fused'
 """The one subset of streams in fused scores."""
 _STEPS = 10  # Of the search: weights are tenths.
 _PENALTY = 1e-4  # Of the fit, a squared weight.
+_GAIN = 1e-6  # In the mean log-loss; less is none.
 
 
 def read(paths: Sequence[Path], measured: Scores | None = None) -> list[Scores]:
@@ -110,7 +111,8 @@ def fit(runs: Sequence[Scores]) -> tuple[float, ...]:
       runs: of the same clips in the same order, see `read`.
 
     Raises:
-      UserError: for runs with different classes, scores that are not finite, and clips without a target.
+      UserError: for runs with different classes, scores that are not finite, clips without a target, and runs of
+        which none says more of the targets than that all classes are equally likely.
     """
     parts = []
     for name, target in runs[0].target.items():
@@ -130,6 +132,9 @@ def fit(runs: Sequence[Scores]) -> tuple[float, ...]:
         return value, gradient
 
     found = optimize.minimize(loss, np.full(len(runs), 1 / len(runs)), jac=True, bounds=[(0, None)] * len(runs))
+    if loss(np.zeros(len(runs)))[0] - found.fun <= _GAIN:
+        raise UserError('None of the files tells the classes of these clips better than chance, so that no weights can '
+                        'be fitted; name files of trained runs, or give --weights.')
     return tuple(float(weight) for weight in found.x)
 
 

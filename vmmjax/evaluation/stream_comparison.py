@@ -9,8 +9,10 @@ from vmmjax.evaluation.statistics import Scores
 def remarks(scores: Scores) -> list[str]:
     """A sentence where all streams together are right for fewer clips than one stream, by more than chance explains.
 
-    The clips that have every stream are told with all of them and with each alone by the same model; the interval of
-    the paired difference is `intervals.difference`. It is the best stream that is named.
+    The clips that have every stream are told with all of them and with each alone by the same model. All streams are
+    compared with each of k streams by `intervals.difference` at the level 1 - 0.05 / k (Bonferroni), so that a sentence
+    comes by chance for at most 2.5 % of models, however many streams they have. Of the streams that are better the best
+    is named.
 
     Args:
       scores: of a split, with every subset of the streams.
@@ -26,12 +28,14 @@ def remarks(scores: Scores) -> list[str]:
     known = np.logical_and.reduce([~np.isnan(right) for right in (fused, *alone.values())])
     if not known.any():
         return []
-    best = max(streams, key=lambda name: float(alone[name][known].mean()))
-    difference = intervals.difference(fused[known] - alone[best][known], scores.group[known])
-    if difference.missing or difference.high >= 0:
+    level = 1 - (1 - intervals.LEVEL) / len(streams)
+    found = {name: intervals.difference(fused[known] - alone[name][known], scores.group[known], level=level)
+             for name in streams}
+    better = [name for name in streams if not found[name].missing and found[name].high < 0]
+    if not better:
         return []
-    best_mean = alone[best][known].mean()
+    best = min(better, key=lambda name: found[name].mean)
+    gain, right = found[best], 100 * alone[best][known].mean()
     return [f'All streams together are right for {100 * fused[known].mean():.1f} % of {known.sum()} clips, {best} '
-            f'alone for {100 * best_mean:.1f} %: {100 * difference.mean:+.1f} points ({100 * difference.low:+.1f} to '
-            f'{100 * difference.high:+.1f}, {difference.label}). See "A fused row below a stream" in '
-            f'docs/evaluation.md.']
+            f'alone for {right:.1f} %: {100 * gain.mean:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}, '
+            f'{gain.label}). See "A fused row below a stream" in docs/evaluation.md.']

@@ -15,22 +15,38 @@ def edges(seconds: float, length: float) -> np.ndarray:
     return np.append(np.arange(count) * length, seconds)
 
 
+def integral(spans: np.ndarray, values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The integral over time of what is said of stretches of it, up to given times; memory is linear in their numbers.
+
+    Args:
+      spans: float64 (M, 2), starts and ends in seconds, at least one; where some overlap their values add up.
+      values: float64 (M,).
+      times: float64 (T,), seconds.
+
+    Returns:
+      float64 (T,).
+    """
+    knots = spans.T.ravel()
+    order = np.argsort(knots, kind='stable')
+    knots, slopes = knots[order], np.cumsum(np.concatenate([values, -values])[order])
+    heights = np.concatenate([[0.0], np.cumsum(slopes[:-1] * np.diff(knots))])
+    return np.interp(times, knots, heights)
+
+
 def means(spans: np.ndarray, values: np.ndarray, cut: np.ndarray) -> np.ndarray:
     """The mean of what is said of stretches of time, over each segment.
 
     Args:
-      spans: float64 (M, 2), starts and ends in seconds, apart from each other.
+      spans: float64 (M, 2), starts and ends in seconds, apart from each other, at least one.
       values: float64 (M,).
       cut: float64 (S + 1,), see `edges`.
 
     Returns:
       float64 (S,); NaN where nothing is said of any part of a segment.
     """
-    shared = np.minimum(spans[:, 1:], cut[1:]) - np.maximum(spans[:, :1], cut[:-1])
-    weights = np.maximum(shared, 0)
-    total = weights.sum(0)
-    with np.errstate(invalid='ignore'):
-        found: np.ndarray = np.where(total > _SAME, values @ weights / total, np.nan)
+    total = np.diff(integral(spans, np.ones(len(spans)), cut))
+    found = np.full(len(total), np.nan)
+    np.divide(np.diff(integral(spans, values, cut)), total, out=found, where=total > _SAME)
     return found
 
 

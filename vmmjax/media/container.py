@@ -73,13 +73,14 @@ def open_media(path: Path) -> Iterator[InputContainer]:
 
 def fault_of(path: Path) -> str:
     """Why there is no file to be opened, or ''; opening anything but a regular file may wait for ever."""
-    if path.is_file():
+    # Those of `Path` raise for a name that is too long.
+    if os.path.isfile(path):
         return ''
-    if path.is_dir():
+    if os.path.isdir(path):
         return 'it is a folder, not a file'
-    if path.exists():
+    if os.path.exists(path):
         return 'it is a pipe, a socket or a device, not a file'
-    return 'it is a link to a file that is not there' if path.is_symlink() else 'there is no such file'
+    return 'it is a link to a file that is not there' if os.path.islink(path) else 'there is no such file'
 
 
 def _no_media(path: Path) -> str:

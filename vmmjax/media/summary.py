@@ -8,7 +8,7 @@ import numpy as np
 from vmmjax.errors import UserError
 from vmmjax.media import audio, probe, video
 from vmmjax.media.container import MediaError
-from vmmjax.media.writer import write_clip
+from vmmjax.media.writer import check_output, write_clip
 
 _QUANTISER, _GROUP = 23, 50
 
@@ -17,23 +17,24 @@ def write(path: Path, source: Path, parts: Sequence[tuple[float, float]], *, sho
     """Writes an MP4 file; memory does not grow with its length.
 
     Args:
-      path: of the summary; its folder must be there, and it is whole or not there.
+      path: of the summary, an MP4 file; its folder must be there, and it is whole or not there.
       source: a video; a file of sound alone has nothing to be shown.
-      parts: starts and ends in seconds of the video, in order.
+      parts: starts and ends in seconds of the video, in order; one in which it has no whole picture is left out.
       short_side: pixels; None for the video's own, made even.
 
     Raises:
       MediaError: where the video cannot be read, or has no pictures.
-      UserError: where the summary cannot be written, or would replace the video.
+      UserError: where the summary cannot be written or would replace the video, and where no part has a picture.
     """
-    if path.resolve() == source.resolve():
-        raise UserError(f'{path} is the video itself; name another file for its summary.')
+    check_output(path, source)
     found = probe.probe(source)
     if found.picture_end is None or not found.fps or not found.width or not found.height:
         raise MediaError(source, 'it holds no pictures, so that there is no summary to be seen')
     end = found.picture_end
     fps, side = found.fps, short_side or min(found.width, found.height)
-    shown = [(start, min(stop, end)) for start, stop in parts if start < end]
+    shown = [(start, min(stop, end)) for start, stop in parts if round((min(stop, end) - start) * fps) > 0]
+    if not shown:
+        raise UserError(f'{source} has no pictures in the parts of its summary: they end at {end:.2f} s.')
     rate = found.audio_rate if found.audio_rate in (16000, 44100, 48000) else 48000
     sound = None if found.audio_rate is None else (
         piece for start, stop in shown

@@ -17,6 +17,22 @@ from vmmjax.media.container import MediaError
 _PICTURES = {b'\xff\xd8\xff': 'mjpeg', b'\x89PNG': 'png'}
 
 
+def check_output(path: Path, source: Path) -> None:
+    """Checks the name of a video that is made of another one, before anything is read.
+
+    Args:
+      path: of what is to be written.
+      source: of what it is made of.
+
+    Raises:
+      UserError: for a name that is not one of an MP4 file, or is that of the source.
+    """
+    if path.suffix != '.mp4':
+        raise UserError(f'--output is {path}; a video is written as .mp4.')
+    if path.resolve() == source.resolve():
+        raise UserError(f'{path} is the video itself; name another --output.')
+
+
 def write_clip(path: Path, frames: Iterable[np.ndarray], *, fps: float,
                waveform: np.ndarray | Iterable[np.ndarray] | None = None, rate: int = 16000, quantiser: int = 20,
                group: int = 1) -> None:
@@ -31,7 +47,7 @@ def write_clip(path: Path, frames: Iterable[np.ndarray], *, fps: float,
       frames: at least one uint8 (H, W, 3), RGB, one after the other or as an array; H and W even, and all alike.
       fps: pictures a second.
       waveform: float32 (S,) within -1..1, beginning with the first picture, at once or in pieces one after the other;
-        None for no sound track.
+        None, or no sample, for no sound track.
       rate: samples a second.
       quantiser: of H.264, 0 (lossless) to 51.
       group: pictures of which all but the first are coded as what they differ in: the more, the smaller is the file.
@@ -48,7 +64,9 @@ def write_clip(path: Path, frames: Iterable[np.ndarray], *, fps: float,
     if height % 2 or width % 2:
         raise UserError(f'{path}: H.264 needs an even height and width, not {height} x {width}; pad or crop.')
     exact = Fraction(fps).limit_denominator(1001)
+    pieces = filter(len, [waveform] if isinstance(waveform, np.ndarray) else waveform or ())
     try:
+        piece = next(pieces, None)  # Tracks are added before anything is written.
         with (atomic.replacing(path) as partial,
               av.open(str(partial), 'w', format='mp4', options={'fflags': '+bitexact'}) as container):
             video = container.add_stream('libx264', rate=exact, options={
@@ -56,7 +74,7 @@ def write_clip(path: Path, frames: Iterable[np.ndarray], *, fps: float,
             video.width, video.height, video.pix_fmt = width, height, 'yuv420p'
             video.time_base = 1 / exact
             audio = None
-            if waveform is not None:
+            if piece is not None:
                 audio = container.add_stream('aac', rate=rate, options={
                     'aac_coder': 'fast', 'threads': '1', 'flags': '+bitexact'})
                 audio.layout, audio.bit_rate = 'mono', 64000
@@ -65,14 +83,15 @@ def write_clip(path: Path, frames: Iterable[np.ndarray], *, fps: float,
                 frame.pts, frame.time_base = index, 1 / exact
                 container.mux(video.encode(frame.reformat(format='yuv420p', threads=1)))
             container.mux(video.encode())
-            if audio is not None and waveform is not None:
+            if audio is not None:
                 written = 0
-                for piece in [waveform] if isinstance(waveform, np.ndarray) else waveform:
+                while piece is not None:
                     samples = np.ascontiguousarray(piece, np.float32)[None]
                     sound = av.AudioFrame.from_ndarray(samples, format='fltp', layout='mono')
                     sound.sample_rate, sound.pts, sound.time_base = rate, written, Fraction(1, rate)
                     container.mux(audio.encode(sound))
                     written += len(piece)
+                    piece = next(pieces, None)
                 container.mux(audio.encode())
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f'{path} cannot be written: {error.strerror}.') from error

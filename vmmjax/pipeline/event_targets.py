@@ -17,7 +17,8 @@ class Events:
     """When something happens: `target/events` float32 (M, 2), starts and ends in seconds in the window.
 
     M is the largest number of events of a clip; a clip with fewer has empty ones, from 0 to 0. What is not labelled
-    is NaN. `target/window` float32 (2,) is the window's start in the clip and its length, in seconds, or NaN.
+    is NaN. `target/window` float32 (2,) is the window's start in the clip and its length, and `target/end` float32 ()
+    where the clip ends, in seconds, or NaN.
 
     Attributes:
       classes: one name, of the event.
@@ -53,7 +54,9 @@ class Events:
             raise UserError(f'data.target is {tuple(target)}; events have a column of starts and one of ends, or one '
                             f'column that labels whole clips.')
         self.classes: Any = [name]
-        self.specs: Specs = {'target/events': (self._events.shape[1:], FLOATS), 'target/window': ((2,), FLOATS)}
+        self._ends = store.durations
+        self.specs: Specs = {'target/events': (self._events.shape[1:], FLOATS), 'target/window': ((2,), FLOATS),
+                             'target/end': ((), FLOATS)}
 
     def __str__(self) -> str:
         return f'{self.classes[0]}: events over time'
@@ -64,15 +67,16 @@ class Events:
         known = windows.real & ~np.isnan(events[:, 0, 0])
         window = np.stack([windows.starts, windows.seconds], 1)
         return {'target/events': np.where(known[:, None, None], events, np.nan).astype(np.float32),
-                'target/window': np.where(known[:, None], window, np.nan).astype(np.float32)}
+                'target/window': np.where(known[:, None], window, np.nan).astype(np.float32),
+                'target/end': np.where(known, self._ends[windows.rows], np.nan).astype(np.float32)}
 
 
 class Segments:
     """How important each moment of a clip is: `target/segments` float32 (M, 3), start, end and importance, 0 to 1.
 
     Times are in seconds in the window; what lies in no segment has the importance 0, and a clip with fewer than M has
-    empty ones. `target/window` float32 (2,) is the window's start in the clip and its length, in seconds; NaN where a
-    row is padding.
+    empty ones. `target/window` float32 (2,) is the window's start in the clip and its length, and `target/end` float32
+    () where the clip ends, in seconds; NaN where a row is padding.
 
     Attributes:
       classes: one name.
@@ -102,7 +106,9 @@ class Segments:
             importances[row, :count] = found
         self._segments = np.concatenate([times, importances[..., None]], -1)
         self.classes: Any = ['importance']
-        self.specs: Specs = {'target/segments': (self._segments.shape[1:], FLOATS), 'target/window': ((2,), FLOATS)}
+        self._ends = store.durations
+        self.specs: Specs = {'target/segments': (self._segments.shape[1:], FLOATS), 'target/window': ((2,), FLOATS),
+                             'target/end': ((), FLOATS)}
 
     def __str__(self) -> str:
         return 'importance over time'
@@ -113,7 +119,8 @@ class Segments:
         segments[..., :2] -= windows.starts[:, None, None]
         window = np.stack([windows.starts, windows.seconds], 1)
         return {'target/segments': np.where(windows.real[:, None, None], segments, np.nan).astype(np.float32),
-                'target/window': np.where(windows.real[:, None], window, np.nan).astype(np.float32)}
+                'target/window': np.where(windows.real[:, None], window, np.nan).astype(np.float32),
+                'target/end': np.where(windows.real, self._ends[windows.rows], np.nan).astype(np.float32)}
 
 
 def _times(store: 'Store', start: str, end: str) -> np.ndarray:

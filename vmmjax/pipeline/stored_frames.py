@@ -1,12 +1,26 @@
 """Frames of single clips as a store holds them, for pages and audits; training reads them in batches, see `streams`."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 
+from vmmjax.errors import UserError
 from vmmjax.store import records
 from vmmjax.store.column import Column
+from vmmjax.store.store import Store
+
+
+@contextlib.contextmanager
+def damage(store: Store, column: Column, row: int) -> Iterator[None]:
+    """Makes a `UserError` of whatever a damaged record of a clip raises."""
+    try:
+        yield
+    except (ValueError, IndexError, RuntimeError, OSError, cv2.error) as error:
+        raise UserError(f'The column {column.name} of the store {store.name} is damaged at the clip '
+                        f'{store.clip(row)!r} ({error}); `vmmjax prepare --store={store.name} --verify` names the '
+                        f'shard.') from error
 
 
 def pictures(column: Column, row: int, wanted: Sequence[int]) -> list[np.ndarray | None]:
@@ -21,7 +35,7 @@ def pictures(column: Column, row: int, wanted: Sequence[int]) -> list[np.ndarray
       For each uint8 (H, W, 3), RGB, or uint8 (H, W, 2), codes of motion; None past the clip's end.
 
     Raises:
-      ValueError: for a damaged record.
+      ValueError: for a damaged record; see `damage`.
     """
     here = [i for i in wanted if i < column.lengths[row]]
     chunks = sorted({i // column.chunk for i in here})
@@ -40,8 +54,13 @@ def pictures(column: Column, row: int, wanted: Sequence[int]) -> list[np.ndarray
 
 
 def array(column: Column, row: int, frames: int) -> np.ndarray:
-    """The first frames of a clip in a column of kind `array`, float32 (at most `frames`, *shape)."""
+    """The first frames of a clip in a column of kind `array`, float32 (at most `frames`, *shape).
+
+    Raises:
+      ValueError: for a damaged record; see `damage`.
+    """
     count = min(frames, int(column.lengths[row]))
     first = int(column.offsets[row])
     parts = column.records(np.arange(first, first - (-count // column.chunk)))
-    return np.concatenate([records.numbers(part, column.shape) for part in parts])[:count]
+    none = np.zeros((0, *column.shape), np.float32)
+    return np.concatenate([none, *(records.numbers(part, column.shape) for part in parts)])[:count]

@@ -31,19 +31,21 @@ def of_segments(store: Store, row: int, cut: np.ndarray) -> dict[str, np.ndarray
       Float64 (S,) each, NaN where a segment has no such thing; of what the store has columns for.
 
     Raises:
-      ValueError: for a damaged record.
+      UserError: for a damaged record.
     """
     columns = store.columns.values()
     found = {}
     pictures = next((column for column in columns if column.kind == 'picture'), None)
     if pictures is not None:
-        found['motion energy'], found['cuts'] = _changes(pictures, row, cut)
+        with stored_frames.damage(store, pictures, row):
+            found['motion energy'], found['cuts'] = _changes(pictures, row, cut)
     arrays = [column for column in columns if column.kind == 'array']
     sound = next((column for column in arrays if not column.shape), None)
     if sound is None:
         sound = next((column for column in arrays if 'front_end' in (column.options or {})), None)
     if sound is not None:
-        found['loudness'] = _loudness(sound, row, cut)
+        with stored_frames.damage(store, sound, row):
+            found['loudness'] = _loudness(sound, row, cut)
     return found
 
 

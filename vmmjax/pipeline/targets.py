@@ -196,25 +196,28 @@ class NoTargets:
 
 
 class WindowTimes:
-    """Of clips whose targets are not known where each window lies: `target/window` float32 (2,), in seconds.
+    """Of clips whose targets are not known where each window lies, in seconds.
 
-    They are its start in the clip and its length, as `WindowBatch` has them.
+    `target/window` float32 (2,) are its start in the clip and its length, as `WindowBatch` has them, and `target/end`
+    float32 () is where the clip ends.
 
     Attributes:
       classes: empty.
     """
 
-    def __init__(self) -> None:
-        """Reads nothing."""
+    def __init__(self, store: 'Store') -> None:
+        """Takes the store of the clips."""
+        self._ends = store.durations
         self.classes: Any = []
-        self.specs: Specs = {'target/window': ((2,), FLOATS)}
+        self.specs: Specs = {'target/window': ((2,), FLOATS), 'target/end': ((), FLOATS)}
 
     def __str__(self) -> str:
         return 'none'
 
     def of(self, windows: WindowBatch) -> dict[str, np.ndarray]:
         """See `Targets`."""
-        return {'target/window': np.stack([windows.starts, windows.seconds], 1).astype(np.float32)}
+        return {'target/window': np.stack([windows.starts, windows.seconds], 1).astype(np.float32),
+                'target/end': self._ends[windows.rows].astype(np.float32)}
 
 
 def of_split(targets: Targets, store: 'Store', split: str) -> dict[str, np.ndarray]:

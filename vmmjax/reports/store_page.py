@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from vmmjax import atomic
@@ -114,12 +113,8 @@ def clip(store: Store, row: int, columns: Sequence[Column]) -> dict[str, Any]:
               if name not in catalog.FIXED and value and not name.endswith(('_start_s', '_end_s'))}
     rows = []
     for column in columns:
-        try:
+        with stored_frames.damage(store, column, row):
             rows.append(_lane(column, row, seconds))
-        except (ValueError, IndexError, RuntimeError, OSError, cv2.error) as error:
-            raise UserError(f'The column {column.name} of the store {store.path} is damaged at the clip '
-                            f'{values["id"]!r} ({error}); `vmmjax prepare --store={store.path} --verify` names the '
-                            f'shard.') from error
     if words:
         rows.append({'kind': 'words', 'name': 'words', 'note': 'whose times the catalog has', 'words': words})
     order = ('pictures', 'motion', 'words', 'curve', 'image', 'absent')

@@ -15,7 +15,7 @@ from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.reports import overlays, players, sentences, store_page, timeline
 from vmmjax.serving.explanation import Explanation
 from vmmjax.store.column import Column
-from vmmjax.store.store import Store, is_remote
+from vmmjax.store.store import Store, columns_at_hand
 
 _CLIPS = 6
 
@@ -102,16 +102,23 @@ def _playing(store: Store, row: int, columns: Sequence[Column], seconds: float) 
     not fetched.
     """
     names = [column.name for column in columns]
-    sounds = [column for column in store.columns.values() if column.kind == 'array' and not column.shape
-              and (not is_remote(store.name) or column.name in names)]
+    sounds = [column for column in columns_at_hand(store, names).values()
+              if column.kind == 'array' and not column.shape]
     sound = next((column for column in sounds if column.lengths[row]), None)
-    samples = None if sound is None else stored_frames.array(sound, row, round(seconds * sound.rate))
+    samples = None
+    if sound is not None:
+        with stored_frames.damage(store, sound, row):
+            samples = stored_frames.array(sound, row, round(seconds * sound.rate))
     # One of each kind, that of the first stream.
     kinds = {column.kind: column for column in reversed(columns) if column.kind != 'array' and column.lengths[row]}
     beside = [kinds[kind] for kind in ('picture', 'flow') if kind in kinds]
     rate = 16000 if sound is None else round(sound.rate)
     if beside:
-        frames = np.concatenate([_tile(column, row, seconds, beside[0].rate) for column in beside], axis=2)
+        tiles = []
+        for column in beside:
+            with stored_frames.damage(store, column, row):
+                tiles.append(_tile(column, row, seconds, beside[0].rate))
+        frames = np.concatenate(tiles, axis=2)
         return {'video': players.video(frames, beside[0].rate, samples, rate),
                 'holds': [column.name for column in beside]}
     source = '' if samples is None else players.audio(samples, rate)

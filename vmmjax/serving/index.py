@@ -1,8 +1,9 @@
 """An index: the embeddings of the windows of many clips on the disk, and exact search among them.
 
-A folder with `index.json` (how it was made), `clips.csv` (id and path of each clip), `windows.npy` (a structured array
-of `clip` int32, `start` and `end` float64 in seconds of the file, a row a window) and for each stream `<stream>.npy`,
-float32 (W, D), rows of length 1, or 0 where a window lacks the stream.
+A folder with `index.json` (how it was made), `clips.csv` (id and path of each clip; a path that is not UTF-8 as a file
+URI, RFC 8089), `windows.npy` (a structured array of `clip` int32, `start` and `end` float64 in seconds of the file, a
+row a window) and for each stream `<stream>.npy`, float32 (W, D), rows of length 1, or 0 where a window lacks the
+stream.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import dataclasses
 import json
 import os
 import shutil
+import urllib.parse
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +29,9 @@ SETTINGS, CLIPS, WINDOWS = 'index.json', 'clips.csv', 'windows.npy'
 BLOCK = 65536
 """Windows that are compared at a time."""
 _WINDOW = np.dtype([('clip', np.int32), ('start', np.float64), ('end', np.float64)])
+# Of the settings, what is read of them.
+_KINDS = {'weights': str, 'step': int, 'run': str, 'streams': list, 'dimensions': int, 'store': str, 'windows': int}
+_FILE = 'file://'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +63,7 @@ class IndexWriter(contextlib.AbstractContextManager['IndexWriter']):
 
         Args:
           folder: that becomes the index.
-          settings: plain JSON values; `streams` and `dimensions` among them.
+          settings: plain JSON values: `weights`, `step`, `run`, `streams`, `dimensions` and `store` among them.
 
         Raises:
           UserError: where something stands there, or nothing can be written.
@@ -69,28 +74,40 @@ class IndexWriter(contextlib.AbstractContextManager['IndexWriter']):
         self._partial = folder.with_name(f'.{folder.name}.{os.getpid()}{atomic.SUFFIX}')
         self._clips: list[tuple[str, str]] = []
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            with self._errors():
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(self._partial, ignore_errors=True)
+                self._partial.mkdir()
+                width = (int(settings['dimensions']),)
+                self._vectors = {name: _Rows(self._partial / f'{name}.npy', np.dtype(np.float32), width)
+                                 for name in settings['streams']}
+                self._windows = _Rows(self._partial / WINDOWS, _WINDOW, ())
+        except BaseException:  # No block begins, so that none ends.
             shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.mkdir()
-            width = (int(settings['dimensions']),)
-            self._vectors = {name: _Rows(self._partial / f'{name}.npy', np.dtype(np.float32), width)
-                             for name in settings['streams']}
-            self._windows = _Rows(self._partial / WINDOWS, _WINDOW, ())
-        except OSError as error:
-            raise UserError(f'{folder} cannot be written ({error.strerror}); name another --output.') from error
+            raise
 
     def clip(self, name: str, path: str) -> int:
-        """The number of a clip, of which windows will be added; clips are in the order of their windows."""
-        self._clips.append((name, path))
+        """The number of a clip, of which windows will be added; clips are in the order of their windows.
+
+        Args:
+          name: its id, printable.
+          path: of its file, absolute where it is not UTF-8.
+        """
+        self._clips.append((name, _written(path)))
         return len(self._clips) - 1
 
     def add(self, clips: np.ndarray | int, found: Embedded) -> None:
-        """Adds windows, of clips of those numbers (W,)."""
+        """Adds windows, of clips of those numbers (W,).
+
+        Raises:
+          UserError: where they cannot be written.
+        """
         windows = np.zeros(len(found.starts), _WINDOW)
         windows['clip'], windows['start'], windows['end'] = clips, found.starts, found.ends
-        self._windows.add(windows)
-        for name, rows in self._vectors.items():
-            rows.add(found.vectors[name])
+        with self._errors():
+            self._windows.add(windows)
+            for name, rows in self._vectors.items():
+                rows.add(found.vectors[name])
 
     @property
     def windows(self) -> int:
@@ -99,18 +116,35 @@ class IndexWriter(contextlib.AbstractContextManager['IndexWriter']):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        """Finishes it, or removes it."""
-        for rows in (*self._vectors.values(), self._windows):
-            rows.close()
+        """Finishes it, or removes it.
+
+        Raises:
+          UserError: where it cannot be written.
+        """
         try:
-            if kind is None and self.windows:
-                atomic.write_csv(self._partial / CLIPS, [('id', 'path'), *self._clips])
-                counts = {'clips': len(self._clips), 'windows': self.windows}
-                atomic.write(self._partial / SETTINGS,
-                             json.dumps({'format': FORMAT, **self._settings, **counts}, indent=2) + '\n')
-                os.rename(self._partial, self._folder)
+            with contextlib.suppress(OSError) if kind else self._errors():
+                with contextlib.ExitStack() as files:  # On a full disk, closing a file may fail, too.
+                    for rows in (*self._vectors.values(), self._windows):
+                        files.callback(rows.close)
+                if kind is None and self.windows:
+                    self._finish()
         finally:
             shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _finish(self) -> None:
+        atomic.write_csv(self._partial / CLIPS, [('id', 'path'), *self._clips])
+        counts = {'clips': len(self._clips), 'windows': self.windows}
+        atomic.write(self._partial / SETTINGS,
+                     json.dumps({'format': FORMAT, **self._settings, **counts}, indent=2) + '\n')
+        os.rename(self._partial, self._folder)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f'{self._folder} cannot be written ({error.strerror}); name another --output, or make '
+                            f'room.') from error
 
 
 class Index:
@@ -130,7 +164,7 @@ class Index:
         """
         self.folder = Path(folder)
         path = self.folder / SETTINGS
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UserError(f'{folder} is no index (it has no {SETTINGS}); make one with `vmmjax index STORE '
                             f'--weights=RUN --output={folder}`.')
         try:
@@ -138,13 +172,18 @@ class Index:
             if self.settings['format'] != FORMAT:
                 raise UserError(f'The index {folder} has format {self.settings["format"]}, and this vmmjax reads '
                                 f'format {FORMAT}; make it again.')
-            self.streams: list[str] = list(self.settings['streams'])
+            for key, kind in _KINDS.items():
+                if not isinstance(self.settings.get(key), kind):
+                    raise ValueError(f'{SETTINGS} has {key} = {self.settings.get(key)!r}')
+            self.streams: list[str] = self.settings['streams']
             self._windows = np.load(self.folder / WINDOWS, mmap_mode='r')
             self._vectors = {name: np.load(self.folder / f'{name}.npy', mmap_mode='r') for name in self.streams}
             shape = self.settings['windows'], self.settings['dimensions']
-            if len(self._windows) != shape[0] or any(rows.shape != shape for rows in self._vectors.values()):
+            if self._windows.shape != shape[:1] or any(rows.shape != shape for rows in self._vectors.values()):
                 raise ValueError('its files are of different lengths')
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if self._windows.dtype != _WINDOW or any(rows.dtype != np.float32 for rows in self._vectors.values()):
+                raise ValueError('its files are of other types')
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise UserError(f'The index {folder} is damaged ({error}); delete it and make it again.') from error
 
     def __len__(self) -> int:
@@ -216,7 +255,8 @@ class Index:
         """Id and path of clips by their numbers; of a million clips all of them would take 300 MB."""
         try:
             with (self.folder / CLIPS).open(newline='', encoding='utf-8') as lines:
-                found = {place: (row[0], row[1]) for place, row in enumerate(csv.reader(lines), -1) if place in clips}
+                found = {place: (row[0], _read(row[1])) for place, row in enumerate(csv.reader(lines), -1)
+                         if place in clips}
             return {clip: found[clip] for clip in clips}
         except (OSError, ValueError, KeyError, IndexError) as error:
             raise UserError(f'{self.folder / CLIPS} is damaged ({error}); delete the index and make it again.'
@@ -235,11 +275,25 @@ class _Rows:
         self.count += len(rows)
 
     def close(self) -> None:
-        self._file.seek(0)
-        self._head()
-        self._file.close()
+        with self._file:
+            self._file.seek(0)
+            self._head()
 
     def _head(self) -> None:
         np.lib.format.write_array_header_1_0(self._file, {
             'descr': np.lib.format.dtype_to_descr(self._dtype), 'fortran_order': False,
             'shape': (self.count, *self._shape)})
+
+
+def _written(path: str) -> str:
+    """A path as text that is UTF-8; one that is not has bytes that Python keeps as surrogates."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return _FILE + urllib.parse.quote(os.fsencode(path))
+    return path
+
+
+def _read(text: str) -> str:
+    """The path that `_written` wrote."""
+    return os.fsdecode(urllib.parse.unquote_to_bytes(text[len(_FILE):])) if text.startswith(_FILE) else text

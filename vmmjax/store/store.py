@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ class Store:
 
 def _read_meta(path: Path) -> dict[str, Any]:
     file = path / 'store.json'
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise UserError(f'{path} is not a finished store (it has no store.json); make one with '
                         f'`vmmjax prepare --source=... --store={path}`.')
     try:
@@ -138,6 +139,11 @@ def check_format(store: Path, version: Any) -> None:
 def is_remote(path: str | Path) -> bool:
     """Whether a path is not one of this machine, such as gs://bucket/store."""
     return isinstance(path, str) and '://' in path
+
+
+def columns_at_hand(store: Store, read: Collection[str]) -> dict[str, Column]:
+    """The columns whose records cost no transfer: all of a store that is here, else those that are read anyway."""
+    return {name: column for name, column in store.columns.items() if name in read or not is_remote(store.name)}
 
 
 def _mirror(path: str) -> 'Mirror':

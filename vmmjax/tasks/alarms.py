@@ -20,19 +20,20 @@ class Span(NamedTuple):
         return min(self.end, other.end) - max(self.start, other.start) > _SAME
 
 
-def timeline(probabilities: np.ndarray, mask: np.ndarray, windows: np.ndarray) -> list[Span]:
+def timeline(probabilities: np.ndarray, mask: np.ndarray, windows: np.ndarray, *, end: float = np.inf) -> list[Span]:
     """One probability for every moment of a clip that some window shows: the mean of the tokens that see it.
 
     Args:
       probabilities: float64 (W, N), of the tokens of W windows; token n has the n-th of N equal parts.
       mask: bool (W, N), tokens that stand for something.
       windows: float64 (W, 2), starts and lengths in seconds; they may overlap.
+      end: seconds at which the clip ends; what a window shows after it is padding, and no moment.
 
     Returns:
       Moments in order, apart from each other; between some there may be time that no token saw.
     """
     count = probabilities.shape[1]
-    parts = windows[:, :1] + windows[:, 1:] * np.arange(count + 1) / count
+    parts = np.minimum(windows[:, :1] + windows[:, 1:] * np.arange(count + 1) / count, end)
     first, last, value = parts[:, :-1][mask], parts[:, 1:][mask], probabilities[mask]
     edges = np.unique(np.round(np.concatenate([first, last]), 6))
     # Every token adds its probability from its first edge on, and takes it away at its last.

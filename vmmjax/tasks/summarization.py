@@ -100,7 +100,7 @@ class Summarization(Supervised):
 
     def summary(self, rows: Predictions) -> dict[str, float]:
         """See `Task`; tau is 0 where no clip has one."""
-        figures = self._figures(rows)
+        figures = self._figures(self.clips(rows))
         logits, counts = rows.scores['logits'].astype(np.float64), rows.scores['mask'] > 0
         metrics.check_finite(logits)
         target = np.asarray(token_importance(rows.target['segments'], rows.target['window'][:, 1], logits.shape[1]))
@@ -112,7 +112,7 @@ class Summarization(Supervised):
         """See `Task`; a clip's figure stands at its first view."""
         _, firsts = np.unique(rows.id, return_index=True)
         found: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
-        for name, values in self._figures(rows).items():
+        for name, values in self._figures(self.clips(rows)).items():
             placed = np.full(len(rows.id), np.nan)
             placed[firsts] = values
             found[name] = placed, None
@@ -127,7 +127,8 @@ class Summarization(Supervised):
         """The baselines, and by how much the model is above them."""
         from vmmjax.pipeline import stored_signals  # Needs OpenCV, which a training does not.
 
-        clips, figures = self.clips(rows), self._figures(rows)
+        clips = self.clips(rows)
+        figures = self._figures(clips)
         kept: dict[str, list[float]] = {'at random': [], 'at equal distances': []}
         taus: dict[str, list[float]] = {}
         for clip in clips:
@@ -188,7 +189,8 @@ class Summarization(Supervised):
         windows = rows.target['window'][views].astype(np.float64)
         first = windows[:, 0].min()
         logits, mask = rows.scores['logits'][views].astype(np.float64), rows.scores['mask'][views] > 0
-        moments = timeline(special.expit(logits), mask, windows)
+        # A head with one answer for the window answers for what is padding, too.
+        moments = timeline(special.expit(logits), mask, windows, end=float(rows.target['end'][views][0]))
         if not moments:
             return Scored(int(rows.id[views][0]), np.array([0.0, self.segment]), np.full(1, np.nan), np.zeros(1))
         spans = np.array([(moment.start, moment.end) for moment in moments]) - first
@@ -198,15 +200,14 @@ class Summarization(Supervised):
             # Every view has all segments of the clip, in its own time.
             segments = rows.target['segments'][views][0].astype(np.float64)
             times = segments[:, :2] + windows[0, 0] - first
-            shared = np.maximum(np.minimum(times[:, 1:], cut[1:]) - np.maximum(times[:, :1], cut[:-1]), 0)
-            importance = np.minimum(segments[:, 2] @ shared / np.diff(cut), 1)
+            importance = np.clip(np.diff(summaries.integral(times, segments[:, 2], cut)) / np.diff(cut), 0, 1)
         scores = summaries.means(spans, np.array([moment.value for moment in moments]), cut)
         return Scored(int(rows.id[views][0]), cut, scores, importance)
 
-    def _figures(self, rows: Predictions) -> dict[str, np.ndarray]:
+    def _figures(self, clips: Sequence[Scored]) -> dict[str, np.ndarray]:
         """Of every clip, float64 (clips,) by metric; NaN where it has none."""
         found: dict[str, list[float]] = {'importance_kept': [], 'f1': [], 'kendall_tau': []}
-        for clip in self.clips(rows):
+        for clip in clips:
             assert clip.importance is not None
             taken = summaries.chosen(clip.scores, clip.cut, self.share)
             found['importance_kept'].append(summaries.kept(clip.importance, clip.cut, taken))

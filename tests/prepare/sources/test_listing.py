@@ -22,6 +22,7 @@ def test_files_folders_patterns_and_lines(folder: Path, monkeypatch: pytest.Monk
     assert [clip.id for clip in found] == ['nowhere.mp4', 'x y.mp4', 'z.wav', 'inner/c.mkv', 'a.wav', 'odd [1].mp4',
                                            'inner/c.mkv']
     assert found[0].path == folder / 'nowhere.mp4', 'that it is not there costs only this file'
+    assert listing.read(['a' * 300])[0].id == 'a' * 300, 'nor is one whose name no file may have'
     assert [path.name for path in listing.below(folder)] == ['a.wav', 'b.MP4', 'odd [1].mp4', 'c.mkv']
 
 

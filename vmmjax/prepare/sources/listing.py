@@ -32,13 +32,13 @@ def read(arguments: Sequence[str], lines: Iterable[str] = ()) -> list[Clip]:
             found = [of_file(name) for name in map(str.strip, lines) if name]
             if not found:
                 raise UserError('Nothing was read from the standard input; write a file a line into it.')
-        elif path.is_dir():
+        elif os.path.isdir(path):  # `Path.is_dir` raises for a name that is too long.
             found = [of_file(file) for file in below(path)]
             if not found:
                 raise UserError(f'The folder {path} holds no video or sound file.')
-        elif path.suffix.lower() == '.csv' and path.is_file():
+        elif path.suffix.lower() == '.csv' and os.path.isfile(path):
             found = manifest.read(path, split='predict')
-        elif glob.has_magic(argument) and not path.exists():
+        elif glob.has_magic(argument) and not os.path.exists(path):
             found = [of_file(file) for file in sorted(glob.glob(argument, recursive=True))]
             if not found:
                 raise UserError(f'No file matches {argument!r}.')
