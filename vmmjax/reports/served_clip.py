@@ -61,7 +61,8 @@ class ServedClip:
           folder: for the pictures and videos of the explanation.
 
         Raises:
-          UserError: where it cannot be read, lasts longer than `LONGEST`, has too many pixels, or has nothing that the run reads.
+          UserError: where it cannot be read, lasts longer than `LONGEST`, has too many pixels, or has nothing that the
+            run reads.
         """
         probe = catalog_builder.probed(path)
         if isinstance(probe, str):
