@@ -4,6 +4,7 @@ import av
 import numpy as np
 import pytest
 
+from scripts import fuzz_media
 from tests.serving.live import lights
 from vmmjax.experiment import Experiment
 from vmmjax.media.container import MediaError
@@ -102,3 +103,9 @@ def test_what_lasts_too_long_is_refused(judge, tmp_path):
     write_clip(tmp_path / 'long.mp4', np.zeros((61, 16, 16, 3), np.uint8), fps=.1)
     with pytest.raises(MediaError, match='it lasts 610 s, and the page takes 600 s at most'):
         judge(tmp_path / 'long.mp4', 'long', tmp_path)
+
+
+def test_a_small_file_with_huge_pictures_is_refused(judge, tmp_path):
+    (tmp_path / 'huge.gif').write_bytes(fuzz_media.gif(300, 8192))
+    with pytest.raises(MediaError, match=r'its pictures of 8192 x 8192 are 1\.2 times as many'):
+        judge(tmp_path / 'huge.gif', 'huge', tmp_path)

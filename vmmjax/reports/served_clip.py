@@ -27,6 +27,7 @@ from vmmjax.tasks import alarms
 
 LONGEST = 600.0
 """Seconds of a file at most."""
+_MOST_PIXELS = 17e9  # Of all pictures of a file: those of 10 minutes of 1280 x 720 at 30 a second.
 _NAMED = 5  # Classes.
 _CURVES = 8  # Those with the highest values.
 _METHOD = 'hirescam'
@@ -60,7 +61,8 @@ class ServedClip:
           folder: for the pictures and videos of the explanation.
 
         Raises:
-          UserError: where it cannot be read, lasts longer than `LONGEST`, or has nothing that the run reads.
+          UserError: where it cannot be read, lasts longer than `LONGEST`, has too many pixels, or has nothing that the
+            run reads.
         """
         probe = catalog_builder.probed(path)
         if isinstance(probe, str):
@@ -68,6 +70,11 @@ class ServedClip:
         if probe.duration > LONGEST:
             raise MediaError(path, f'it lasts {probe.duration:.0f} s, and the page takes {LONGEST:.0f} s at most; cut '
                                    f'it, or let `vmmjax predict --timeline` read all of it')
+        pixels = (probe.width or 0) * (probe.height or 0) * (probe.fps or 0.0) * (probe.picture_end or 0.0)
+        if pixels > _MOST_PIXELS:
+            raise MediaError(path, f'its pictures of {probe.width} x {probe.height} are {pixels / _MOST_PIXELS:.1f} '
+                                   f'times as many as one file may keep the page busy with; cut it or make them '
+                                   f'smaller, or let `vmmjax predict` read it')
         clip = of_file(path, id=name)
         whole, = self._run.predict([clip], most=_NAMED)
         if whole.error:
