@@ -10,7 +10,6 @@ from vmmjax.models.convolution import Shape3, conv3d
 from vmmjax.models.tokens import Tokens
 
 _SHRINK = 2  # Neighbouring pixels along each side that are channels of one place: a quarter of the work.
-_FASTER = 10
 
 
 class Convolution(nn.Module):
@@ -120,8 +119,7 @@ class Correction(nn.Module):
         out, small = self.channels * _SHRINK ** 2, nn.initializers.normal(1e-5)
         x = Convolution(features, (1, 3, 3), name='hidden')(nn.relu(x))
         x = Convolution(out, (1, 3, 3), kernel_init=small, name='output')(nn.relu(x))
-        # Its weights are up to 1, which Adam, whose steps are all as long, would take many hundred steps to reach.
-        x += _FASTER * Convolution(out, (1 if self.between else 3, 3, 3), kernel_init=small, name='filter')(seen)
+        x += Convolution(out, (1 if self.between else 3, 3, 3), kernel_init=small, name='filter')(seen)
         batch, time, height, width = x.shape[:4]
         x = x.reshape(batch, time, height, width, _SHRINK, _SHRINK, self.channels)
         x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(batch, time, _SHRINK * height, _SHRINK * width, self.channels)

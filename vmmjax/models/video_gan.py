@@ -19,7 +19,7 @@ class StridedVideo(nn.Module):
     """An encoder of strided convolutions in space and time without any normalisation: what judges clips.
 
     Without BatchNorm and dropout a clip's judgement depends on no other clip, and has the gradients that a penalty on
-    them needs (Mescheder et al. 2018). 885 thousand parameters.
+    them needs (Mescheder et al. 2018). 943 thousand parameters.
 
     Attributes:
       widths: channels of the convolutions, 3 x 3 x 3 each.
