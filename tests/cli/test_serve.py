@@ -15,7 +15,10 @@ import pytest
 
 from scripts import fuzz_media
 from tests.cli.conftest import ROOT, command, environment, refused
+from tests.serving.live import lights
 from tests.serving.web.browser import Browser
+from vmmjax import config as configs
+from vmmjax.tasks import Classification, Task
 
 PATIENCE = 240  # Seconds; a busy machine is no fault.
 
@@ -115,6 +118,24 @@ def test_what_cannot_be_served_is_said(tmp_path, lights_run):
     assert 'name one that `vmmjax train` made' in refused('serve')
     assert 'is no folder of a run' in refused('serve', f'--weights={tmp_path}')
     assert 'no such file or folder' in refused('serve', 'camera.mp4', f'--weights={lights_run}')
+
+
+class Silent(Classification):
+    """A task that predicts nothing of one clip each."""
+
+    reading = Task.reading
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_be_shown_is_refused_before_it_listens(tmp_path, films):
+    whole = configs.defaults().data
+    whole.window.seconds = 0.0
+    changes = dict(window=whole.window, views=whole.views, target='path',
+                   streams=dict(rgb=lights.STREAMS['rgb']))
+    run, silent = (lights.save_run(tmp_path / name, films / 'store', task=dict(name=task), **changes)
+                   for name, task in (('run', 'classification'), ('silent', 'tests.cli.test_serve:Silent')))
+    assert 'predicts nothing of one clip each' in refused('serve', f'--weights={silent}')
+    assert 'say how many seconds a window has, too: --window=2' in refused('serve', f'--weights={run}', '--stride=1')
 
 
 @pytest.mark.slow

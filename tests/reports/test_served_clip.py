@@ -1,11 +1,14 @@
 import json
 
 import av
+import jax
 import numpy as np
 import pytest
 
 from scripts import fuzz_media
 from tests.serving.live import lights
+from vmmjax.errors import UserError
+from vmmjax.evaluation import new_clips, prediction_lines
 from vmmjax.experiment import Experiment
 from vmmjax.media.container import MediaError
 from vmmjax.media.writer import write_clip
@@ -63,10 +66,48 @@ def test_an_explanation_says_which_stream_and_where(found):
 def test_what_is_downloaded_is_json(found):
     told = json.loads(json.dumps(found.prediction, allow_nan=False))
     json.dumps(found.view, allow_nan=False)
-    assert told['clip'] == 'my film'
+    assert told['video'] == 'my film'
     assert [(part['start'], part['end']) for part in told['windows']] == [(s, s + 2) for s in range(0, 12, 2)]
     assert told['over_time'] == found.view['curves']
     assert told['explanation']['subsets'].keys() == {'none', 'rgb', 'audio', 'audio+rgb'}
+
+
+def test_the_keys_are_those_of_predict(found, judge, films):
+    (whole,) = judge._run.predict([films / 'film.mp4'], most=5)
+    first = next(iter(new_clips.windows(judge._run, films / 'film.mp4', WindowSpec(lights.WINDOW), most=5)))
+    lines = [json.loads(prediction_lines.of_json(each, 'video')) for each in (whole, first)]
+    assert list(found.prediction) == [*lines[0], 'windows', 'over_time', 'explanation']
+    assert list(found.prediction['windows'][0]) == list(lines[1])
+    assert found.prediction['predicted'] == lines[0]['predicted']
+
+
+def test_a_prediction_stands_where_its_explanation_fails(judge, films, tmp_path, monkeypatch):
+    def fails(*_):
+        raise UserError('The network has no layer that fits; name one.')
+
+    monkeypatch.setattr(judge, '_explainer', fails)
+    found = judge(films / 'other.mp4', 'other', tmp_path)
+    assert found.view['predicted']
+    assert found.view['curves']
+    assert (found.view['explanation'], found.prediction['explanation']) == (None, None)
+    assert found.view['unexplained'] == 'The network has no layer that fits; name one.'
+
+
+def test_scores_that_are_not_finite_are_refused(judge, films, tmp_path, monkeypatch):
+    state = judge._run.state
+    broken = jax.tree.map(lambda leaf: leaf * np.nan, state.params)
+    monkeypatch.setattr(judge._run, 'state', state.replace(params=broken))
+    with pytest.raises(UserError, match='NaN or infinite'):
+        judge(films / 'other.mp4', 'other', tmp_path)
+
+
+def test_a_summary_is_shown_by_its_scores(films, tmp_path):
+    run = lights.save_run(tmp_path / 'run', films / 'store', task=dict(name='summarization', share=.25, segment=.5))
+    found = ServedClip(Experiment.load(run), WindowSpec(lights.WINDOW))(films / 'film.mp4', 'film', tmp_path)
+    (curve,) = found.view['curves']
+    (told,) = found.prediction['predicted']
+    assert (curve['class'], curve['moments'], found.view['curves_note']) == ('summary', told['scores'], '')
+    assert len(curve['moments']) == lights.SECONDS / .5
 
 
 def test_a_file_without_sound_and_one_without_pictures(judge, films, tmp_path):

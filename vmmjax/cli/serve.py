@@ -1,7 +1,7 @@
 r"""Serves one page in the browser: drop a video or a sound, and see what a run says of it and why.
 
   vmmjax serve --weights=runs/mine                                # http://127.0.0.1:8000/
-  vmmjax serve --weights=mine.vmmjax --page=:8123 --most_mb=2000
+  vmmjax serve --weights=mine.vmm --page=:8123 --most_mb=2000
   vmmjax serve --weights=runs/whole_clips --window=2 --stride=0.5
   vmmjax serve door=rtsp://camera/1 --weights=runs/fights --alarm=fight
 
@@ -15,6 +15,7 @@ from elsewhere. It listens on 127.0.0.1 unless told otherwise, and has no passwo
 everyone who reaches that address. Ctrl-C or SIGTERM ends the command.
 """
 
+import contextlib
 import json
 import signal
 import tempfile
@@ -51,14 +52,21 @@ def main(given: list[str]) -> None:
     from vmmjax.serving.live.alarm import Alarm
     from vmmjax.serving.web.jobs import Jobs
     from vmmjax.serving.web.server import Server
+    from vmmjax.tasks import Task
     from vmmjax.training.runtime import keep_compiled
 
     source.check(given)
     keep_compiled()
     run = Experiment.load(WEIGHTS.value)
+    if type(run.task).reading is Task.reading:
+        raise UserError(f'{WEIGHTS.value} is a run of the task {run.task.name}, which predicts nothing of one clip '
+                        f'each; serve one that does, such as of classification.')
     own = float(run.config.data.window.seconds)
     if own and live.WINDOW.value:
         raise UserError(f'The run looks at windows of {own:g} s, and so does the page; leave --window out.')
+    if live.STRIDE.value and not (own or live.WINDOW.value):
+        raise UserError('The run looks at whole clips, which have no --stride; say how many seconds a window has, too: '
+                        '--window=2.')
     cut = WindowSpec(own or live.WINDOW.value, live.STRIDE.value)
 
     def tell(alarm: Alarm) -> None:
@@ -68,17 +76,13 @@ def main(given: list[str]) -> None:
     most = MOST_MB.value * 1_000_000
     page = serve_page.page(Path(WEIGHTS.value).resolve().name, most_bytes=most, longest=LONGEST,
                            live=watcher is not None)
-    with tempfile.TemporaryDirectory(prefix='vmmjax-serve-', ignore_cleanup_errors=True) as folder:
-        jobs = Jobs(Path(folder), ServedClip(run, cut), live.say)
-        server = Server(PAGE.value, jobs, page=page, policy=serve_page.policy(page), most_bytes=most,
-                        live=lambda: None if watcher is None else watcher.status())
-        try:
-            live.say(f'see {server.address}')
-            if server.is_open:
-                live.say('everyone who reaches this address can send files to it; it has no password')
-            if watcher is not None:
-                watcher.run(stop)
-            stop.wait()
-        finally:
-            server.close()
-            jobs.close()
+    with (tempfile.TemporaryDirectory(prefix='vmmjax-serve-', ignore_cleanup_errors=True) as folder,
+          contextlib.closing(Jobs(Path(folder), ServedClip(run, cut), live.say)) as jobs,
+          contextlib.closing(Server(PAGE.value, jobs, page=page, policy=serve_page.policy(page), most_bytes=most,
+                                    live=lambda: None if watcher is None else watcher.status())) as server):
+        live.say(f'see {server.address}')
+        if server.is_open:
+            live.say('everyone who reaches this address can send files to it; it has no password')
+        if watcher is not None:
+            watcher.run(stop)
+        stop.wait()

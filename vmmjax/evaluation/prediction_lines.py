@@ -13,10 +13,15 @@ COLUMNS = ('clip', 'start', 'end', 'absent', 'target', 'predicted', 'probability
 """Those of the lines of `of_csv`; times are seconds in the file."""
 
 
-def of_json(told: ClipPrediction, name: str = 'clip') -> str:
-    """An object, see `ClipPrediction.to_json`, with `name` as the key of the clip."""
+def as_json(told: ClipPrediction, name: str = 'clip') -> dict[str, Any]:
+    """Plain JSON values, see `ClipPrediction.to_json`, with `name` as the key of the clip."""
     values = told.to_json()
-    return json.dumps({name: values.pop('clip'), **values}) + '\n'
+    return {name: values.pop('clip'), **values}
+
+
+def of_json(told: ClipPrediction, name: str = 'clip') -> str:
+    """The line of `as_json`."""
+    return json.dumps(as_json(told, name)) + '\n'
 
 
 def header() -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.evaluation import new_clips
+from vmmjax.evaluation import metrics, new_clips, prediction_lines
 from vmmjax.evaluation.predictions import ClipPrediction
 from vmmjax.experiment import Experiment
 from vmmjax.media.probe import MediaError
@@ -61,8 +61,8 @@ class ServedClip:
           folder: for the pictures and videos of the explanation.
 
         Raises:
-          UserError: where it cannot be read, lasts longer than `LONGEST`, has too many pixels, or has nothing that the
-            run reads.
+          UserError: where it cannot be read, lasts longer than `LONGEST`, has too many pixels, has nothing that the run
+            reads, or where the scores are not finite.
         """
         probe = catalog_builder.probed(path)
         if isinstance(probe, str):
@@ -80,28 +80,42 @@ class ServedClip:
         if whole.error:
             raise UserError(whole.error)
         parts = list(new_clips.windows(self._run, clip, self._cut, most=_NAMED))
+        for scores in jax.tree.leaves([part.scores for part in (whole, *parts)]):
+            metrics.check_finite(np.asarray(scores)[None])
         view: dict[str, Any] = {'name': name, 'seconds': probe.duration, 'present': dict(whole.present),
                                 'predicted': whole.to_json()['predicted'], 'damage': probe.damage,
-                                **self._over_time(parts), 'lanes': _sound(path, probe.duration, probe.audio_rate)}
-        prediction = {**whole.to_json(), 'windows': [part.to_json() for part in parts],
+                                **self._over_time(whole, parts),
+                                'lanes': _sound(path, probe.duration, probe.audio_rate)}
+        prediction = {**prediction_lines.as_json(whole, 'video'),
+                      'windows': [prediction_lines.as_json(part, 'video') for part in parts],
                       'over_time': view['curves'], 'explanation': None}
         files: dict[str, Path] = {}
         view['explanation'], view['unexplained'] = None, self._unexplained
         if self._explainer is not None:
-            found = self._explainer(clip)
-            prediction['explanation'] = found.to_json()
-            view['explanation'], files = _explained(found, folder)
+            try:
+                found = self._explainer(clip)
+            except UserError as error:  # What is predicted stands without it.
+                view['unexplained'] = str(error)
+            else:
+                prediction['explanation'] = found.to_json()
+                view['explanation'], files = _explained(found, folder)
         return Found(view, prediction, files)
 
-    def _over_time(self, parts: Sequence[ClipPrediction]) -> dict[str, Any]:
+    def _over_time(self, whole: ClipPrediction, parts: Sequence[ClipPrediction]) -> dict[str, Any]:
         """The values of the outputs by moments [start, end, value], those first that are highest at some time."""
+        # A task that tells of the whole file what it says over time, such as that of summaries.
+        told = [{'class': each['target'], 'moments': [moment for moment in each['scores'] if moment[2] is not None]}
+                for each in whole.reading if 'scores' in each]
+        if told:
+            return {'curves': told, 'curves_note': '', 'is_probability': True}
         seen = [part for part in parts if any(part.present.values())]
         try:
             joined = np.concatenate if self._run.task.each_view else np.stack
             levels = self._run.task.levels(jax.tree.map(lambda *scores: joined(scores), *(
                 part.scores for part in seen))) if seen else {}
-        except UserError as error:  # Words, say, are at no moment likelier than at another.
-            return {'curves': [], 'curves_note': str(error), 'is_probability': True}
+        except UserError:  # Words, say, are at no moment likelier than at another.
+            note = f'The task {self._run.task.name} says nothing of single moments.'
+            return {'curves': [], 'curves_note': note, 'is_probability': True}
         length = self._cut.window or max((part.seconds for part in seen), default=0.0)
         windows, end = np.array([[part.start, length] for part in seen]), max(part.end for part in parts)
         curves: list[dict[str, Any]] = [{'class': name, 'moments': [

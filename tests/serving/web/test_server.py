@@ -259,7 +259,8 @@ def test_one_that_is_open_is_asked_by_an_address_or_a_name_of_this_machine(tmp_p
     port = urlsplit(server.address).port
     assert urlsplit(server.address).hostname != '0.0.0.0'
     for host, is_ours in ((f'{socket.gethostname()}:{port}', True), (socket.getfqdn(), True),
-                          (f'192.0.2.7:{port}', True), ('[2001:db8::1]', True), ('localhost', True), (urlsplit(server.address).netloc, True),
+                          (f'192.0.2.7:{port}', True), ('[2001:db8::1]', True), ('localhost', True),
+                          (urlsplit(server.address).netloc, True),
                           ('evil.example', False), (f'evil.example:{port}', False), ('192.0.2.7.evil.example', False),
                           ('', False)):
         connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
