@@ -12,6 +12,7 @@ from vmmjax import models, tasks
 from vmmjax.errors import UserError
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.models.video_gan import VideoGenerator
+from vmmjax.tasks import adversarial
 from vmmjax.training import Player, Players, make_train_step
 from vmmjax.training.objective import Context
 from vmmjax.training.state import TrainState, initializer
@@ -167,8 +168,18 @@ def test_measures(one, state):
         one.task.summary(rows._replace(scores={**many, 'counted': 0 * many['counted']}))
 
 
+def test_parts_are_averaged():
+    x = np.random.default_rng(0).normal(size=(2, 8, 10, 3, 1)).astype(np.float32)
+    found = adversarial._means(jnp.asarray(x))
+    assert found.shape == (2, 4, 4, 3, 1)
+    np.testing.assert_allclose(found[1, 1, 0, 2, 0], x[1, 2:4, 0:2, 2, 0].mean(), rtol=1e-5)
+    np.testing.assert_allclose(found[0, 3, 1, 0, 0], x[0, 6:8, 2:5, 0, 0].mean(), rtol=1e-5)
+
+
 @pytest.mark.parametrize(('change', 'message'), [
     (dict(game='hinges'), "did you mean 'hinge'"), (dict(latent=0), 'at least 1 number'),
+    (dict(generator=dict(widths=())), 'give at least one width'),
+    (dict(generator=dict(widths=(4, 0))), 'none below 1'), (dict(generator=dict(hidden=-1)), 'none below 1'),
     (dict(generator=dict(width=3)), "no key 'width': did you mean 'widths'"),
     (dict(stream='rg'), 'no encoder to judge'),
     (dict(preprocess='signed'), "set it to 'none'"), (dict(players={}), 'name both')])

@@ -1,6 +1,7 @@
 """Adversarial training: one network draws short clips of a class, the other tells them from real ones."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,10 +34,11 @@ class Adversarial(Task):
     discriminator also pays `penalty / 2 |grad D(x)|^2` for real clips (R1, Mescheder et al. 2018, equation 9). Both are
     players of `config.players` and move in one step, from one forward pass. Values of clips are from -1 to 1.
 
-    Measured are, with one drawn clip of the class of each clip: `frechet`, the Fréchet distance between drawn and real
-    clips by the means of their values over 4 x 4 x 4 parts, which needs no network and is not FVD (`vmmjax fvd` is);
-    `motion`, how much drawn frames differ from the frame before, in parts of what real ones do; `told_apart`, how often
-    the discriminator is right.
+    Measured are, with one drawn clip of the class of each clip: `frechet`, the Fréchet distance between every second
+    real clip and the drawn ones of the others' classes (chance: these others themselves, just as many), by the means of
+    their values over 4 x 4 x 4 parts, which needs no network and is not FVD (`vmmjax fvd` is); `motion`, how much drawn
+    frames differ from the frame before, in parts of what real ones do; `told_apart`, how often the discriminator is
+    right.
 
     Attributes:
       stream: of pictures, which the model's encoder of that name judges.
@@ -70,6 +72,10 @@ class Adversarial(Task):
             if key not in ('widths', 'hidden'):
                 raise UserError(f'config.task.generator takes no key {key!r}: '
                                 f'{did_you_mean(key, ("widths", "hidden"))}.')
+        widths, hidden = self.generator.get('widths', (1,)), self.generator.get('hidden', 1)
+        if not widths or min((*widths, hidden)) < 1:
+            raise UserError(f'config.task.generator has widths = {tuple(widths)} and hidden = {hidden}; give at least '
+                            f'one width, and none below 1.')
         if self.conditional and not isinstance(self.target, str):
             raise UserError(f'data.target is {list(self.target)}, and clips are drawn of one class; name one column, '
                             f'or set config.task.conditional = False.')
@@ -80,6 +86,9 @@ class Adversarial(Task):
         if self.stream not in config.model.encoders:
             raise UserError(f'config.task.stream is {self.stream!r}, which has no encoder to judge it: '
                             f'{did_you_mean(self.stream, list(config.model.encoders))}.')
+        if self.stream not in config.data.streams:
+            raise UserError(f'config.task.stream is {self.stream!r}, which config.data.streams does not have: '
+                            f'{did_you_mean(self.stream, list(config.data.streams))}.')
         if (way := config.model.preprocess[self.stream]) != 'none':
             raise UserError(f'config.model.preprocess.{self.stream} is {way!r}, and drawn clips are no bytes; set it '
                             f"to 'none': clips are judged with values from -1 to 1.")
@@ -194,8 +203,7 @@ class Adversarial(Task):
         """Of each clip and of one that is drawn, float32 (B, 2, ...): `judged`, `motion`, `pooled`; and `counted`."""
         real, classes, counted = self._real(ctx)
         both = real, self._drawn(ctx, classes)
-        size = [min(_POOLED, length) for length in real.shape[1:4]]
-        pooled = [jax.image.resize(x, (len(x), *size, x.shape[-1]), 'linear').reshape(len(x), -1) for x in both]
+        pooled = [_means(x).reshape(len(x), -1) for x in both]
         return {'judged': jnp.stack([self._judged(ctx, x, classes) for x in both], 1), 'pooled': jnp.stack(pooled, 1),
                 'motion': jnp.stack([jnp.abs(jnp.diff(x, axis=1)).mean((1, 2, 3, 4)) for x in both], 1),
                 'counted': counted}
@@ -208,7 +216,8 @@ class Adversarial(Task):
         """See `Task`; the loss is the discriminator's, without the penalty."""
         real, fake, told, loss = self._figures(rows)
         motion = np.asarray(rows.scores['motion'], np.float64)[self._counted(rows)].mean(0)
-        return {'frechet': frechet_distance(real, fake), 'motion': float(motion[1] / max(motion[0], 1e-9)),
+        # As many as of `chance`: the distance is the larger, the fewer clips it is of.
+        return {'frechet': frechet_distance(real[::2], fake[1::2]), 'motion': float(motion[1] / max(motion[0], 1e-9)),
                 'told_apart': float(told.mean()), 'loss': float(loss.mean())}
 
     def chance(self, rows: Predictions) -> dict[str, float]:
@@ -231,3 +240,12 @@ class Adversarial(Task):
         loss = (np.maximum(0, 1 - real) + np.maximum(0, 1 + fake) if self.game == 'hinge'
                 else np.logaddexp(0, -real) + np.logaddexp(0, fake))
         return pooled[:, 0], pooled[:, 1], ((real > 0) + 1.0 * (fake < 0)) / 2, loss
+
+
+def _means(x: jax.Array) -> jax.Array:
+    """The means over at most 4 x 4 x 4 parts of clips (B, T, H, W, C), as nearly of one size as may be."""
+    for axis in (1, 2, 3):
+        ends = np.linspace(0, x.shape[axis], min(_POOLED, x.shape[axis]) + 1).round().astype(int)
+        x = jnp.stack([jax.lax.slice_in_dim(x, low, high, axis=axis).mean(axis)
+                       for low, high in itertools.pairwise(ends.tolist())], axis)
+    return x

@@ -70,6 +70,9 @@ class VideoToVideo(Task):
         if self.stream not in config.model.encoders:
             raise UserError(f'config.task.stream is {self.stream!r}, which has no encoder: '
                             f'{did_you_mean(self.stream, list(config.model.encoders))}.')
+        if self.stream not in config.data.streams:
+            raise UserError(f'config.task.stream is {self.stream!r}, which config.data.streams does not have: '
+                            f'{did_you_mean(self.stream, list(config.data.streams))}.')
         frames = config.data.streams[self.stream].get('frames', 3)
         if self.kind == 'interpolation' and frames < 3:
             raise UserError(f'data.streams.{self.stream}.frames is {frames}, and a frame between two others needs at '
@@ -172,9 +175,9 @@ class VideoToVideo(Task):
         if self.kind == 'interpolation':
             ways |= {'mean': _fractions(video_baselines.rounded((x[:, :-1] + x[:, 1:]) / 2)), 'repeated': x[:, :-1]}
         else:
-            around = video_baselines.neighbourhood(x, counted)
-            ways |= {'noisy': x, 'median': jnp.median(around, -1)}
-            found['filter'] = video_baselines.filter_moments(around, truth, counted)
+            # A clip at a time, since a value has 27 neighbours.
+            median, found['filter'] = jax.lax.map(_filtered, (x, truth, counted))
+            ways |= {'noisy': x, 'median': median}
         number = counted.sum(1).astype(jnp.float32)
         for name, way in ways.items():
             error = jnp.square(way - truth).mean((2, 3, 4))
@@ -229,6 +232,13 @@ class VideoToVideo(Task):
                 error, count = values.astype(np.float64).T
                 found[name] = np.where(count > 0, error / np.maximum(count, 1), np.nan)
         return found
+
+
+def _filtered(clip: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Of one clip's pictures, truth and frames that count: the median of neighbours, and the filter's moments."""
+    x, truth, counted = (each[None] for each in clip)
+    around = video_baselines.neighbourhood(x, counted)
+    return jnp.median(around, -1)[0], video_baselines.filter_moments(around, truth, counted)[0]
 
 
 def psnr(error: np.ndarray) -> np.ndarray:
