@@ -136,6 +136,15 @@ def test_test_views_of_a_single_stream_find_each_other():
     assert one.chance(rows)['median_rank_rgb_to_rgb@1'] == 2.5
     values, _ = one.per_clip(rows)['recall1_rgb_to_rgb@1']
     np.testing.assert_array_equal(values, [1, np.nan] * 4)
+    for place in (4, 5):  # Both views of the third clip.
+        reading, = one.reading(rows, place)
+        assert reading['target'] == 'rgb and rgb@1'
+        assert reading['cosine'] == pytest.approx(float(_unit(x[2]) @ _unit(x[2] + 1e-3)), abs=1e-6)
+        assert list(reading['embeddings']) == ['rgb', 'rgb@1']
+
+
+def _unit(x):
+    return x / np.linalg.norm(x)
 
 
 @pytest.mark.slow

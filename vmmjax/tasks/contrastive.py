@@ -263,6 +263,11 @@ class Contrastive(Matching):
 
         return {name: (placed(values), None) for name, (values, _) in found.items()}
 
+    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
+        """See `Matching`; of a single stream its first and its last test view are what is compared."""
+        clips = self._by_clip(rows)
+        return super().reading(clips, place if clips is rows else int(np.searchsorted(clips.id, rows.id[place])), most)
+
     def _by_clip(self, rows: Predictions) -> Predictions:
         """One row a clip; of test views the first and the last as two streams."""
         if not self.each_view:

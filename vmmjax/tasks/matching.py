@@ -105,7 +105,7 @@ class Matching(Task):
         Other clips' embeddings find the clip, or are found by it.
         """
         vectors = {stream: _unit(rows.scores[stream][place][None])[0]
-                   for stream in self.streams if rows.present[stream][place]}
+                   for stream in dict.fromkeys(itertools.chain(*self.pairs)) if rows.present[stream][place]}
         return [{'target': f'{one} and {other}', 'truth': '', 'probability': None,
                  'named': [] if cosine is None else [[f'cosine {cosine:.4f}', None]], 'cosine': cosine,
                  'embeddings': {stream: vector.tolist() for stream, vector in vectors.items()}}
