@@ -1,7 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
+from vmmjax.errors import UserError
 from vmmjax.evaluation import audit_features
+from vmmjax.store.column import InMemory
 from vmmjax.store.store import Store
 
 
@@ -25,6 +29,28 @@ def test_every_part_has_a_row_for_each_clip(found, store_path):
 def test_clips_have_a_hash_a_second(found, store_path):
     durations = Store(store_path).durations
     np.testing.assert_array_equal(np.bincount(found[1].rows), np.maximum(1, np.round(durations)))
+
+
+def test_frames_are_those_in_the_middle_of_parts_and_repeat_where_there_are_few(store_path):
+    column = Store(store_path).column('rgb')
+    length = int(column.lengths[0])
+    some, one, many = audit_features._spaced(column, 0, 3, 1, 2 * length)
+    assert (len(some), len(one), len(many)) == (3, 1, 2 * length)
+    np.testing.assert_array_equal(some[1], one[0])
+    np.testing.assert_array_equal(many[0::2], many[1::2])
+    np.testing.assert_array_equal(many[2 * (length // 2)], one[0])
+
+
+@pytest.mark.parametrize('kind', ['picture', 'array'])
+def test_a_damaged_record_is_one_sentence(store_path, kind):
+    store = Store(store_path)
+    name = next(name for name, column in store.columns.items() if column.kind == kind and (
+        kind == 'picture' or name == 'audio'))
+    column = store.columns[name]
+    contents = [record[:40] for record in column.records(np.arange(column.offsets[-1]))]
+    store.columns[name] = dataclasses.replace(column, source=InMemory(contents, name))
+    with pytest.raises(UserError, match=rf'column {name} .* is damaged at the clip .*--verify'):
+        audit_features.controls(store, progress=False)
 
 
 def test_the_envelope_is_the_loudness_over_time():

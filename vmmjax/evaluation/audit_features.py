@@ -1,6 +1,5 @@
 """The parts of the clips of a store that an audit looks at: metadata, presence, one frame, loudness, hashes."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -70,14 +69,17 @@ def controls(store: Store, *, progress: bool = True) -> tuple[list[Control], See
     rows: list[int] = []
     for row in tqdm(range(len(store)), desc='reading clips', disable=not progress or not (pictures or sound)):
         if pictures is not None and pictures.lengths[row]:
-            for place, frame in enumerate(_spaced(pictures, row, _FRAMES)):
+            with stored_frames.damage(store, pictures, row):
+                spaced, seconds = _spaced(pictures, row, _FRAMES, max(1, round(float(store.durations[row]))))
+            for place, frame in enumerate(spaced):
                 thumbs[row, place] = cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).reshape(-1)
-            for frame in _spaced(pictures, row, max(1, round(float(store.durations[row])))):
+            for frame in seconds:
                 if cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).std() >= _FLAT:
                     hashes.append(int(cv2.img_hash.pHash(frame).view('<u8')[0, 0]))
                     rows.append(row)
         if sound is not None and sound.lengths[row]:
-            loudness[row] = envelope(stored_frames.array(sound, row, int(sound.lengths[row])))
+            with stored_frames.damage(store, sound, row):
+                loudness[row] = envelope(stored_frames.array(sound, row, int(sound.lengths[row])))
     if pictures is not None:
         found += [Control('one frame', f'The frame in the middle, {_SIDE} x {_SIDE} pixels.', thumbs[:, _FRAMES // 2]),
                   Control('shuffled frames', f'Mean and standard deviation over {_FRAMES} frames of {_SIDE} x {_SIDE} '
@@ -117,10 +119,13 @@ def _bytes(store: Store) -> np.ndarray:
     return np.stack(found, 1) if found else np.zeros((len(store), 0), np.float32)
 
 
-def _spaced(column: Column, row: int, count: int) -> Iterator[np.ndarray]:
-    """Frames in the middle of so many equal parts of a clip, uint8 (H, W, 3)."""
+def _spaced(column: Column, row: int, *counts: int) -> list[list[np.ndarray]]:
+    """For each count the frames in the middle of so many equal parts of a clip, uint8 (H, W, 3), read together.
+
+    A clip of fewer frames repeats them.
+    """
     length = int(column.lengths[row])
-    wanted = np.unique(((np.arange(count) + 0.5) / count * length).astype(int)).tolist()
-    frames = [frame for frame in stored_frames.pictures(column, row, wanted) if frame is not None]
-    # A clip of fewer frames repeats them.
-    return (frames[place * len(frames) // count] for place in range(count))
+    wanted = [((np.arange(count) + 0.5) / count * length).astype(int).tolist() for count in counts]
+    numbers = sorted(set().union(*wanted))
+    found = dict(zip(numbers, stored_frames.pictures(column, row, numbers), strict=True))
+    return [[frame for number in each if (frame := found[number]) is not None] for each in wanted]

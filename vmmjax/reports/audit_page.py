@@ -115,6 +115,7 @@ def _likely(p: float) -> str:
 def _clip(store: Store, pictures: Column | None, row: int) -> dict[str, Any]:
     found: dict[str, Any] = {'id': store.clip(row), 'picture': None}
     if pictures is not None:
-        frame, = stored_frames.pictures(pictures, row, [int(pictures.lengths[row]) // 2])
+        with stored_frames.damage(store, pictures, row):
+            frame, = stored_frames.pictures(pictures, row, [int(pictures.lengths[row]) // 2])
         found['picture'] = None if frame is None else timeline.thumbnail(frame)
     return found
