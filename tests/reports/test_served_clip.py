@@ -110,6 +110,20 @@ def test_a_summary_is_shown_by_its_scores(films, tmp_path):
     assert len(curve['moments']) == lights.SECONDS / .5
 
 
+@pytest.mark.slow
+def test_sentences_are_served(films, tmp_path):
+    pytest.importorskip('jiwer', reason='jiwer is not installed: pip install "vmmjax[sequences]"')
+    run = Experiment.load(lights.save_run(
+        tmp_path / 'run', films / 'store', task=dict(name='transcription', ctc=1.0), target='from',
+        views=dict(clips=1, crops=1, average='logits')))
+    found = ServedClip(run, WindowSpec(lights.WINDOW))(films / 'film.mp4', 'film', tmp_path)
+    assert found.prediction['predicted'] == prediction_lines.as_json(run.predict([films / 'film.mp4'])[0])['predicted']
+    assert found.view['curves'] == []
+    assert 'transcription says nothing of single moments' in found.view['curves_note']
+    assert 'transcription has no classes, and a logit of one is what is explained' in found.view['unexplained']
+    json.dumps(found.prediction, allow_nan=False)
+
+
 def test_a_file_without_sound_and_one_without_pictures(judge, films, tmp_path):
     write_clip(tmp_path / 'silent.mp4', lights.film([(1, 2)], seconds=4)[0], fps=lights.FPS)
     silent = judge(tmp_path / 'silent.mp4', 'silent', tmp_path)

@@ -1,4 +1,4 @@
-"""What a task says of live windows."""
+"""What a task says of live windows, and of scores that are no numbers."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from scipy import special
 
 from tests.tasks import asked
 from vmmjax.errors import UserError
+from vmmjax.evaluation.predictions import Predictions
 from vmmjax.tasks.alarms import Rules
 
 SCORES = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -59,3 +60,18 @@ def test_of_events_each_token():
 def test_a_task_that_compares_raises_none():
     with pytest.raises(UserError, match='retrieval raises no alarms'):
         levels(dict(name='retrieval', streams=('rgb', 'audio'), dimensions=2), SCORES)
+
+
+BROKEN = np.float32([[1, np.nan, 0], [0, 1, 2]])
+OVER_TIME = {'logits': BROKEN, 'mask': np.ones((2, 3), np.float32)}
+TIMES = {'window': np.float32([[0, 3], [3, 3]]), 'end': np.float32([6, 6])}
+
+
+@pytest.mark.parametrize(('name', 'target', 'scores'), [
+    ('classification', 'label', BROKEN), ('multi_label', 'labels', BROKEN), ('events', ('from', 'to'), OVER_TIME),
+    ('summarization', ('from', 'to'), OVER_TIME), ('regression', ('a', 'b', 'c'), BROKEN)])
+def test_what_a_diverged_model_says_is_not_read(name, target, scores):
+    one = asked.task(dict(name=name), target, classes=['a', 'b', 'c'])
+    rows = Predictions(np.zeros(2, np.int32), TIMES, scores, {'rgb': np.ones(2, bool)})
+    with pytest.raises(UserError, match='NaN or infinite: the model has diverged'):
+        one.reading(rows, 0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.evaluation import metrics, new_clips, prediction_lines
+from vmmjax.evaluation import new_clips, prediction_lines
 from vmmjax.evaluation.predictions import ClipPrediction
 from vmmjax.experiment import Experiment
 from vmmjax.media.probe import MediaError
@@ -80,8 +80,6 @@ class ServedClip:
         if whole.error:
             raise UserError(whole.error)
         parts = list(new_clips.windows(self._run, clip, self._cut, most=_NAMED))
-        for scores in jax.tree.leaves([part.scores for part in (whole, *parts)]):
-            metrics.check_finite(np.asarray(scores)[None])
         view: dict[str, Any] = {'name': name, 'seconds': probe.duration, 'present': dict(whole.present),
                                 'predicted': whole.to_json()['predicted'], 'damage': probe.damage,
                                 **self._over_time(whole, parts),

@@ -225,11 +225,13 @@ def check_target(run: Experiment, target: str) -> tuple[str | None, list[str]]:
     """The target, None where there is only one, and the names of its classes.
 
     Raises:
-      UserError: for one that the run does not have, or a run whose outputs are of no clip by itself.
+      UserError: for one that the run does not have, or a run that says no class of a clip by itself.
     """
     if run.task.compares_rows:
         raise UserError(f'The task {run.task.name} compares clips, so that none has a logit of its own to explain.')
     classes = run.task.classes
+    if not classes:
+        raise UserError(f'The task {run.task.name} has no classes, and a logit of one is what is explained.')
     if not isinstance(classes, Mapping):
         if target:
             raise UserError(f'The run has one target; leave out the target {target!r}.')

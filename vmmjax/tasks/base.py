@@ -220,7 +220,7 @@ class Task:
           probabilities are None of numbers.
 
         Raises:
-          UserError: for a task whose predictions are not of one clip each.
+          UserError: for a task whose predictions are not of one clip each, and for scores that are not finite.
         """
         raise UserError(f'The task {self.name} does not predict something of one clip each; measure it with `vmmjax '
                         f'evaluate`.')

@@ -252,6 +252,7 @@ class Several(Classification):
 def _reading(target: str, classes: Sequence[str], scores: np.ndarray, code: int | None, most: int
              ) -> dict[str, Any]:
     """The prediction of a clip's class; a code below 0, or none, is not known."""
+    metrics.check_finite(scores[None])
     known_code = -1 if code is None else int(code)
     probabilities = special.softmax(scores.astype(np.float64))
     best = np.argsort(-probabilities, kind='stable')[:most].tolist()

@@ -174,6 +174,7 @@ class Events(Supervised):
 
     def _moments(self, rows: Predictions, views: np.ndarray) -> list[Span]:
         """How probable the event is at each moment of a clip whose views are bool (N,) of the rows."""
+        metrics.check_finite(rows.scores['logits'][views])
         (seen,) = self.levels({name: scores[views] for name, scores in rows.scores.items()}).values()
         return timeline(*seen, rows.target['window'][views].astype(np.float64),
                         end=float(rows.target['end'][views][0]))

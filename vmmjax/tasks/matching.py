@@ -106,6 +106,8 @@ class Matching(Task):
         """
         vectors = {stream: _unit(rows.scores[stream][place][None])[0]
                    for stream in dict.fromkeys(itertools.chain(*self.pairs)) if rows.present[stream][place]}
+        for vector in vectors.values():
+            metrics.check_finite(vector[None])
         return [{'target': f'{one} and {other}', 'truth': '', 'probability': None,
                  'named': [] if cosine is None else [[f'cosine {cosine:.4f}', None]], 'cosine': cosine,
                  'embeddings': {stream: vector.tolist() for stream, vector in vectors.items()}}

@@ -120,6 +120,7 @@ class MultiLabel(Supervised):
 
     def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
         """A row for each name that the clip has, then what else is likeliest."""
+        metrics.check_finite(rows.scores[place][None])
         (column,), labels = self.columns, truth(rows, self.columns[0], place)
         likely = special.expit(rows.scores[place].astype(np.float64))
         right = np.zeros(len(likely), bool) if labels is None else labels > 0

@@ -102,7 +102,6 @@ class Summarization(Supervised):
         """See `Task`; tau is 0 where no clip has one."""
         figures = self._figures(self.clips(rows))
         logits, counts = rows.scores['logits'].astype(np.float64), rows.scores['mask'] > 0
-        metrics.check_finite(logits)
         target = np.asarray(token_importance(rows.target['segments'], rows.target['window'][:, 1], logits.shape[1]))
         losses = metrics.binary_cross_entropies(logits[counts], target[counts])
         return {**{name: _mean(values) for name, values in figures.items()},
@@ -189,6 +188,7 @@ class Summarization(Supervised):
         windows = rows.target['window'][views].astype(np.float64)
         first = windows[:, 0].min()
         logits, mask = rows.scores['logits'][views].astype(np.float64), rows.scores['mask'][views] > 0
+        metrics.check_finite(logits)
         # A head with one answer for the window answers for what is padding, too.
         moments = timeline(special.expit(logits), mask, windows, end=float(rows.target['end'][views][0]))
         if not moments:
