@@ -44,6 +44,6 @@ def test_a_bundle_judges_as_the_run_that_it_was_made_of(films, lights_run, judge
     assert (packed.names, packed.window, packed.rules) == (judge.names, judge.window, judge.rules)
     found, _, _ = reading.windows_of(films / 'film.mp4')
     for windows in (found[:2], found[2:3]):
-        for (levels, present), (expected, there) in zip(packed(windows), judge(windows), strict=True):
+        for (levels, present, _), (expected, there, _) in zip(packed(windows), judge(windows), strict=True):
             assert present == there
             np.testing.assert_allclose(levels['from to to'][0].values, expected['from to to'][0].values, atol=1e-6)
