@@ -61,15 +61,27 @@ class StreamServer:
 
 
 class Receiver:
-    """Takes what a webhook posts; the first answer to each message is lost if `forgets`."""
+    """Takes what a webhook posts; the first answer to each message is lost if `forgets`, or all are redirected."""
 
     def __init__(self, forgets=False):
-        self.found, self.keys = [], []
+        self.found, self.keys, self.asked = [], [], []
+        self.redirect = None  # A status, and where to.
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                receiver.asked.append('GET')
+                self.send_response(200)
+                self.end_headers()
+
             def do_POST(self):
                 content = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+                receiver.asked.append('POST')
+                if receiver.redirect:
+                    self.send_response(receiver.redirect[0])
+                    self.send_header('Location', receiver.redirect[1])
+                    self.end_headers()
+                    return
                 again = content in receiver.found
                 receiver.found.append(content)
                 receiver.keys.append(self.headers['Idempotency-Key'])

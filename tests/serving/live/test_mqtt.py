@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -122,8 +123,93 @@ def test_who_is_refused_is_told_so_and_nothing_is_lost(broker, tmp_path):
     again.close(1)
 
 
+@needs_paho
+def test_it_is_online_before_the_first_alarm_and_after_the_broker_was_away(broker, tmp_path):
+    broker.up()
+    box = Mqtt(broker.address(), tmp_path / 'spool', print)
+    for _ in range(2):  # The broker that is killed forgets what it has kept.
+        with broker.heard() as found:
+            until(lambda found=found: found)
+            assert found[0][:2] == ('house/cameras/available', 'online')
+        broker.down()
+        broker.up()
+    broker.down()
+    box.close(0)
+
+
+class Client:
+    """What `Mqtt` asks of paho's client; `away` is a broker that cannot be reached."""
+
+    def __init__(self, _version, name):
+        self.name, self.published, self.away, self.left = name, [], False, []
+        Client.made.append(self)
+
+    def will_set(self, *_, **__):
+        pass
+
+    def connect(self, *_):
+        pass
+
+    def loop_start(self):
+        self.on_connect(self, None, {}, SimpleNamespace(is_failure=False), None)
+
+    def publish(self, topic, content, qos, retain=False):
+        self.published.append((topic, content, retain))
+
+        def wait_for_publish(_):
+            if self.away:
+                raise RuntimeError('Message publish failed: The client is not currently connected.')
+
+        return SimpleNamespace(wait_for_publish=wait_for_publish, is_published=lambda: not self.away)
+
+    def disconnect(self):
+        self.left.append('disconnect')
+
+    def loop_stop(self):
+        self.left.append('loop_stop')
+
+
+@pytest.fixture
+def clients(monkeypatch):
+    """Those that are made from here on."""
+    Client.made = []
+    module = ModuleType('paho.mqtt.client')
+    module.Client, module.CallbackAPIVersion = Client, SimpleNamespace(VERSION2=2)
+    monkeypatch.setattr('vmmjax.optional.load', lambda *_: module)
+    monkeypatch.setattr('vmmjax.serving.live.outbox._FIRST', .05)
+    return Client.made
+
+
+def test_every_connection_says_that_it_is_online(clients, tmp_path):
+    online = ('cameras/available', 'online', True)
+    box = Mqtt('mqtt://broker/cameras', tmp_path, print)
+    until(lambda: clients and clients[0].published)
+    assert clients[0].published == [online], 'without an alarm'
+    clients[0].loop_start()  # As paho does when it has connected again.
+    assert clients[0].published == [online, online]
+    clients[0].away = True
+    box.post(alarm('a', 'start'))
+    until(lambda: not box.waiting)
+    first, second = clients
+    assert first.left == ['disconnect', 'loop_stop']
+    assert second.published == [online, ('cameras/alarms', json.dumps(alarm('a', 'start').to_json()).encode(), False)]
+    assert first.name == second.name, 'so that the broker ends the connection that was lost'
+    box.close(1)
+    assert second.published[-1] == ('cameras/available', 'offline', True)
+
+
+def test_it_closes_while_the_broker_is_away(clients, tmp_path):
+    box = Mqtt('mqtt://broker/cameras', tmp_path, print)
+    until(lambda: clients and clients[0].published)
+    clients[0].away = True
+    box.close(0)
+    assert clients[0].left == ['disconnect', 'loop_stop']
+
+
 @pytest.mark.parametrize('address', ['broker', 'http://broker/topic', 'mqtt://broker', 'mqtt://broker/', 'mqtt:///topic',
-                                     'mqtt://broker:99999/topic', 'mqtt://broker/all/%23', 'mqtt://broker/+/x'])
+                                     'mqtt://broker:99999/topic', 'mqtt://broker/all/%23', 'mqtt://broker/+/x',
+                                     'mqtt://[::1/cam', 'mqtt://broker/cam?qos=2', 'mqtt://broker/cam#1',
+                                     'mqtt://broker/cam/#'])
 def test_an_address_that_is_none_is_refused(address):
     with pytest.raises(UserError, match='--mqtt takes an address'):
         check(address)

@@ -1,6 +1,8 @@
 """Alarms published to an MQTT broker."""
 
+import contextlib
 import queue
+import secrets
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +14,14 @@ from vmmjax.serving.live.outbox import TIMEOUT, Outbox
 
 _PORTS = {'mqtt': 1883, 'mqtts': 8883}
 _KEEP_ALIVE = 30  # Seconds.
+_FAULTS = OSError, ValueError, RuntimeError  # What the client raises.
 
 
 class Mqtt(Outbox):
     """Publishes messages as JSON to `TOPIC/alarms`, at least once (quality of service 1).
 
-    `TOPIC/available` is `online` while the process is connected and `offline` else, also where it was killed; the
-    broker keeps (retains) it.
+    It connects at once, and again when the connection is lost. `TOPIC/available` is `online` while it is connected and
+    `offline` else, also where the process was killed; the broker keeps (retains) it.
     """
 
     def __init__(self, address: str, spool: Path, say: Callable[[str], None]) -> None:
@@ -34,26 +37,36 @@ class Mqtt(Outbox):
         """
         self._paho, self._parts = check(address)
         self._topic = urllib.parse.unquote(self._parts.path.strip('/'))
+        # With a name that stays a new connection ends the lost one, whose `offline` would else come after its `online`.
+        self._name = f'vmmjax{secrets.token_hex(8)}'
         self._client: Any = None
         super().__init__(spool, say)
 
     def close(self, seconds: float) -> None:
         """See `Outbox`; says that it is offline."""
         super().close(seconds)
-        if self._client is not None:
-            self._client.publish(f'{self._topic}/available', 'offline', qos=1, retain=True).wait_for_publish(1.0)
+        client = self._client
+        if client is not None:
+            with contextlib.suppress(*_FAULTS):  # Of one that is away the broker says so itself.
+                self._available(client, 'offline').wait_for_publish(1.0)
             self._leave()
+
+    def _open(self) -> str:
+        try:
+            self._client = self._client or self._connected()
+        except _FAULTS as error:
+            return _reason(error)
+        return ''
 
     def _send(self, content: bytes) -> str:
         try:
-            self._client = self._client or self._connected()
             told = self._client.publish(f'{self._topic}/alarms', content, qos=1)
             told.wait_for_publish(TIMEOUT)
             if told.is_published():
                 return ''
             failed = 'the broker does not answer'
-        except (OSError, ValueError, RuntimeError) as error:
-            failed = (getattr(error, 'strerror', None) or str(error)).lower()
+        except _FAULTS as error:
+            failed = _reason(error)
         # A message that this client still has would be sent again beside ours.
         self._leave()
         return failed
@@ -64,9 +77,15 @@ class Mqtt(Outbox):
         Raises:
           OSError: where it has not.
         """
-        client = self._paho.Client(self._paho.CallbackAPIVersion.VERSION2)
+        client = self._paho.Client(self._paho.CallbackAPIVersion.VERSION2, self._name)
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.put(reason)
+
+        def on_connect(client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+            if not reason.is_failure:
+                self._available(client, 'online')  # Also when the client has connected again by itself.
+            answers.put(reason)
+
+        client.on_connect = on_connect
         client.connect_timeout = TIMEOUT
         if self._parts.username:
             client.username_pw_set(urllib.parse.unquote(self._parts.username),
@@ -83,14 +102,20 @@ class Mqtt(Outbox):
         if reason is None or reason.is_failure:
             client.loop_stop()
             raise OSError('the broker does not answer' if reason is None else f'the broker refuses: {reason}')
-        client.publish(f'{self._topic}/available', 'online', qos=1, retain=True)
         return client
 
+    def _available(self, client: Any, word: str) -> Any:
+        return client.publish(f'{self._topic}/available', word, qos=1, retain=True)
+
     def _leave(self) -> None:
-        if self._client is not None:
-            self._client.disconnect()
-            self._client.loop_stop()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            client.disconnect()
+            client.loop_stop()
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, 'strerror', None) or str(error)).lower()
 
 
 def check(address: str) -> tuple[Any, urllib.parse.SplitResult]:
@@ -99,13 +124,15 @@ def check(address: str) -> tuple[Any, urllib.parse.SplitResult]:
     Raises:
       UserError: see `Mqtt`.
     """
-    parts = urllib.parse.urlsplit(address)
-    topic = urllib.parse.unquote(parts.path.strip('/'))
     try:
-        right = parts.scheme in _PORTS and parts.hostname and topic and parts.port != 0
+        parts = urllib.parse.urlsplit(address)
+        topic = urllib.parse.unquote(parts.path.strip('/'))
+        # What stands after ? or # would be no part of the topic.
+        right = (parts.scheme in _PORTS and parts.hostname and topic and parts.port != 0
+                 and not any(letter in address for letter in '?#') and not any(letter in topic for letter in '+#\0'))
     except ValueError:
         right = False
-    if not right or any(letter in topic for letter in '+#\0'):
+    if not right:
         raise UserError('--mqtt takes an address such as mqtt://host:1883/cameras, or mqtts:// over TLS: a host, and a '
-                        'topic without + and #.')
+                        'topic without + and #; ? is written as %3F.')
     return optional.load('paho.mqtt.client', 'An MQTT output', 'mqtt'), parts

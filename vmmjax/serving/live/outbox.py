@@ -34,6 +34,10 @@ class Outbox(abc.ABC):
         self._thread = threading.Thread(target=self._send_all, name=type(self).__name__, daemon=True)
         self._thread.start()
 
+    def _open(self) -> str:
+        """Connects, where a receiver keeps a connection and there is none; why that cannot be, or ''."""
+        return ''
+
     @abc.abstractmethod
     def _send(self, content: bytes) -> str:
         """Sends a message, the JSON of an alarm; why it was not taken, or ''."""
@@ -65,12 +69,7 @@ class Outbox(abc.ABC):
         pause, down = _FIRST, False
         while not self._stop.is_set():
             self._more.clear()
-            failed = ''
-            for file in self._files():
-                failed = self._send(file.read_bytes())
-                if failed or self._stop.is_set():
-                    break
-                file.unlink()
+            failed = self._send_waiting()
             if failed and not down:
                 self._say(f'{failed}; alarms wait until it takes them')
             if down and not failed:
@@ -82,3 +81,30 @@ class Outbox(abc.ABC):
             else:
                 pause = _FIRST
                 self._more.wait()
+
+    def _send_waiting(self) -> str:
+        """Sends what waits; why a message was not taken, or ''."""
+        try:
+            failed = self._open()
+            for file in self._files():
+                if failed or self._stop.is_set():
+                    break
+                content = file.read_bytes()
+                if not _is_message(content):  # It would be refused for ever, and those after it would wait.
+                    kept = file.rename(file.with_suffix('.damaged'))
+                    self._say(f'{file.name} is no alarm; it is not sent, and kept as {kept}')
+                    continue
+                failed = self._send(content)
+                if not failed:
+                    file.unlink()
+        except Exception as error:  # A thread that dies would be missed by nobody.
+            failed = ' '.join(f'{type(error).__name__}: {error}'.split())
+        return failed
+
+
+def _is_message(content: bytes) -> bool:
+    try:
+        values = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(values, dict) and {'id', 'number'} <= values.keys()
