@@ -1,6 +1,7 @@
 """The command against real sockets; real servers of RTSP only where they are installed."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -88,6 +89,35 @@ def test_a_file_is_watched_to_its_end(films, lights_run, watching, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_output_that_nobody_reads_holds_up_neither_log_nor_receiver(films, lights_run, tmp_path):
+    receiver = servers.Receiver()
+    receiver.up()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with (tmp_path / 'said.txt').open('w') as said:
+        process = subprocess.Popen(
+            command('watch', f'film={films / "film.mp4"}', f'--weights={lights_run}', '--speed=0',
+                    f'--output={tmp_path / "out"}', f'--webhook={receiver.address}'),
+            cwd=ROOT, env=environment(), stdout=writing, stderr=said)
+    os.close(writing)
+    assert process.wait(PATIENCE) == 0
+    receiver.close()
+    lines = [json.loads(line) for line in (tmp_path / 'out' / 'alarms.jsonl').read_text().splitlines()]
+    assert [alarm['state'] for alarm in lines] == 2 * ['start', 'end']
+    assert receiver.found == lines
+    said = (tmp_path / 'said.txt').read_text()
+    assert said.count('film: an alarm cannot be told: Broken pipe') == 4
+    assert 'Traceback' not in said
+
+
+@pytest.mark.slow
+def test_what_the_run_does_not_say_leaves_no_folder_behind(lights_run, tmp_path):
+    line = refused('watch', 'rtsp://camera', f'--weights={lights_run}', '--alarm=fight', f'--output={tmp_path / "new"}')
+    assert "names 'fight'" in line
+    assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.slow
 def test_a_bundle_watches_as_its_run_does(films, lights_run, watching, tmp_path):
     bundle.write(lights_run, tmp_path / 'lights.vmmjax', say=lambda _: None)
     watcher = watching(f'film={films / "film.mp4"}', f'--weights={tmp_path / "lights.vmmjax"}', '--speed=0')
@@ -166,6 +196,11 @@ def test_what_cannot_be_watched_is_said(lights_run, tmp_path):
     assert '--weights is missing' in refused('watch', 'rtsp://camera')
     assert 'no folder of a run' in refused('watch', 'rtsp://camera', f'--weights={tmp_path}')
     assert 'needs --output' in refused('watch', 'rtsp://camera', f'--weights={lights_run}', '--webhook=http://h/')
+    for flag in ('--mqtt=bad', '--webhook=http://receiver:port/', '--streaming --stride=1'):
+        line = refused('watch', 'rtsp://camera', f'--weights={lights_run}', f'--output={tmp_path / "new"}',
+                       *flag.split())
+        assert flag.partition('=')[0].split()[0] in line
+        assert not (tmp_path / 'new').exists()
     assert 'no such file or folder' in refused('watch', 'camera.mp4', f'--weights={lights_run}')
     line = refused('watch', 'door=tcp://h:1', 'door=tcp://h:2', f'--weights={lights_run}')
     assert 'Two sources are called door' in line

@@ -1,5 +1,6 @@
 """What commands that judge live sources share: flags of windows and alarms, and the monitor that they make."""
 
+import contextlib
 import sys
 import threading
 import time
@@ -25,7 +26,10 @@ STALL = flags.DEFINE_float('stall', 2.0, 'Seconds without frames after which a s
 SPEED = flags.DEFINE_float('speed', 1.0, 'How fast files are played; 0 for as fast as they are judged, without '
                            'dropping a window.', lower_bound=0)
 STREAMING = flags.DEFINE_bool('streaming', False, 'Give the network one frame after the other, with what it carries '
-                              'from one to the next; of a run that looks at the past alone.')
+                              'from one to the next, without --stride; of a run that looks at the past alone.')
+flags.register_multi_flags_validator(
+    ('streaming', 'stride'), lambda given: not (given['streaming'] and given['stride']),
+    'with --streaming every frame is judged, as the one that follows the last; leave --stride out')
 
 _SLACK = 10.0  # Seconds of packets beyond those of a clip: for windows that are judged late.
 
@@ -74,8 +78,9 @@ def monitor(run: 'Experiment', given: Sequence[str], stop: threading.Event, tell
 
 
 def say(text: str) -> None:
-    """One line on standard error, with the time."""
-    print(f'{time.strftime("%Y-%m-%dT%H:%M:%S")} {text}', file=sys.stderr, flush=True)
+    """One line on standard error, with the time; nothing where nobody reads it, for that ends no thread."""
+    with contextlib.suppress(OSError):
+        print(f'{time.strftime("%Y-%m-%dT%H:%M:%S")} {text}', file=sys.stderr, flush=True)
 
 
 def _changes() -> dict[str, float]:

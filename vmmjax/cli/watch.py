@@ -18,10 +18,11 @@ Of a run that writes texts the sentence of each window is such a line as it come
 one that reaches from a window into the next is cut, so choose a --stride shorter than a window where that matters.
 """
 
+import contextlib
 import json
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,48 +50,39 @@ def main(given: list[str]) -> None:
     """The command."""
     if not WEIGHTS.value:
         raise UserError('--weights is missing: name the folder of a run.')
-    if WEBHOOK.value and not (OUTPUT.value and WEBHOOK.value.startswith(('http://', 'https://'))):
-        raise UserError('--webhook takes an address that begins with http:// or https://, and needs --output, where '
-                        'alarms wait while it cannot be reached.')
-    if MQTT.value and not OUTPUT.value:
-        raise UserError('--mqtt needs --output, where alarms wait while the broker cannot be reached.')
+    for flag, value in (('webhook', WEBHOOK.value), ('mqtt', MQTT.value)):
+        if value and not OUTPUT.value:
+            raise UserError(f'--{flag} needs --output, where alarms wait while it cannot be reached.')
     if not is_run(Path(WEIGHTS.value)):
         raise UserError(f'{WEIGHTS.value} is no folder of a run; watching needs one that `vmmjax train` made.')
     # It brings the decoders along, which --help need not wait for.
-    from vmmjax.serving.live import source
+    from vmmjax.serving.live import mqtt, source, webhook
 
     source.check(given)
+    if WEBHOOK.value:
+        webhook.check(WEBHOOK.value)
+    if MQTT.value:
+        mqtt.check(MQTT.value)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    if OUTPUT.value:
-        from vmmjax.training import workdir
-
-        with workdir.hold(Path(OUTPUT.value)):
-            _watch(given, stop, Path(OUTPUT.value))
-    else:
-        _watch(given, stop, None)
+    _watch(given, stop, Path(OUTPUT.value) if OUTPUT.value else None)
 
 
 def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> None:
     # They bring the whole library along, which a sentence about a flag need not wait for.
     from vmmjax.experiment import Experiment
-    from vmmjax.serving.live.alarm import Alarm
+    from vmmjax.serving.live.alarm import Alarm, to_each
     from vmmjax.serving.live.log import Log
-    from vmmjax.serving.live.mqtt import Mqtt, check
+    from vmmjax.serving.live.mqtt import Mqtt
     from vmmjax.serving.live.outbox import Outbox
     from vmmjax.serving.live.page import Page
     from vmmjax.serving.live.webhook import Webhook
+    from vmmjax.training import workdir
 
-    log: Log | None = None
     outboxes: list[Outbox] = []
-
-    def tell(alarm: Alarm) -> None:
-        print(json.dumps(alarm.to_json()), flush=True)
-        if log is not None:
-            log.write(alarm)
-        for outbox in outboxes:
-            outbox.post(alarm)
+    ways: list[Callable[[Alarm], None]] = []
+    tell = to_each(ways, live.say)
 
     def hear(source: str, start: float, end: float, sentence: Mapping[str, Any]) -> None:
         for text, confidence in sentence['named'][:1]:
@@ -98,21 +90,30 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
                 print(json.dumps({'source': source, 'start': round(start, 3), 'end': round(end, 3), 'text': text,
                                   'confidence': confidence, 'words': sentence['words']}), flush=True)
 
-    if MQTT.value:
-        check(MQTT.value)  # Before anything is loaded.
     watcher = live.monitor(
         Experiment.load(str(WEIGHTS.value)), given, stop, tell, before=BEFORE.value, after=AFTER.value,
         clips=None if output is None else output / 'clips', waiting=lambda: sum(outbox.waiting for outbox in outboxes),
         hear=hear)
-    if output is not None:
-        log = Log(output / 'alarms.jsonl')
-        if WEBHOOK.value:
-            outboxes.append(Webhook(WEBHOOK.value, output / 'spool', lambda text: live.say(f'webhook: {text}')))
-        if MQTT.value:
-            outboxes.append(Mqtt(MQTT.value, output / 'spool_mqtt', lambda text: live.say(f'mqtt: {text}')))
-    page = Page(PAGE.value, watcher.status) if PAGE.value else None
-    try:
-        for alarm in log.left_open() if log is not None else ():
+    with contextlib.ExitStack() as parts:
+        page = Page(PAGE.value, watcher.status) if PAGE.value else None
+        if page is not None:
+            parts.callback(page.close)
+        left: list[Alarm] = []
+        if output is not None:  # Only now, so that what is refused leaves no folder behind.
+            parts.enter_context(workdir.hold(output))
+            log = Log(output / 'alarms.jsonl')
+            parts.callback(log.close)
+            left = log.left_open()
+            ways.append(log.write)
+            if WEBHOOK.value:
+                outboxes.append(Webhook(WEBHOOK.value, output / 'spool', lambda text: live.say(f'webhook: {text}')))
+            if MQTT.value:
+                outboxes.append(Mqtt(MQTT.value, output / 'spool_mqtt', lambda text: live.say(f'mqtt: {text}')))
+            for outbox in outboxes:
+                parts.callback(outbox.close, _LEFT)
+                ways.append(outbox.post)
+        ways.append(lambda alarm: print(json.dumps(alarm.to_json()), flush=True))
+        for alarm in left:
             tell(alarm)
         if page is not None:
             live.say(f'see {page.address}')
@@ -121,9 +122,3 @@ def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> 
             live.say(f'{source["name"]}: {source["frames"]} frames, {source["used"]} used, {source["dropped"]} '
                      f'dropped; {source["windows"]} windows judged, {source["windows_dropped"]} not; '
                      f'{source["alarms"]} alarms')
-    finally:
-        for part in (page, log):
-            if part is not None:
-                part.close()
-        for outbox in outboxes:
-            outbox.close(_LEFT)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vmmjax.serving.live.alarm import Follower
+from vmmjax.serving.live.alarm import Alarm, Follower, to_each
 from vmmjax.tasks.alarms import Rules
 from vmmjax.tasks.base import Levels
 
@@ -60,3 +60,18 @@ def test_the_time_of_a_start_is_that_of_the_clock():
     assert message.time == '1970-01-01T00:16:55.000+00:00'
     assert message.present == ('rgb', 'audio')
     assert message.peak == pytest.approx(.9)
+
+
+def test_a_way_of_telling_that_fails_holds_up_no_other():
+    told, said = [], []
+
+    def broken(_):
+        raise BrokenPipeError(32, 'Broken pipe')
+
+    ways = [broken]
+    tell = to_each(ways, said.append)
+    ways.append(told.append)
+    message = Alarm('a', 0, 'start', 'door', 'fight', 1.0, 2.0, '', 0.5, ())
+    tell(message)
+    assert told == [message]
+    assert said == ['door: an alarm cannot be told: Broken pipe']

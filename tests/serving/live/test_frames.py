@@ -6,7 +6,7 @@ import pytest
 from tests.serving import two_streams
 from tests.serving.live import lights, reading
 from vmmjax.errors import UserError
-from vmmjax.serving.live.frames import FrameJudge, _placed
+from vmmjax.serving.live.frames import FrameJudge, _placed, _rate
 
 SIDE = 16
 RGB = {'rgb': reading.COLUMNS['rgb']}
@@ -101,6 +101,20 @@ def test_what_cannot_go_frame_by_frame_is_refused():
         FrameJudge(experiment(shift='bi'), 1)
     with pytest.raises(UserError, match='--window'):
         FrameJudge(experiment(**{'data.window.seconds': 0.0}), 1)
+    with pytest.raises(UserError, match='10 frames a second; leave --window out'):
+        FrameJudge(experiment(), 1, 1.0)
     run = two_streams.experiment(two_streams.config_of())
     with pytest.raises(UserError, match='audio'):
         FrameJudge(run, 1)
+
+
+@pytest.mark.parametrize(('stream', 'own', 'expected'), [
+    ({'rate': 5.0, 'frames': 8}, 0.0, 5.0), ({}, 0.0, 25.0), ({}, 2.0, 25.0), ({'frames': 8}, 2.0, 4.0)])
+def test_a_window_is_refused_where_the_run_has_a_rate(stream, own, expected):
+    assert _rate(stream, 25.0, own, 0.0) == expected
+    with pytest.raises(UserError, match=f'{expected:g} frames a second; leave --window out'):
+        _rate(stream, 25.0, own, 1.0)
+
+
+def test_frames_of_whole_clips_have_the_rate_of_a_window():
+    assert _rate({'frames': 8}, 25.0, 0.0, 4.0) == 2.0

@@ -6,9 +6,10 @@ import av
 import pytest
 
 from tests.serving.live import lights, reading
-from vmmjax.serving.live.judge import rules_of
+from vmmjax.serving.live.judge import Judged, rules_of
 from vmmjax.serving.live.monitor import Monitor
 from vmmjax.serving.live.source import Reading, Source
+from vmmjax.serving.live.windows import Window
 
 
 def watched(judge, paths, clips=None, speed=0.0, said=None, **options):
@@ -99,7 +100,7 @@ def test_one_line_says_that_a_stream_has_stalled_and_none_that_all_have(films, j
     said = []
     monitor = Monitor(judge, [], {}, stride=2.0, changed=threading.Condition(), tell=said.append, say=said.append,
                       clips=None, before=1.0, waiting=lambda: 0)
-    session = reading.session(stall=.4)
+    session = reading.session(stall=2.0)
     pictures = [each for each in reading.decoded(films / 'film.mp4') if each[2]]
     sounds = [each for each in reading.decoded(films / 'film.mp4') if not each[2]]
 
@@ -109,13 +110,13 @@ def test_one_line_says_that_a_stream_has_stalled_and_none_that_all_have(films, j
             if hears:
                 session.take(*sounds[go_on.place + place])
             monitor._look_for_stalls(source, session)
-            time.sleep(.05)
+            time.sleep(.2)
         go_on.place += count
 
     go_on.place = 0
     go_on(5, hears=True)
     assert said == []
-    go_on(15, hears=False)
+    go_on(12, hears=False)
     assert (said, source.state, source.stalled) == (['door: audio has stalled and is absent'], 'running', {'audio'})
     go_on(5, hears=True)
     assert said[1:] == ['door: audio is back']
@@ -123,7 +124,25 @@ def test_one_line_says_that_a_stream_has_stalled_and_none_that_all_have(films, j
     while source.state != 'stalled':
         assert time.monotonic() < end
         monitor._look_for_stalls(source, session)
+        time.sleep(.02)
     assert len(said) == 2
+
+
+def test_a_sentence_that_nobody_reads_does_not_end_the_watch():
+    said = []
+
+    def hear(*_):
+        raise BrokenPipeError(32, 'Broken pipe')
+
+    monitor = Monitor(lambda windows, _: [Judged({}, [], {'named': []}) for _ in windows], [], {}, stride=2.0,
+                      changed=threading.Condition(), tell=said.append, say=said.append, clips=None, before=1.0,
+                      waiting=lambda: 0, hear=hear)
+    session = SimpleNamespace(wall=0.0, speed=1.0, arrived=0.0)
+    source = Source('door.mp4', None, threading.Condition(), threading.Event(), print)
+    source.sessions.append((session, None))
+    monitor._judge_all([(source, Window(0.0, {}, {}))])
+    assert said == ['door.mp4: a sentence cannot be told: Broken pipe']
+    assert source.delay > 0
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import dataclasses
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,6 +56,23 @@ class Alarm:
     def from_json(cls, values: dict[str, Any]) -> 'Alarm':
         """What `to_json` gave."""
         return cls(**{('label' if key == 'class' else key): value for key, value in values.items()})
+
+
+def to_each(ways: Sequence[Callable[[Alarm], None]], say: Callable[[str], None]) -> Callable[[Alarm], None]:
+    """Tells a message in several ways, one after the other; one that fails holds up none of the others.
+
+    Args:
+      ways: of telling; those that come later are used, too.
+      say: is told in one line which message could not be told.
+    """
+    def tell(alarm: Alarm) -> None:
+        for way in ways:
+            try:
+                way(alarm)
+            except OSError as error:  # A full disk, or an output that nobody reads, does not end the watch.
+                say(f'{alarm.source}: an alarm cannot be told: {error.strerror}')
+
+    return tell
 
 
 class Follower:

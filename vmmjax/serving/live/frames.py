@@ -46,7 +46,8 @@ class FrameJudge:
         Args:
           run: see `Experiment.load`.
           sources: how many are judged at once at most.
-          window: seconds in which the frames of a clip lie, for a run that looks at whole clips; 0 for the run's own.
+          window: seconds in which the frames of a clip lie, for a run that looks at whole clips and has no rate; 0 for
+            the run's own.
 
         Raises:
           UserError: for a run that cannot watch live streams, or not frame by frame.
@@ -59,7 +60,7 @@ class FrameJudge:
         self._run = run
         data = run.config.data.to_dict()
         self._stream, given = next(iter(data['streams'].items()))  # A model of several is refused below.
-        self.window = 1 / _rate(given, self.columns[given['modality']].rate, float(data['window']['seconds']) or window)
+        self.window = 1 / _rate(given, self.columns[given['modality']].rate, float(data['window']['seconds']), window)
         one = {**data, 'streams': {self._stream: {**given, 'frames': 1, 'rate': None}},
                'views': {'crops': 1}}
         shards = sharding.row_shards(run.batch_sharding)
@@ -97,20 +98,22 @@ class FrameJudge:
                        [self._stream] if batch[f'present/{self._stream}'][place] else []) for place in places]
 
 
-def _rate(stream: Mapping[str, Any], column: float, seconds: float) -> float:
+def _rate(stream: Mapping[str, Any], column: float, own: float, window: float) -> float:
     """Frames a second that a run looks at.
 
     Raises:
-      UserError: for frames of a whole clip, without its length.
+      UserError: for frames of a whole clip, without its length, and for a length where the run has a rate.
     """
-    if stream.get('rate'):
-        return float(stream['rate'])
-    if not stream.get('frames'):
-        return column
-    if not seconds:
+    rate = float(stream.get('rate') or 0.0)
+    if not rate:
+        frames = stream.get('frames')
+        rate = column if not frames else float(frames) / own if own else 0.0
+    if rate and window:
+        raise UserError(f'The run looks at {rate:g} frames a second; leave --window out.')
+    if not rate and not window:
         raise UserError('The run looks at whole clips, and a live stream has no end; give the seconds of a clip as '
                         '--window.')
-    return float(stream['frames']) / seconds
+    return rate or float(stream['frames']) / window
 
 
 def _step(run: Experiment, stream: str, params: Any, model_state: Any, carry: Any, fresh: jax.Array, batch: Any

@@ -124,7 +124,10 @@ class Monitor:
         for (source, window), (levels, present, sentence) in zip(ready, said, strict=True):
             connection = self._connection(source)
             if sentence is not None:
-                self._hear(source.name, window, sentence)
+                try:
+                    self._hear(source.name, window, sentence)
+                except OSError as error:  # An output that nobody reads does not end the watch.
+                    self._say(f'{source.name}: a sentence cannot be told: {error.strerror}')
             for name, follower in connection.followers.items():
                 self._tell(source, connection, follower.judged(
                     levels[name], window.start, self._judge.window, window.start + self._stride, present))
