@@ -135,7 +135,10 @@ def test_words_are_told_from_the_stream_beside(one):
 
 @pytest.mark.parametrize(('change', 'message'), [
     (dict(ratio=0.0), 'ratio is 0'), (dict(evaluated=1.5), 'evaluated is 1.5'),
-    (dict(reader=dict(layers=2)), "no key 'layers'"), (dict(stream='words'), 'no encoder to be read'),
+    (dict(reader=dict(layers=2)), "no key 'layers'"), (dict(reader=dict(hidden_size=0)), 'hidden_size is 0'),
+    (dict(reader=dict(num_hidden_layers=1.5)), 'num_hidden_layers is 1.5'),
+    (dict(reader=dict(hidden_size=10, num_attention_heads=4)), 'hidden_size is 10, .* 4 heads'),
+    (dict(stream='words'), 'no encoder to be read'),
     (dict(stream='x'), 'which is no text'), (dict(text=dict(mask_rate=0.2)), 'mask_rate hides words')])
 def test_what_a_config_gets_wrong(change, message):
     with pytest.raises(UserError, match=message):

@@ -63,6 +63,13 @@ class MaskedTokens(Task):
         for key in self.reader:
             if key not in _READER:
                 raise UserError(f'config.task.reader takes no key {key!r}: {did_you_mean(key, _READER)}.')
+            if not isinstance(self.reader[key], int) or self.reader[key] < 1:
+                raise UserError(f'config.task.reader.{key} is {self.reader[key]}; a whole number of at least 1 is '
+                                f'meant.')
+        size, heads = (self.reader.get(key, getattr(WordReader, key)) for key in ('hidden_size', 'num_attention_heads'))
+        if size % heads:
+            raise UserError(f'config.task.reader.hidden_size is {size}, which does not split over {heads} heads; set it '
+                            f'to a multiple of config.task.reader.num_attention_heads.')
 
     def check(self, config: Any) -> None:
         """The stream is a text that an encoder reads, word by word."""
