@@ -68,8 +68,8 @@ class MaskedTokens(Task):
                                 f'meant.')
         size, heads = (self.reader.get(key, getattr(WordReader, key)) for key in ('hidden_size', 'num_attention_heads'))
         if size % heads:
-            raise UserError(f'config.task.reader.hidden_size is {size}, which does not split over {heads} heads; set it '
-                            f'to a multiple of config.task.reader.num_attention_heads.')
+            raise UserError(f'config.task.reader.hidden_size is {size}, which does not split over {heads} heads; set '
+                            f'it to a multiple of config.task.reader.num_attention_heads.')
 
     def check(self, config: Any) -> None:
         """The stream is a text that an encoder reads, word by word."""
