@@ -1,9 +1,10 @@
-"""Files that are whole or not there: written under a temporary name, then renamed."""
+"""Files and folders that are whole or not there: written under a temporary name, then renamed."""
 
 import csv
 import io
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ SUFFIX = '.partial'
 def replacing(path: Path) -> Iterator[Path]:
     """Gives the name to write to; when the block ends well, what stands there becomes `path`, else it is removed.
 
+    What the block makes there is a file, or a folder where at `path` there is none, or an empty one.
+
     The name is hidden, stands beside `path`, and is this process's own, among all machines that write there.
     """
     partial = path.with_name(f'.{path.name}.{platform.node()}.{os.getpid()}{SUFFIX}')
@@ -23,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        _remove(partial)
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -46,5 +49,12 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes, from a folder and those in it, what killed processes were writing; none may be writing now."""
-    for partial in folder.rglob(f'*{SUFFIX}'):
-        partial.unlink(missing_ok=True)
+    for partial in list(folder.rglob(f'*{SUFFIX}')):
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,10 +1,12 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
-from tests.cli.conftest import refused, vmmjax
+from tests.cli.conftest import ROOT, environment, refused, vmmjax
 from vmmjax.evaluation.statistics import read_scores
 
 
@@ -98,6 +100,33 @@ def test_a_second_evaluation_gives_the_same_bytes(trained):
     first = (trained / 'eval' / 'validation.json').read_text()
     vmmjax('evaluate', f'--workdir={trained}', '--split=validation')
     assert (trained / 'eval' / 'validation.json').read_text() == first
+
+
+FAILS_TO_SHOW = """
+from vmmjax.cli import main
+from vmmjax.reports import reconstructions
+
+
+def shown(run, split):
+    raise MemoryError
+
+
+reconstructions.shown = shown
+main.run()
+"""
+
+
+@pytest.mark.slow
+def test_what_was_measured_is_written_before_clips_are_made_for_the_page(trained):
+    result = trained / 'eval' / 'train.json'
+    assert not result.exists()
+    found = subprocess.run([sys.executable, '-c', FAILS_TO_SHOW, 'evaluate', f'--workdir={trained}', '--split=train'],
+                           cwd=ROOT, env=environment(), text=True, capture_output=True, check=False, timeout=300)
+    assert 'MemoryError' in found.stderr
+    assert json.loads(result.read_text())['examples'] == 40
+    assert result.with_suffix('.npz').exists()
+    for path in (result, result.with_suffix('.npz')):
+        path.unlink()
 
 
 @pytest.mark.slow

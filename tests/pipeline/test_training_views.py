@@ -277,6 +277,10 @@ def _with(name: str, part: str = 'streams', **options: Any) -> dict[str, Any]:
     (_with('audio', share=()), "keep 'window' in data.streams.audio.share"),
     (_with('audio', views=1), 'set data.streams.audio.views to at least 2'),
     (_with('', 'augment', flip_pairs=(('left', 'right'),)), "add 'flip' to data.streams.rgb.share"),
+    (_config({'rgb': {'modality': 'rgb', 'frames': 2, 'size': 16}}, augment={'color': 0.4, 'strong': ('color',)}),
+     "strong has 'color', .* of rgb.* set data.streams.rgb.views = 2"),
+    (_config({'rgb': BUSY['streams']['rgb'], 'ramp': {'modality': 'ramp'}}, augment={'strong': ('time_shift',)}),
+     "strong has 'time_shift', .* of ramp"),
     (_config({'rgb': BUSY['streams']['rgb']}, augment={'mixup': 0.2}), 'no longer be of one clip'),
     (_config({'audio': BUSY['streams']['audio']}, augment={'cutmix': 0.2}), 'no longer be of one clip')])
 def test_mistakes_are_named(store: Store, config: dict[str, Any], said: str) -> None:

@@ -46,5 +46,13 @@ def test_the_page_shows_what_was_made(tmp_path):
     assert 'What was made' not in run_page.write(tmp_path).read_text()
 
 
+def test_a_clip_is_shown_once_however_often_it_is_looked_at():
+    run = run_of('interpolation')
+    with run.config.unlocked():
+        run.config.data.views.clips, run.config.data.window.seconds, run.config.batch_size = 3, 1.2, 8
+    found = reconstructions.shown(run, 'train')
+    assert [each['clip'] for each in found] == [run.store.clip(row) for row in range(4)]
+
+
 def test_a_task_that_makes_nothing():
     assert reconstructions.shown(SimpleNamespace(task=Classification(target='label')), 'test') == []

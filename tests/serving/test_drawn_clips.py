@@ -56,6 +56,18 @@ def test_a_grid():
     assert found[0, ::4, ::6, 0].tolist() == [[1, 2], [3, 0]]
 
 
+@pytest.mark.parametrize(('count', 'height', 'width', 'wanted', 'found'), [
+    (1024, 36, 36, 2, 4), (910, 36, 36, 2, 2), (911, 36, 36, 2, 4), (3, 36, 36, 16, 3), (1, 48, 64, 1, 1),
+    (5, 48, 64, 3, 3)])
+def test_as_many_columns_as_a_video_needs(count, height, width, wanted, found):
+    assert drawn_clips.columns(count, height, width, wanted) == found
+
+
+def test_more_clips_than_a_video_holds():
+    with pytest.raises(UserError, match=r'65537 clips of 64 x 64 .* 16384'):
+        drawn_clips.columns(65537, 64, 64, 256)
+
+
 def test_a_run_of_another_task(run):
     run.task, kept = tasks.create(configs.defaults()), run.task
     with pytest.raises(UserError, match='classification, which draws no clips'):

@@ -102,6 +102,16 @@ def test_what_a_clip_lacks_says_nothing_and_has_no_map(run):
     assert {(each.stream, each.method) for each in found.maps} == {('rgb', 'hirescam')}
 
 
+def test_a_clip_after_one_that_lacked_words_has_a_map_of_its_words(run):
+    explainer = Explainer(run, methods=('gradients',))
+    first = explainer({'rgb': clips(1)['rgb'], 'said': ['']})
+    assert {each.stream for each in first.maps} == {'rgb'}
+    second = explainer({name: values[:1] for name, values in clips(1).items() if name != 'label'})
+    assert {each.stream for each in second.maps} == {'audio', 'rgb', 'text'}
+    total = sum(each.values.reshape(2, -1).sum(1) for each in second.maps)
+    np.testing.assert_allclose(total + second.maps[0].residual, second.maps[0].change, atol=1e-5)
+
+
 def test_mistakes_are_one_sentence(run):
     with pytest.raises(UserError, match="no method 'hirecam': did you mean 'hirescam'"):
         Explainer(run, methods=['hirecam'])

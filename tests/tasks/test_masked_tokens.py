@@ -18,8 +18,8 @@ from vmmjax.training.objective import Context
 from vmmjax.training.state import initializer
 
 ROWS, WORDS, QUICK = 6, 4, {'xla_backend_optimization_level': 0}
-VOCABULARY = ['[PAD]', '[UNK]', '[MASK]', 'a', 'b', 'c']
-BERT = dict(name='bert', vocab_size=6, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+VOCABULARY = ['[PAD]', '[UNK]', '[MASK]', 'a', 'b', 'c', '[CLS]', '[SEP]']
+BERT = dict(name='bert', vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
             max_position_embeddings=4, dropout=0.0)
 
 
@@ -80,6 +80,21 @@ def test_words_are_hidden_where_there_are_any(one):
     assert (one.task._hidden(one.ctx(clips())) == (clips()['text_mask'] & (np.arange(ROWS) < 4)[:, None])).all()
 
 
+def test_what_is_no_word_is_not_asked_for(one):
+    batch = clips()
+    batch['text'][:2] = [[6, 3, 2, 7], [6, 2, 2, 7]]  # [CLS] a [MASK] [SEP], and a text of which `hide` leaves nothing.
+    hidden = np.stack([one.task._hidden(one.ctx(batch, step)) for step in (None, 0, 1, 2)])
+    np.testing.assert_array_equal(hidden[:, :2], np.broadcast_to([[0, 1, 0, 0], [0, 0, 0, 0]], (4, 2, 4)))
+    np.testing.assert_array_equal(one.task.compute(one.ctx(batch))['hidden'][:2], [[-1, 3, -1, -1], [-1] * 4])
+
+
+def test_what_lies_outside_of_a_clip_is_not_looked_at(one):
+    batch = clips()
+    batch['valid/x'][:, 2:] = False
+    read = jax.jit(lambda batch: one.task._tokens(one.apply(one.variables, batch, train=False), batch)[1]['x'].mask)
+    np.testing.assert_array_equal(read(batch), batch['valid/x'] & (batch['mask'] > 0)[:, None])
+
+
 def test_a_hidden_word_is_not_seen_and_absent_means_absent(one):
     compute = jax.jit(lambda batch: one.task._read(one.ctx(batch))[0], compiler_options=QUICK)
     changed = clips()
@@ -120,7 +135,10 @@ def test_words_are_told_from_the_stream_beside(one):
 
 @pytest.mark.parametrize(('change', 'message'), [
     (dict(ratio=0.0), 'ratio is 0'), (dict(evaluated=1.5), 'evaluated is 1.5'),
-    (dict(reader=dict(layers=2)), "no key 'layers'"), (dict(stream='words'), 'no encoder to be read'),
+    (dict(reader=dict(layers=2)), "no key 'layers'"), (dict(reader=dict(hidden_size=0)), 'hidden_size is 0'),
+    (dict(reader=dict(num_hidden_layers=1.5)), 'num_hidden_layers is 1.5'),
+    (dict(reader=dict(hidden_size=10, num_attention_heads=4)), 'hidden_size is 10, .* 4 heads'),
+    (dict(stream='words'), 'no encoder to be read'),
     (dict(stream='x'), 'which is no text'), (dict(text=dict(mask_rate=0.2)), 'mask_rate hides words')])
 def test_what_a_config_gets_wrong(change, message):
     with pytest.raises(UserError, match=message):
@@ -128,7 +146,8 @@ def test_what_a_config_gets_wrong(change, message):
 
 
 def test_an_encoder_with_one_token_a_text(one):
-    outputs = SimpleNamespace(present={'text': jnp.ones(2, bool)}, endpoints={'text/tokens': jnp.zeros((2, 1, 8))})
+    outputs = SimpleNamespace(stream_masks={'text': jnp.ones((2, 1), bool)},
+                              endpoints={'text/tokens': jnp.zeros((2, 1, 8))})
     with pytest.raises(UserError, match='1 tokens for 4 words'):
         one.task._tokens(outputs, clips())
 

@@ -173,6 +173,12 @@ def test_panels_are_pictures_of_one_size(between, noisy, kind):
     np.testing.assert_array_equal(panels['truth'], clips()['rgb'])
 
 
+def test_panels_hold_the_neighbours_of_one_clip_at_a_time(noisy):
+    many = jax.tree.map(lambda x: np.repeat(x, 8, 0), clips())
+    found = noisy.compiled(lambda batch: noisy.task.panels(noisy.ctx(batch))).lower(many).compile()
+    assert found.memory_analysis().temp_size_in_bytes < 27 * 4 * many['rgb'].size  # Twice it at once.
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', ['interpolation', 'denoising'])
 def test_it_learns_more_than_a_baseline(kind):

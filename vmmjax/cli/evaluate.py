@@ -161,7 +161,6 @@ def main() -> None:
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
     swept = _with_noise(run, out, ratios, SPLIT.value) if ratios else None
-    made = reconstructions.shown(run, SPLIT.value)
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
         measured = dataclasses.replace(
@@ -175,6 +174,8 @@ def main() -> None:
         tensorboard.write(out, measured)
         if swept is not None:
             noise_sweep.write(out, swept)
+    made = reconstructions.shown(run, SPLIT.value)  # By all processes; what was measured is written by now.
+    if jax.process_index() == 0:
         page = run_page.write(out, config=meta['config'], others=others, base=base,
                               show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict(),
                                                      explain=explain),

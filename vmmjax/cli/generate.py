@@ -17,6 +17,7 @@ or a folder with a video each. With --real the real clips of a split are written
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,8 @@ def main(paths: list[str]) -> None:
         raise UserError(f'--output is {output}; clips are written as .mp4, as .npy, or into a folder.')
     if not output.suffix and output.exists():
         raise UserError(f'{output} is there already; name another folder, or remove it.')
+    if not output.absolute().parent.is_dir():
+        raise UserError(f'--output is {output}, and there is no folder {output.parent}; make it first.')
     keep_compiled()
     run = Experiment.load(WEIGHTS.value, best=BEST.value)
     if paths:
@@ -67,26 +70,45 @@ def main(paths: list[str]) -> None:
         clips, names = drawn_clips.real(run, REAL.value, COUNT.value)
     else:
         clips, names = drawn_clips.draw(run, COUNT.value, classes=CLASSES.value, seed=SEED.value)
-    _write(output, clips, names, drawn_clips.rate(run))
+    # A column a class where each is drawn in turn.
+    drawn = CLASSES.value or sorted(set(names))
+    side = len(drawn) if 1 < len(drawn) <= 16 and not REAL.value else math.ceil(math.sqrt(len(clips)))
+    write(output, clips, names, drawn_clips.rate(run), side, QUANTISER.value)
     print(f'Wrote {len(clips)} clips of {clips.shape[1]} frames to {output}.')
 
 
-def _write(output: Path, clips: np.ndarray, names: list[str], fps: float) -> None:
-    if output.suffix == '.npy':
-        with atomic.replacing(output) as partial, partial.open('wb') as file:
-            np.save(file, clips)
-    elif output.suffix == '.mp4':
-        columns = CLASSES.value or sorted(set(names))
-        # A column a class where each is drawn in turn.
-        side = len(columns) if 1 < len(columns) <= 16 and not REAL.value else math.ceil(math.sqrt(len(clips)))
-        pictures = drawn_clips.grid(clips, min(side, len(clips)))
-        write_clip(output, map(_even, pictures), fps=fps, quantiser=QUANTISER.value, group=_GROUP)
-    else:
-        output.mkdir(parents=True)
-        for place, (clip, name) in enumerate(zip(clips, names, strict=True)):
-            stem = ''.join(letter if letter.isalnum() else '_' for letter in name)
-            write_clip(output / f'{place:05}_{stem}.mp4'.replace('_.', '.'), map(_even, clip), fps=fps,
-                       quantiser=QUANTISER.value, group=_GROUP)
+def write(output: Path, clips: np.ndarray, names: Sequence[str], fps: float, side: int, quantiser: int) -> None:
+    """Writes clips, all of them or nothing.
+
+    Args:
+      output: an array (.npy), a video (.mp4), or else a folder that is not there; the folder that it is in is.
+      clips: uint8 (N, T, H, W, 3).
+      names: of their classes.
+      fps: pictures a second.
+      side: columns of clips in one video; more where it would be too tall.
+      quantiser: of H.264.
+
+    Raises:
+      UserError: where it cannot be written.
+    """
+    if output.suffix == '.mp4':
+        count, _, height, width, _ = clips.shape
+        pictures = drawn_clips.grid(clips, drawn_clips.columns(count, height, width, side))
+        write_clip(output, map(_even, pictures), fps=fps, quantiser=quantiser, group=_GROUP)
+        return
+    try:
+        with atomic.replacing(output) as partial:
+            if output.suffix == '.npy':
+                with partial.open('wb') as file:
+                    np.save(file, clips)
+                return
+            partial.mkdir()
+            for place, (clip, name) in enumerate(zip(clips, names, strict=True)):
+                stem = ''.join(letter if letter.isalnum() else '_' for letter in name)
+                write_clip(partial / f'{place:05}_{stem}.mp4'.replace('_.', '.'), map(_even, clip), fps=fps,
+                           quantiser=quantiser, group=_GROUP)
+    except OSError as error:
+        raise UserError(f'{output} cannot be written: {error.strerror}.') from error
 
 
 def _even(picture: np.ndarray) -> np.ndarray:

@@ -113,7 +113,7 @@ class MultimodalModel(nn.Module):
         each = any(leaf.ndim == 3 for leaf in jax.tree.leaves(logits))
         return Outputs(logits, fused.features, endpoints, present, stream_logits,
                        {name: some.mean() for name, some in tokens.items()}, fused.tokens.mask if each else None,
-                       fused.tokens, fused.timed)
+                       fused.tokens, {name: tokens[name].mask for name in there}, fused.timed)
 
     @nn.nowrap
     def _input(self, name: str, batch: Batch, mask: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -79,6 +79,8 @@ class Outputs:
       stream_logits: stream -> what a head of its own makes of that stream alone, as `logits`, zero where it is not
         present; empty of a model without such heads.
       stream_features: stream -> float (B, D), the mean of its encoder's tokens; 0 where it is not present.
+      stream_masks: stream -> bool (B, N), which tokens of `endpoints['<stream>/tokens']` stand for something; of every
+        encoder that ran.
       mask: bool (B, N), which tokens of (B, N, C) logits stand for something; token i is the i-th of N equal parts of
         the clip's window. None where logits are of the whole clip.
       tokens: the fused tokens, which decoders read; None from a model that is run frame by frame.
@@ -93,4 +95,5 @@ class Outputs:
     stream_features: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
     mask: jax.Array | None = None
     tokens: Tokens | None = None
+    stream_masks: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
     timed: bool = flax.struct.field(pytree_node=False, default=False)

@@ -6,7 +6,7 @@ in view 0, and picture streams the same place.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from vmmjax.pipeline.batch_builder import Clips
 from vmmjax.pipeline.streams import Draw, Stream, StreamConfig
 from vmmjax.pipeline.targets import Targets
 from vmmjax.pipeline.text_streams import TextConfig, TextStream
-from vmmjax.pipeline.transforms.config import AugmentConfig
+from vmmjax.pipeline.transforms.config import STRONG, AugmentConfig
 
 SHARES = ('window', 'frames', 'crop', 'flip', 'colour', 'erase', 'rand_augment', 'noise', 'time_shift', 'spec_augment')
 """What views can have in common: the window's start, the sampling in it, and each augmentation."""
@@ -82,7 +82,7 @@ def check(where: str, config: StreamConfig | TextConfig) -> None:
                         f"2 and keep 'window' in {where}.share.")
 
 
-def check_training(streams: Iterable[Stream | TextStream], augment: AugmentConfig, labels: Targets) -> None:
+def check_training(streams: Collection[Stream | TextStream], augment: AugmentConfig, labels: Targets) -> None:
     """Checks that the views of streams fit augmentation and targets, which are those of view 0.
 
     Args:
@@ -97,6 +97,12 @@ def check_training(streams: Iterable[Stream | TextStream], augment: AugmentConfi
     if augment.mixes and several:
         raise UserError('data.augment.mixup and cutmix mix clips, so that views would no longer be of one clip; leave '
                         'either mixing or the views of data.streams out.')
+    for name in augment.strong:
+        concerned = [stream for stream in streams if isinstance(stream, Stream) and stream.is_pictures == STRONG[name]]
+        if concerned and not any(stream.config.views > 1 for stream in concerned):
+            raise UserError(f'data.augment.strong has {name!r}, which only further views have, and there are none of '
+                            f'{" and ".join(stream.name for stream in concerned)}, so that it would be off; set '
+                            f'data.streams.{concerned[0].name}.views = 2, or leave it out of data.augment.strong.')
     for stream in several:
         if isinstance(stream, TextStream):
             continue

@@ -1,6 +1,8 @@
 """Held-out clips as a run was given them, as it made them, and as they were, to be looked at."""
 
 import base64
+import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +10,12 @@ import jax
 import numpy as np
 
 from vmmjax.experiment import Experiment
+from vmmjax.pipeline import options
+from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.reports import overlays, players
 from vmmjax.tasks.base import Task
 from vmmjax.training import sharding
+from vmmjax.training.objective import Context
 from vmmjax.training.step import make_eval_step
 
 _CLIPS = 4
@@ -20,7 +25,9 @@ GIVEN = ('noisy', 'shown')
 
 
 def shown(run: Experiment, split: str) -> list[dict[str, Any]]:
-    """What a page shows of the first clips of a split, see `run_page.html`.
+    """What a page shows of the first clips of a split, the first view of each, see `run_page.html`.
+
+    All processes of a run call it together.
 
     Args:
       run: with parameters.
@@ -33,16 +40,28 @@ def shown(run: Experiment, split: str) -> list[dict[str, Any]]:
     """
     if type(run.task).panels is Task.panels:
         return []
-    batch = next(iter(run.pipeline(split, train=False).batches(rows=run.rows)))
-    step = make_eval_step(run.apply, run.mesh, run.task.panels, seed=run.config.seed)
+    views = len(options.read(ViewsConfig, run.config.data.views, 'data.views'))
+    # As many batches in every process as hold the clips that are shown, each in all of its views.
+    batches = itertools.islice(run.pipeline(split, train=False).batches(rows=run.rows),
+                               -(-_CLIPS * views // run.config.batch_size))
+    step = make_eval_step(run.apply, run.mesh, functools.partial(_seen, run.task), seed=run.config.seed)
     params, rest = (run.variables['params'], {key: each for key, each in run.variables.items() if key != 'params'})
-    panels = jax.device_get(step(params, rest, sharding.put(batch, run.batch_sharding)))
-    found = []
-    for place in np.flatnonzero(batch['mask'] > 0)[:_CLIPS].tolist():
-        streams = [_stream(name, {caption: np.asarray(x[place]) for caption, x in of_stream.items()})
-                   for name, of_stream in panels.items() if batch[f'present/{name}'][place]]
-        found.append({'clip': run.store.clip(int(batch['id'][place])), 'streams': streams})
+    found: list[dict[str, Any]] = []
+    for batch in batches:
+        panels, rows = jax.device_get(step(params, rest, sharding.put(batch, run.batch_sharding)))
+        first = (rows['mask'] > 0) & (rows.get('view', np.zeros_like(rows['id'])) == 0)
+        for place in np.flatnonzero(first)[:_CLIPS - len(found)].tolist():
+            streams = [_stream(name, {caption: np.asarray(x[place]) for caption, x in of_stream.items()})
+                       for name, of_stream in panels.items() if rows[f'present/{name}'][place]]
+            found.append({'clip': run.store.clip(int(rows['id'][place])), 'streams': streams})
     return found
+
+
+def _seen(task: Task, ctx: Context) -> tuple[dict[str, dict[str, jax.Array]], dict[str, jax.Array]]:
+    """The panels, and what says whose they are: of the rows of all processes, as the panels."""
+    panels = task.panels(ctx)
+    keys = ('id', 'mask', 'view', *(f'present/{name}' for name in panels))
+    return panels, {key: ctx.batch[key] for key in keys if key in ctx.batch}
 
 
 def _stream(name: str, panels: Mapping[str, np.ndarray]) -> dict[str, Any]:

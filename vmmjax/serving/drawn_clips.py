@@ -10,6 +10,8 @@ from vmmjax.errors import UserError, did_you_mean
 from vmmjax.experiment import Experiment
 from vmmjax.tasks.adversarial import Adversarial
 
+_LONGEST = 16384  # Pixels of a side of a picture of H.264, as FFmpeg writes it.
+
 
 def draw(run: Experiment, count: int, *, classes: Sequence[str] = (), seed: int = 0, batch_size: int = 16
          ) -> tuple[np.ndarray, list[str]]:
@@ -77,6 +79,23 @@ def real(run: Experiment, split: str, count: int) -> tuple[np.ndarray, list[str]
     if not clips:
         raise UserError(f'No clip of the split {split} fills its window; take a shorter data.window.')
     return np.stack(clips[:count]), names[:count]
+
+
+def columns(count: int, height: int, width: int, wanted: int) -> int:
+    """How many columns a `grid` of clips has: as many as wanted, or a multiple where H.264 takes no picture so tall.
+
+    Raises:
+      UserError: for more clips than one picture holds.
+    """
+    wanted = min(wanted, count)
+    least = -(-count // max(1, _LONGEST // height))
+    found = wanted * -(-least // wanted)
+    if max(found * width, height) > _LONGEST:
+        found = least
+    if max(found * width, height) > _LONGEST:
+        raise UserError(f'{count} clips of {height} x {width} do not fit in one video, whose sides have at most '
+                        f'{_LONGEST} pixels; draw fewer, or write .npy or a folder.')
+    return found
 
 
 def grid(clips: np.ndarray, columns: int) -> np.ndarray:

@@ -147,7 +147,7 @@ class Explainer:
             words = {name: path for name, path in paths.items() if path}
             return words, gradients.integrated_gradients(self._score, words)
 
-        words, run = self._once('gradients', made)
+        words, run = self._once(('gradients', *window.there), made)
         moved = {name: window.baseline(name) for name in window.there if not _is_text(window.batch[name])}
         if not moved and not words:
             return

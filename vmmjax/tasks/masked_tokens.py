@@ -16,13 +16,14 @@ from vmmjax.models.word_reader import WordReader
 from vmmjax.pipeline import options
 from vmmjax.pipeline.targets import NoTargets, Targets
 from vmmjax.pipeline.text_streams import PREFIX, TextConfig, TextStream
-from vmmjax.pipeline.tokenizers import MASK
+from vmmjax.pipeline.tokenizers import ENDS, MASK
 from vmmjax.tasks.base import Task
 from vmmjax.training.objective import Batch, Context, Loss
 
 if TYPE_CHECKING:
     from vmmjax.store.store import Store
 
+_GIVEN = (MASK, *sum(ENDS, ()))  # No words: there is nothing to be told of them.
 _READER = ('hidden_size', 'num_hidden_layers', 'num_attention_heads')
 
 
@@ -32,8 +33,10 @@ class MaskedTokens(Task):
 
     Of the tokens of a text a share is replaced by [MASK], at least one of each, and told from the tokens of all streams
     by a transformer over them (`models.word_reader`, in `params/task_training`). Which they are is drawn for each clip
-    and step; in evaluation it is the clip's own. Measured is how many hidden words are told, with each subset of the
-    streams that has the text: with all words hidden, `evaluated=1`, the text alone says but how long it is.
+    and step; in evaluation it is the clip's own. [CLS], [SEP] and what `hide` has made [MASK] are never asked for, and
+    tokens of what lies outside of a clip are not looked at. Measured is how many hidden words are told, with each
+    subset of the streams that has the text: with all words hidden, `evaluated=1`, the text alone says but how long it
+    is.
 
     Attributes:
       stream: the text; its own `mask_rate` is to be 0.
@@ -60,6 +63,13 @@ class MaskedTokens(Task):
         for key in self.reader:
             if key not in _READER:
                 raise UserError(f'config.task.reader takes no key {key!r}: {did_you_mean(key, _READER)}.')
+            if not isinstance(self.reader[key], int) or self.reader[key] < 1:
+                raise UserError(f'config.task.reader.{key} is {self.reader[key]}; a whole number of at least 1 is '
+                                f'meant.')
+        size, heads = (self.reader.get(key, getattr(WordReader, key)) for key in ('hidden_size', 'num_attention_heads'))
+        if size % heads:
+            raise UserError(f'config.task.reader.hidden_size is {size}, which does not split over {heads} heads; set '
+                            f'it to a multiple of config.task.reader.num_attention_heads.')
 
     def check(self, config: Any) -> None:
         """The stream is a text that an encoder reads, word by word."""
@@ -109,8 +119,10 @@ class MaskedTokens(Task):
         return WordReader(len(self.facts['vocabulary']), **self.reader)
 
     def _hidden(self, ctx: Context) -> jax.Array:
-        """Which tokens are hidden, bool (B, L); of every text that is there at least one."""
+        """Which tokens are hidden, bool (B, L); of every text with a word at least one."""
+        given = [place for place, token in enumerate(self.facts['vocabulary']) if token in _GIVEN]
         there = self._there(ctx.batch) & (ctx.batch['mask'] > 0)[:, None]
+        there &= ~jnp.isin(ctx.batch[self.stream], jnp.array(given, jnp.int32))
         length = there.shape[1]
         draws = jax.vmap(lambda key: jax.random.uniform(key, (length,)))(ctx.keys('mask'))
         draws = jnp.where(there, draws, 2.0)
@@ -131,10 +143,8 @@ class MaskedTokens(Task):
         return jnp.asarray(logits), hidden, model_state
 
     def _tokens(self, outputs: Any, batch: Batch) -> tuple[Tokens, dict[str, Tokens]]:
-        found = {}
-        for name, present in outputs.present.items():
-            x = outputs.endpoints[f'{name}/tokens']
-            found[name] = Tokens(x, jnp.broadcast_to(present[:, None], x.shape[:2]))
+        found = {name: Tokens(outputs.endpoints[f'{name}/tokens'], mask)
+                 for name, mask in outputs.stream_masks.items()}
         text, words = found.pop(self.stream), batch[self.stream].shape[1]
         if text.x.shape[1] != words:
             raise UserError(f'The encoder of {self.stream!r} gives {text.x.shape[1]} tokens for {words} words, and '

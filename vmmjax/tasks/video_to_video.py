@@ -189,7 +189,7 @@ class VideoToVideo(Task):
         pictures, shown, _ = self._asked(ctx)
         x, made = shown[self.stream], video_baselines.rounded(self._made(ctx, shown)[0])
         if self.kind == 'denoising':
-            median = jnp.median(video_baselines.neighbourhood(_fractions(x), jnp.ones(x.shape[:2], bool)), -1)
+            median = jax.lax.map(_median, _fractions(x))
             found = {'noisy': x, 'made': made, 'median of 3 x 3 x 3': video_baselines.rounded(median)}
         else:
             mean = video_baselines.rounded((_fractions(x[:, :-1]) + _fractions(x[:, 1:])) / 2)
@@ -232,6 +232,11 @@ class VideoToVideo(Task):
                 error, count = values.astype(np.float64).T
                 found[name] = np.where(count > 0, error / np.maximum(count, 1), np.nan)
         return found
+
+
+def _median(clip: jax.Array) -> jax.Array:
+    """Of one clip's pictures the median of neighbours."""
+    return jnp.median(video_baselines.neighbourhood(clip[None], jnp.ones((1, len(clip)), bool)), -1)[0]
 
 
 def _filtered(clip: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:

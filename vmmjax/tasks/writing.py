@@ -90,7 +90,9 @@ class Writes(Task):
         """That of the grammar; None without one."""
         if not self.search.grammar:
             return None
-        return automaton(self.search.grammar, self.facts['vocabulary'], self.writing.splitter())
+        found = automaton(self.search.grammar, self.facts['vocabulary'], self.writing.splitter())
+        found.check(self.longest or self.facts['longest'])
+        return found
 
     @functools.cached_property
     def in_training(self) -> Self:

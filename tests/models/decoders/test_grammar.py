@@ -102,6 +102,19 @@ def test_what_is_no_grammar(text, message):
         of(text)
 
 
+def test_a_text_of_the_grammar_is_as_short_as_may_be_found():
+    made = of('red now now?')
+    made.check(2)
+    with pytest.raises(UserError, match='shortest text has 2 tokens, and a text has at most 1'):
+        made.check(1)
+
+
+def test_brackets_in_brackets():
+    assert accepts(of('(' * 40 + 'red' + ')' * 40), [3])
+    with pytest.raises(UserError, match='brackets are nested too deeply'):
+        of('(' * 3000 + 'red' + ')' * 3000)
+
+
 def test_a_word_that_the_vocabulary_lacks_is_left_out():
     made = of('(red|blue) now')
     assert accepts(made, [3, 4])

@@ -34,6 +34,20 @@ class Automaton:
     following: np.ndarray
     left: np.ndarray
 
+    def check(self, length: int) -> None:
+        """Checks that there is a text to be found.
+
+        Args:
+          length: tokens of a text at most.
+
+        Raises:
+          UserError: where every text of the grammar has more.
+        """
+        if self.left[0] > length:
+            raise UserError(f'config.task.generation.grammar cannot be kept: its shortest text has {self.left[0]} '
+                            f'tokens, and a text has at most {length}, config.task.longest or else that of the '
+                            f'longest of the training split; shorten the grammar.')
+
     def constrained(self, scorer: Scorer, length: int) -> Scorer:
         """A scorer by which only texts of the grammar are found, of `length` tokens at most.
 
@@ -63,11 +77,15 @@ def automaton(text: str, vocabulary: Sequence[str], split: Callable[[str], list[
       split: from a word to its tokens.
 
     Raises:
-      UserError: for what is no regular expression, a grammar of no text, or of too many states.
+      UserError: for what is no regular expression, a grammar of no text, of too many states, or of brackets too deep.
     """
     nothing = _Nothing()
     places = {token: place for place, token in enumerate(vocabulary) if place not in (PAD_ID, END_ID, UNKNOWN_ID)}
-    start, end = _Parser(text, nothing, places, split).whole()
+    try:
+        start, end = _Parser(text, nothing, places, split).whole()
+    except RecursionError as error:
+        raise UserError(f'config.task.generation.grammar has {text.count("(")} brackets, and brackets are nested too '
+                        f'deeply; write a simpler one.') from error
     first = nothing.closure({start})
     states, queue, rows = {first: 0}, deque([first]), list[np.ndarray]()
     while queue:

@@ -11,8 +11,8 @@ from vmmjax.pipeline.transforms import crops, frames, rand_augment
 from vmmjax.pipeline.transforms.frames import Change
 from vmmjax.pipeline.views import ViewsConfig
 
-STRONG = ('color', 'rand_augment', 'erase', 'time_shift', 'spec_augment')
-"""What can be left out of view 0."""
+STRONG = {'color': True, 'rand_augment': True, 'erase': True, 'time_shift': False, 'spec_augment': False}
+"""What can be left out of view 0, and whether it is of pictures; the rest is of other arrays."""
 
 
 @dataclasses.dataclass(frozen=True)
