@@ -21,4 +21,4 @@ def test_captions_are_measured_against_all_their_references():
     assert task.per_clip(rows).keys() == figures.keys() - {'bleu_4'}
     assert task.chance(rows)['all_right'] == 0.5  # 'a cat sleeps', the first of those that are as common.
     assert task.reading(rows, 0)[0] == {'target': 'text', 'truth': 'a dog runs | a dog', 'probability': None,
-                                        'named': [['a dog', pytest.approx(0.5)]]}
+                                        'named': [['a dog', pytest.approx(0.5)]], 'words': []}
