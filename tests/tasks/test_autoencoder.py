@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from tests.tasks import asked
 from vmmjax import config as configs
-from vmmjax import models, tasks
+from vmmjax import tasks
 from vmmjax.errors import UserError
 from vmmjax.training import Player, Players, make_train_step
 from vmmjax.training.objective import Context
@@ -38,28 +39,13 @@ def clips(seed=0):
             'id': np.arange(ROWS, dtype=np.int32), 'row': np.arange(ROWS, dtype=np.int32)}
 
 
-class Setup:
+class Setup(asked.Built):
     def __init__(self, **task):
-        config = settings(**task)
-        self.model, self.task = models.create(config.model, 0), tasks.create(config)
-
-    def apply(self, variables, batch, **options):
-        return self.model.apply(variables, self.model.preprocess(batch), **options)
-
-    def init(self, key):
-        one = jax.tree.map(lambda x: jnp.asarray(x[:1]), clips())
-        variables = dict(self.model.init(key, self.model.preprocess(one), train=False))
-        own = self.task.init(key, self.apply(variables, one, train=False), one)
-        return {'params': {**variables['params'], **own['params']}}
+        super().__init__(settings(**task), clips())
 
     def terms(self, *batches):
-        params = jax.jit(self.init, compiler_options=QUICK)(jax.random.key(0))['params']
-
-        def of(batch):
-            ctx = Context(self.apply, params, {}, batch, 0, jnp.zeros((), int), None, jax.random.key(0))
-            return self.task.loss(ctx).terms
-
-        compiled = jax.jit(of, compiler_options=QUICK)
+        self.draw()
+        compiled = jax.jit(lambda batch: self.task.loss(self.ctx(batch)).terms, compiler_options=QUICK)
         return [compiled(batch) for batch in batches]
 
 

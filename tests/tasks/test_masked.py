@@ -9,15 +9,15 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from tests.tasks import asked
 from tests.training import tiny
 from vmmjax import config as configs
-from vmmjax import models, tasks
+from vmmjax import tasks
 from vmmjax.errors import UserError
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.tasks.masked import targets_of, values_of
 from vmmjax.tasks.reconstruction import joined_patches, patch_values
 from vmmjax.training import Player, Players, make_mesh, make_train_step, train
-from vmmjax.training.objective import Context
 from vmmjax.training.state import initializer
 from vmmjax.training.workdir import hold
 
@@ -50,24 +50,10 @@ def clips(seed=0):
             'id': np.arange(ROWS, dtype=np.int32), 'row': np.arange(ROWS, dtype=np.int32)}
 
 
-class Setup:
+class Setup(asked.Built):
     def __init__(self, config):
-        model = models.create(config.model, 0)
-        self.task = tasks.create(config)
-        self.apply = lambda variables, batch, **options: model.apply(variables, model.preprocess(batch), **options)
-
-        def init(key):
-            one = jax.tree.map(lambda x: x[:1], clips())
-            variables = dict(model.init(key, model.preprocess(one), train=False))
-            own = self.task.init(key, self.apply(variables, one, train=False), one)
-            return {'params': {**variables['params'], **own['params']}}
-
-        self.init = init
-        self.params = jax.jit(init, compiler_options=QUICK)(jax.random.key(0))['params']
-
-    def ctx(self, batch, params=None, step=0):
-        return Context(self.apply, self.params if params is None else params, {}, batch, 0,
-                       None if step is None else jnp.asarray(step), None, jax.random.key(0))
+        super().__init__(config, clips())
+        self.draw()
 
 
 @pytest.fixture(scope='module')

@@ -8,15 +8,15 @@ import numpy as np
 import optax
 import pytest
 
+from tests.tasks import asked
 from tests.tasks.resumed import assert_goes_on_bit_for_bit
 from vmmjax import config as configs
-from vmmjax import models, tasks
+from vmmjax import tasks
 from vmmjax.errors import UserError
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.models.residual_video import Correction, folded
 from vmmjax.tasks.video_baselines import filter_errors, filter_moments, neighbourhood
 from vmmjax.training import Player, Players, make_train_step
-from vmmjax.training.objective import Context
 from vmmjax.training.state import initializer
 
 ROWS, QUICK = 4, {'xla_backend_optimization_level': 0}
@@ -42,25 +42,14 @@ def clips(seed=0):
             'row': np.arange(ROWS, dtype=np.int32)}
 
 
-class Setup:
+class Setup(asked.Built):
     def __init__(self, config):
-        model = models.create(config.model, 0)
-        self.task = tasks.create(config)
-        self.apply = lambda variables, batch, **options: model.apply(variables, model.preprocess(batch), **options)
-        self.encoder = model.encoders['rgb']
-
-        def init(key):
-            one = jax.tree.map(lambda x: x[:1], clips())
-            variables = dict(model.init(key, model.preprocess(one), train=False))
-            own = self.task.init(key, self.apply(variables, one, train=False), one)
-            return {'params': {**variables['params'], **own['params']}}
-
-        self.init = init
-        self.params = jax.jit(init, compiler_options=QUICK)(jax.random.key(0))['params']
+        super().__init__(config, clips())
+        self.draw()
+        self.encoder = self.model.encoders['rgb']
 
     def ctx(self, batch, params=None, step=None):
-        return Context(self.apply, self.params if params is None else params, {}, batch, 0,
-                       None if step is None else jnp.asarray(step), None, jax.random.key(0))
+        return super().ctx(batch, params, step)
 
     def compiled(self, what):
         return jax.jit(what, compiler_options=QUICK)

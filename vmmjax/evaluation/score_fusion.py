@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from vmmjax.errors import UserError
 from vmmjax.evaluation import intervals, metrics
@@ -114,6 +114,8 @@ def fit(runs: Sequence[Scores]) -> tuple[float, ...]:
       UserError: for runs with different classes, scores that are not finite, clips without a target, and runs of
         which none says more of the targets than that all classes are equally likely.
     """
+    from scipy import optimize  # It takes long to import, and no other command fits.
+
     parts = []
     for name, target in runs[0].target.items():
         if (known := target >= 0).any():

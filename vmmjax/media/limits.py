@@ -163,6 +163,19 @@ def lacks_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem)
 
 
+def unforeseen(path: Path, what: str, error: Exception) -> MediaError:
+    """The one sentence about an error that nobody foresaw, with the place in the code that raised it.
+
+    Args:
+      path: of the file that it costs.
+      what: was being done, such as `the column`.
+      error: that was raised.
+    """
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return MediaError(path, f'{what} raises {type(error).__name__}: {error} ({Path(place.filename).name}, line '
+                            f'{place.lineno})')
+
+
 def _answers(request: bytes) -> Iterator[bytes]:
     try:
         path, function, arguments = pickle.loads(request)

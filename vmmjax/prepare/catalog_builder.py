@@ -1,13 +1,12 @@
 """Writes the catalog: probes every file, and lists what was rejected and why."""
 
 import csv
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.media.limits import isolated, lacks_memory
+from vmmjax.media.limits import isolated, lacks_memory, unforeseen
 from vmmjax.media.probe import MediaError, Probe, probe
 from vmmjax.parallel import ordered_map
 from vmmjax.prepare.sources import Clip
@@ -117,6 +116,4 @@ def _probed(path: Path) -> Iterator[Probe]:
     except Exception as error:
         if lacks_memory(error):
             raise
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise MediaError(path, f'reading what it holds raises {type(error).__name__}: {error} '
-                               f'({Path(place.filename).name}, line {place.lineno})') from error
+        raise unforeseen(path, 'reading what it holds', error) from error

@@ -11,7 +11,6 @@ takes one that is not here. Its arrays are stored by kind:
 import dataclasses
 import errno
 import itertools
-import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -22,7 +21,7 @@ from vmmjax.errors import UserError
 from vmmjax.media import flow as media_flow
 from vmmjax.media import video
 from vmmjax.media.container import MediaError
-from vmmjax.media.limits import lacks_memory
+from vmmjax.media.limits import lacks_memory, unforeseen
 from vmmjax.prepare.audio_columns import Audio, Mfcc, Waveform, check_positive
 from vmmjax.prepare.encoding import encode
 from vmmjax.registry import find
@@ -188,9 +187,7 @@ def stored(column: ColumnBuilder, path: Path, clip: ClipInfo
     except Exception as error:
         if lacks_memory(error) or (isinstance(error, OSError) and error.errno in _OF_THE_DISK):
             raise
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise MediaError(path, f'the column raises {type(error).__name__}: {error} ({Path(place.filename).name}, line '
-                               f'{place.lineno})') from error
+        raise unforeseen(path, 'the column', error) from error
 
 
 def _checked(column: ColumnBuilder, path: Path, frames: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from vmmjax.evaluation.fvd.frechet import frechet_distance
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.models.video_gan import Judge, VideoGenerator
 from vmmjax.pipeline.targets import Classes, NoTargets, Targets
-from vmmjax.tasks.base import Task
+from vmmjax.tasks.base import Task, check_stream
 from vmmjax.training.objective import Context, Loss
 
 if TYPE_CHECKING:
@@ -83,12 +83,7 @@ class Adversarial(Task):
     def check(self, config: Any) -> None:
         """The stream is judged as it is drawn, by a player for each network."""
         super().check(config)
-        if self.stream not in config.model.encoders:
-            raise UserError(f'config.task.stream is {self.stream!r}, which has no encoder to judge it: '
-                            f'{did_you_mean(self.stream, list(config.model.encoders))}.')
-        if self.stream not in config.data.streams:
-            raise UserError(f'config.task.stream is {self.stream!r}, which config.data.streams does not have: '
-                            f'{did_you_mean(self.stream, list(config.data.streams))}.')
+        check_stream(config, self.stream, ' to judge it')
         if (way := config.model.preprocess[self.stream]) != 'none':
             raise UserError(f'config.model.preprocess.{self.stream} is {way!r}, and drawn clips are no bytes; set it '
                             f"to 'none': clips are judged with values from -1 to 1.")

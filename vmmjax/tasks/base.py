@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vmmjax.errors import UserError
+from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import intervals, view_averages
 from vmmjax.evaluation.predictions import Predictions, subset_names
 from vmmjax.evaluation.result import Result
@@ -34,6 +34,25 @@ class Levels(NamedTuple):
 
     values: np.ndarray
     mask: np.ndarray
+
+
+def check_stream(config: Any, stream: str, use: str = '') -> None:
+    """Refuses a stream of `config.task` that has no encoder, or that the data do not have.
+
+    Args:
+      config: the run's.
+      stream: `config.task.stream`.
+      use: what an encoder is wanted for, such as ` to judge it`.
+
+    Raises:
+      UserError: names the nearest stream.
+    """
+    if stream not in config.model.encoders:
+        raise UserError(f'config.task.stream is {stream!r}, which has no encoder{use}: '
+                        f'{did_you_mean(stream, list(config.model.encoders))}.')
+    if stream not in config.data.streams:
+        raise UserError(f'config.task.stream is {stream!r}, which config.data.streams does not have: '
+                        f'{did_you_mean(stream, list(config.data.streams))}.')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -96,10 +96,8 @@ class Events(Supervised):
         return {'loss': ((loss * weight).sum(), count)}, {'accuracy': ((right * weight).sum(), count)}
 
     def read(self, outputs: Any) -> Any:
-        """The logits of tokens, and which of them count."""
-        logits = of_tokens(outputs.logits)
-        return {'logits': logits, 'mask': jnp.ones_like(logits) if outputs.mask is None else
-                outputs.mask.astype(jnp.float32)}
+        """See `read_tokens`."""
+        return read_tokens(outputs)
 
     @property
     def rules(self) -> Rules:
@@ -197,6 +195,13 @@ class Events(Supervised):
 def of_tokens(logits: jax.Array) -> jax.Array:
     """Logits (B, N, 1) or (B, 1) as float32 (B, N), N = 1 for the latter."""
     return logits.astype(jnp.float32).reshape(logits.shape[0], -1)
+
+
+def read_tokens(outputs: Any) -> dict[str, jax.Array]:
+    """The `logits` of tokens, float32 (B, N), and `mask`, float32 (B, N), which of them count."""
+    logits = of_tokens(outputs.logits)
+    return {'logits': logits,
+            'mask': jnp.ones_like(logits) if outputs.mask is None else outputs.mask.astype(jnp.float32)}
 
 
 def token_targets(events: Any, seconds: Any, tokens: int) -> jax.Array:

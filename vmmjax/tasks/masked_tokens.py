@@ -17,7 +17,7 @@ from vmmjax.pipeline import options
 from vmmjax.pipeline.targets import NoTargets, Targets
 from vmmjax.pipeline.text_streams import PREFIX, TextConfig, TextStream
 from vmmjax.pipeline.tokenizers import ENDS, MASK
-from vmmjax.tasks.base import Task
+from vmmjax.tasks.base import Task, check_stream
 from vmmjax.training.objective import Batch, Context, Loss
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ class MaskedTokens(Task):
         """The stream is a text that an encoder reads, word by word."""
         super().check(config)
         streams = config.data.streams
-        if self.stream not in config.model.encoders or self.stream not in streams:
-            raise UserError(f'config.task.stream is {self.stream!r}, which has no encoder to be read: '
-                            f'{did_you_mean(self.stream, list(config.model.encoders))}.')
+        check_stream(config, self.stream, ' to be read')
         if not streams[self.stream].get('modality', '').startswith(PREFIX):
             raise UserError(f"config.task.stream is {self.stream!r}, which is no text; its modality would be "
                             f"'{PREFIX}<catalog column>'.")

@@ -17,7 +17,7 @@ from vmmjax.evaluation.result import COUNT, NUMBER, PERCENT, TEXT, table
 from vmmjax.pipeline.event_targets import Segments
 from vmmjax.pipeline.targets import Targets
 from vmmjax.tasks.alarms import timeline
-from vmmjax.tasks.events import of_tokens
+from vmmjax.tasks.events import of_tokens, read_tokens
 from vmmjax.tasks.supervised import Sums, Supervised
 from vmmjax.training.objective import Batch
 
@@ -93,10 +93,8 @@ class Summarization(Supervised):
         return {'loss': ((loss * weight).sum(), weight.sum())}, {}
 
     def read(self, outputs: Any) -> Any:
-        """The logits of tokens, and which of them count."""
-        logits = of_tokens(outputs.logits)
-        return {'logits': logits, 'mask': jnp.ones_like(logits) if outputs.mask is None else
-                outputs.mask.astype(jnp.float32)}
+        """See `read_tokens`."""
+        return read_tokens(outputs)
 
     def summary(self, rows: Predictions) -> dict[str, float]:
         """See `Task`; tau is 0 where no clip has one."""

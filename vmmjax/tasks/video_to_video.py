@@ -13,7 +13,7 @@ from vmmjax.evaluation.predictions import Predictions
 from vmmjax.models.residual_video import Correction
 from vmmjax.pipeline.targets import NoTargets, Targets
 from vmmjax.tasks import video_baselines
-from vmmjax.tasks.base import Task
+from vmmjax.tasks.base import Task, check_stream
 from vmmjax.training.objective import Batch, Context, Loss
 
 if TYPE_CHECKING:
@@ -67,12 +67,7 @@ class VideoToVideo(Task):
     def check(self, config: Any) -> None:
         """The stream has an encoder, and interpolation three frames."""
         super().check(config)
-        if self.stream not in config.model.encoders:
-            raise UserError(f'config.task.stream is {self.stream!r}, which has no encoder: '
-                            f'{did_you_mean(self.stream, list(config.model.encoders))}.')
-        if self.stream not in config.data.streams:
-            raise UserError(f'config.task.stream is {self.stream!r}, which config.data.streams does not have: '
-                            f'{did_you_mean(self.stream, list(config.data.streams))}.')
+        check_stream(config, self.stream)
         frames = config.data.streams[self.stream].get('frames', 3)
         if self.kind == 'interpolation' and frames < 3:
             raise UserError(f'data.streams.{self.stream}.frames is {frames}, and a frame between two others needs at '
