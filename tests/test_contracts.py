@@ -11,6 +11,25 @@ from tests.cli import conftest as cli
 
 ROOT = Path(__file__).resolve().parents[1]
 
+
+def test_no_test_imports_a_module_that_defines_flags():
+    # Each command is a process of its own, so two of them may define the same flag; one process cannot hold both.
+    defining = {path.stem for path in (ROOT / 'vmmjax' / 'cli').glob('*.py') if 'flags.DEFINE_' in path.read_text()}
+    assert 'train' in defining
+    for path in (ROOT / 'tests').rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.ImportFrom(module='vmmjax.cli', names=names):
+                    found = {name.name for name in names}
+                case ast.ImportFrom(module=str(module)) if module.startswith('vmmjax.cli.'):
+                    found = {module.split('.')[2]}
+                case ast.Import(names=names):
+                    found = {name.name.split('.')[2] for name in names if name.name.startswith('vmmjax.cli.')}
+                case _:
+                    continue
+            assert not found & defining, f'{path}: {found & defining}'
+
+
 def test_imports_go_one_way():
     found = subprocess.run([Path(sys.executable).with_name('lint-imports'), '--no-cache'], cwd=ROOT, text=True,
                            capture_output=True, check=False)

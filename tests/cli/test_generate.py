@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import refused, vmmjax
-from vmmjax.cli import generate
-from vmmjax.errors import UserError
 from vmmjax.media.video import stored_pictures
 from vmmjax.media.writer import write_clip
 
@@ -41,14 +39,3 @@ def test_where_to_write(tmp_path):
     assert 'clips are written as' in refused('generate', '--weights=runs/none', '--output=b.avi')
     told = refused('generate', '--weights=runs/none', f'--output={tmp_path / "missing" / "x.npy"}')
     assert f'no folder {tmp_path / "missing"}' in told
-
-
-def test_a_folder_of_clips_is_whole_or_not_there(tmp_path):
-    clips, names = np.zeros((2, 3, 8, 8, 3), np.uint8), ['left', 'up']
-    generate.write(tmp_path / 'whole', clips, names, 5.0, 2, 18)
-    assert sorted(path.name for path in (tmp_path / 'whole').iterdir()) == ['00000_left.mp4', '00001_up.mp4']
-    with pytest.raises(UserError, match='cannot be written'):
-        generate.write(tmp_path / 'half', clips, ['left', 'up' * 200], 5.0, 2, 18)  # No file system takes such a name.
-    with pytest.raises(UserError, match='cannot be written'):
-        generate.write(tmp_path / f'{"x" * 300}.npy', clips, names, 5.0, 2, 18)
-    assert [path.name for path in tmp_path.iterdir()] == ['whole']

@@ -30,12 +30,15 @@ def _vmmjax(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_files_to_a_store_and_again(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
     (manifest.parent / '001.mp4').write_bytes(b'')
+    label = fakes.LABELS[0]
+    manifest.write_text(manifest.read_text().replace(f'003.mp4,test,{label}', f'003.mp4,test,{label.upper()}'))
     arguments = (f'--source={manifest}', f'--store={store}', '--columns=rgb,tests.fakes:Ramp', '--fps=10',
                  '--short_side=24', '--processes=1')
     first = _vmmjax(*arguments)
     assert first.returncode == 0, first.stderr
     assert '4 clips, prepared rgb, ramp' in first.stdout
     assert f'1 could not be read: see {store}/rejected.csv' in first.stdout
+    assert 'which differ in case or blanks alone' in first.stdout
     assert 'rgb, ramp: 100%' in first.stderr
     assert list(Store(store).columns) == ['ramp', 'rgb']
     again = _vmmjax(*arguments)

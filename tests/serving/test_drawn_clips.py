@@ -73,3 +73,15 @@ def test_a_run_of_another_task(run):
     with pytest.raises(UserError, match='classification, which draws no clips'):
         drawn_clips.draw(run, 1)
     run.task = kept
+
+
+def test_a_folder_of_clips_is_whole_or_not_there(tmp_path):
+    clips, names = np.zeros((2, 3, 8, 8, 3), np.uint8), ['left', 'up']
+    drawn_clips.write(tmp_path / 'whole', clips, names, fps=5, side=2, quantiser=18)
+    assert sorted(path.name for path in (tmp_path / 'whole').iterdir()) == ['00000_left.mp4', '00001_up.mp4']
+    with pytest.raises(UserError, match='cannot be written'):
+        # No file system takes such a name.
+        drawn_clips.write(tmp_path / 'half', clips, ['left', 'up' * 200], fps=5, side=2, quantiser=18)
+    with pytest.raises(UserError, match='cannot be written'):
+        drawn_clips.write(tmp_path / f'{"x" * 300}.npy', clips, names, fps=5, side=2, quantiser=18)
+    assert [path.name for path in tmp_path.iterdir()] == ['whole']

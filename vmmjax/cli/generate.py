@@ -17,16 +17,13 @@ or a folder with a video each. With --real the real clips of a split are written
 """
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
-from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.experiment import Experiment
-from vmmjax.media.writer import check_output, write_clip
+from vmmjax.media.writer import check_output, even, write_clip
 from vmmjax.serving import drawn_clips, made_video
 from vmmjax.training.runtime import keep_compiled
 
@@ -42,8 +39,6 @@ COUNT = flags.DEFINE_integer('count', 16, 'Clips to draw.', lower_bound=1)
 CLASSES = flags.DEFINE_list('classes', [], 'Of which clips are drawn, one after another; all unless given.')
 SEED = flags.DEFINE_integer('seed', 0, 'Of what clips are drawn from.', lower_bound=0)
 REAL = flags.DEFINE_string('real', '', 'Split of which the real clips are written instead.')
-
-_GROUP = 25  # Pictures of which all but the first are coded by what they differ in.
 
 
 def main(paths: list[str]) -> None:
@@ -63,7 +58,8 @@ def main(paths: list[str]) -> None:
     run = Experiment.load(WEIGHTS.value, best=BEST.value)
     if paths:
         made = made_video.of_file(run, Path(paths[0]), short_side=SHORT_SIDE.value)
-        write_clip(output, map(_even, made.pictures), fps=made.fps, quantiser=QUANTISER.value, group=_GROUP)
+        write_clip(output, map(even, made.pictures), fps=made.fps, quantiser=QUANTISER.value,
+                   group=drawn_clips.GROUP)
         print(f'Wrote {output}, {made.fps:g} pictures a second.')
         return
     if REAL.value:
@@ -73,45 +69,5 @@ def main(paths: list[str]) -> None:
     # A column a class where each is drawn in turn.
     drawn = CLASSES.value or sorted(set(names))
     side = len(drawn) if 1 < len(drawn) <= 16 and not REAL.value else math.ceil(math.sqrt(len(clips)))
-    write(output, clips, names, drawn_clips.rate(run), side, QUANTISER.value)
+    drawn_clips.write(output, clips, names, fps=drawn_clips.rate(run), side=side, quantiser=QUANTISER.value)
     print(f'Wrote {len(clips)} clips of {clips.shape[1]} frames to {output}.')
-
-
-def write(output: Path, clips: np.ndarray, names: Sequence[str], fps: float, side: int, quantiser: int) -> None:
-    """Writes clips, all of them or nothing.
-
-    Args:
-      output: an array (.npy), a video (.mp4), or else a folder that is not there; the folder that it is in is.
-      clips: uint8 (N, T, H, W, 3).
-      names: of their classes.
-      fps: pictures a second.
-      side: columns of clips in one video; more where it would be too tall.
-      quantiser: of H.264.
-
-    Raises:
-      UserError: where it cannot be written.
-    """
-    if output.suffix == '.mp4':
-        count, _, height, width, _ = clips.shape
-        pictures = drawn_clips.grid(clips, drawn_clips.columns(count, height, width, side))
-        write_clip(output, map(_even, pictures), fps=fps, quantiser=quantiser, group=_GROUP)
-        return
-    try:
-        with atomic.replacing(output) as partial:
-            if output.suffix == '.npy':
-                with partial.open('wb') as file:
-                    np.save(file, clips)
-                return
-            partial.mkdir()
-            for place, (clip, name) in enumerate(zip(clips, names, strict=True)):
-                stem = ''.join(letter if letter.isalnum() else '_' for letter in name)
-                write_clip(partial / f'{place:05}_{stem}.mp4'.replace('_.', '.'), map(_even, clip), fps=fps,
-                           quantiser=quantiser, group=_GROUP)
-    except OSError as error:
-        raise UserError(f'{output} cannot be written: {error.strerror}.') from error
-
-
-def _even(picture: np.ndarray) -> np.ndarray:
-    """The picture with its last row and column twice where H.264 needs one more."""
-    height, width = picture.shape[:2]
-    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode='edge')

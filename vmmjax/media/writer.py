@@ -33,6 +33,12 @@ def check_output(path: Path, source: Path) -> None:
         raise UserError(f'{path} is the video itself; name another --output.')
 
 
+def even(picture: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) with its last row and column twice where H.264 needs one more."""
+    height, width = picture.shape[:2]
+    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode='edge')
+
+
 def write_clip(path: Path, frames: Iterable[np.ndarray], *, fps: float,
                waveform: np.ndarray | Iterable[np.ndarray] | None = None, rate: int = 16000, quantiser: int = 20,
                group: int = 1) -> None:

@@ -1,15 +1,19 @@
 """Clips that a run draws, or the real ones that they are compared with."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vmmjax import atomic
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.experiment import Experiment
+from vmmjax.media.writer import even, write_clip
 from vmmjax.tasks.adversarial import Adversarial
 
+GROUP = 25  # Pictures of a written video of which all but the first are coded by what they differ in.
 _LONGEST = 16384  # Pixels of a side of a picture of H.264, as FFmpeg writes it.
 
 
@@ -111,6 +115,40 @@ def rate(run: Experiment) -> float:
     """Pictures a second of the run's clips; 25 where they are whole clips, of any length."""
     frames, seconds = run.run_inputs['spec'][_task(run).stream][0][0], run.config.data.window.seconds
     return float(frames / seconds) if seconds else 25.0
+
+
+def write(output: Path, clips: np.ndarray, names: Sequence[str], *, fps: float, side: int, quantiser: int) -> None:
+    """Writes clips, all of them or nothing.
+
+    Args:
+      output: an array (.npy), a video (.mp4), or else a folder that is not there; the folder that it is in is.
+      clips: uint8 (N, T, H, W, 3).
+      names: of their classes.
+      fps: pictures a second.
+      side: columns of clips in one video; more where it would be too tall.
+      quantiser: of H.264.
+
+    Raises:
+      UserError: where it cannot be written.
+    """
+    if output.suffix == '.mp4':
+        count, _, height, width, _ = clips.shape
+        pictures = grid(clips, columns(count, height, width, side))
+        write_clip(output, map(even, pictures), fps=fps, quantiser=quantiser, group=GROUP)
+        return
+    try:
+        with atomic.replacing(output) as partial:
+            if output.suffix == '.npy':
+                with partial.open('wb') as file:
+                    np.save(file, clips)
+                return
+            partial.mkdir()
+            for place, (clip, name) in enumerate(zip(clips, names, strict=True)):
+                stem = ''.join(letter if letter.isalnum() else '_' for letter in name)
+                write_clip(partial / f'{place:05}_{stem}.mp4'.replace('_.', '.'), map(even, clip), fps=fps,
+                           quantiser=quantiser, group=GROUP)
+    except OSError as error:
+        raise UserError(f'{output} cannot be written: {error.strerror}.') from error
 
 
 def _task(run: Experiment) -> Adversarial:
