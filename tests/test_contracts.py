@@ -66,6 +66,7 @@ def test_importing_a_part_reads_little_of_the_rest(module):
     assert total <= lines
 
 
+@pytest.mark.slow
 def test_the_path_to_a_loss_is_short(tmp_path):
     """From `vmmjax train` to the traced loss, the step and the sharding a reader opens at most 10 files."""
     code = """

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.cli.conftest import ROOT, environment
 
 EXAMPLE = ROOT / 'experiments' / 'examples' / 'mine.py'
@@ -26,6 +28,7 @@ def test_readme_shows_the_example():
     assert python_blocks()[0] == EXAMPLE.read_text()
 
 
+@pytest.mark.slow
 def test_the_example_trains_as_readme_says(tmp_path, store):
     (tmp_path / 'mine.py').write_text(EXAMPLE.read_text())
     named = python_blocks()[1].replace('\n', '\n        ')

@@ -70,6 +70,7 @@ def test_probabilities_may_be_averaged_instead(store, videos, tmp_path):
     assert found[0] != found[2]
 
 
+@pytest.mark.slow
 def test_classes_may_be_named_by_a_file(run, videos, tmp_path):
     names = tmp_path / 'names.txt'
     names.write_text('eins\nzwei\ndrei\n')
@@ -95,6 +96,7 @@ def test_what_a_user_gets_wrong_is_one_sentence(run, videos, arguments, message)
     assert message in refused('predict', *(part.format(run=run, videos=videos) for part in arguments))
 
 
+@pytest.mark.slow
 def test_a_run_of_several_streams_says_what_a_file_lacks(trained, videos, tmp_path):
     moved = shutil.copytree(trained, tmp_path / 'moved')
     found = vmmjax('predict', videos / 'a.mp4', f'--weights={moved}')

@@ -39,6 +39,7 @@ def kill_after(step, workdir, *arguments):
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_ends_with_the_same_parameters_bit_for_bit(tmp_path, store, trained):
     arguments = (TOY, f'--config.data.store={store}')
     kill_after(5, tmp_path, *arguments)

@@ -78,6 +78,7 @@ def run(loaded, mel):
     return jax.jit(lambda variables: model.apply(variables, {'audio': mel}, train=False))(variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', ['panns_cnn10_32k', 'panns_cnn14_32k'])
 def test_panns_gives_the_published_outputs(shared_golden: Path, tmp_path: Path, case: str) -> None:
     spec, want = golden(shared_golden, case)
@@ -91,6 +92,7 @@ def test_panns_gives_the_published_outputs(shared_golden: Path, tmp_path: Path, 
     (tmp_path / 'a.pth').unlink()
 
 
+@pytest.mark.slow
 def test_vggish_gives_the_published_outputs(shared_golden: Path, tmp_path: Path) -> None:
     spec, want = golden(shared_golden, 'vggish_2.5s')
     write_torch(tmp_path / 'a.pth', golden_tensors(shared_golden, spec))

@@ -58,6 +58,7 @@ def lateral(source: np.ndarray, valid: np.ndarray, shape: tuple[int, ...]) -> np
     return found.reshape(found.shape[0], *(1,) * (len(shape) - found.ndim), *found.shape[1:])
 
 
+@pytest.mark.slow
 def test_laterals_are_their_formula_and_their_gradients_reach_what_is_valid() -> None:
     given = inputs()
     fusion = Hierarchical(tuple(SHAPES), join=Concat(tuple(SHAPES)), endpoints=dict.fromkeys(SHAPES, ('only',)))

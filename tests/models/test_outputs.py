@@ -32,6 +32,7 @@ def clips(streams: str) -> dict[str, jax.Array]:
     return batch | {f'present/{name}': there[name] for name in streams}
 
 
+@pytest.mark.slow
 def test_every_target_has_a_head_of_its_own() -> None:
     _, variables, outputs = made(WORDS, stream_head=dict(name='consensus'))
     assert {target: logits.shape for target, logits in outputs.logits.items()} == {'digit': (3, 3), 'letter': (3, 2)}

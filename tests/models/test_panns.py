@@ -5,8 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
@@ -51,8 +49,7 @@ def test_halving_is_average_pooling() -> None:
         np.testing.assert_allclose(halve(part), nn.avg_pool(part, (2, 2), (2, 2)), rtol=1e-5, atol=1e-4)
 
 
-@settings(max_examples=10)
-@given(frames=st.integers(8, 41))
+@pytest.mark.parametrize('frames', [8, 23, 41])
 def test_a_padded_clip_is_the_short_clip_whatever_the_padding_holds(frames: int) -> None:
     valid = jnp.broadcast_to(jnp.arange(41) < frames, (3, 41))
     padded, _ = forward(VARIABLES, MEL, valid)

@@ -55,6 +55,7 @@ def test_a_spectrogram_is_a_picture_of_frames_and_bands():
         encoder.init(jax.random.key(0), x[:, :3], valid[:, :3], train=False)
 
 
+@pytest.mark.slow
 def test_with_the_bottleneck_of_one_stream_it_is_a_joint_transformer():
     """Blocks, first token and normalisation lie in the fusion, and give what they give in one network."""
     x = drawn(2, 4, 8, 8, 3)

@@ -155,6 +155,7 @@ def test_what_cannot_be_asked_is_one_sentence(index, store, run, tmp_path):
         Index(run)
 
 
+@pytest.mark.slow
 def test_a_question_is_checked_before_anything_is_read(tmp_path):
     assert 'The file nowhere.wav is not there' in refused('search', tmp_path, 'nowhere.wav')
     assert 'The question is empty' in refused('search', tmp_path, ' ')
