@@ -13,7 +13,8 @@ from vmmjax.tasks.events import token_targets
 from vmmjax.training.objective import total
 
 
-@given(st.sampled_from([1, 5, 12]), st.floats(0.5, 20), st.lists(st.floats(-5, 25), min_size=4, max_size=4, unique=True))
+@given(st.sampled_from([1, 5, 12]), st.floats(0.5, 20),
+       st.lists(st.floats(-5, 25), min_size=4, max_size=4, unique=True))
 def test_a_token_is_part_of_an_event_that_fills_half_of_it(tokens, seconds, times):
     first, second, third, fourth = sorted(times)
     events = np.array([[[first, second], [third, fourth]]])
