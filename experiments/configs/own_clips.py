@@ -62,7 +62,7 @@ def get_config(arg: str = '') -> ConfigDict:
         config.data.streams.audio = dict(modality='audio')
         config.data.augment.update(dict(time_shift=0.5, spec_augment=(1, 20, 1, 6)))
         config.model.preprocess.audio = 'none'
-        config.model.encoders.audio = dict(name='panns_cnn10', widths=(8, 16, 32, 64), features=128)
+        config.model.encoders.audio = dict(name='panns_resnet22', width_multiplier=0.125, features=256)
         if seen:
             config.init_from.skip = ('head', 'encoders_audio')
         else:

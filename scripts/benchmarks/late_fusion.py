@@ -1,4 +1,4 @@
-r"""Whether scores of streams that were trained alone, combined by weights of a validation split, lose to the best stream.
+r"""Whether streams that were trained alone, combined by weights of a validation split, lose to the best of them.
 
   vmmjax prepare --source=grid/manifest.csv --store=stores/grid --columns=rgb,audio --short_side=160
   scripts/bench late_fusion stores/grid --write
