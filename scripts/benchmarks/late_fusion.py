@@ -3,9 +3,9 @@ r"""Whether streams that were trained alone, combined by weights of a validation
   vmmjax prepare --source=grid/manifest.csv --store=stores/grid --columns=rgb,audio --short_side=160
   scripts/bench late_fusion stores/grid --write
 
-Each of the six words of a GRID sentence is told from features of its frames (the mouth, 16 frames, 10 x 10 grey values)
-and of its sound (12 means of log-mels) by networks of one hidden layer, over the store's folds, with several seeds. Each
-network is stopped at its own best step by the loss on the validation fold. Their scores are combined as
+Each of the six words of a GRID sentence is told from features of its frames (the mouth, 16 frames, 10 x 10 grey
+values) and of its sound (12 means of log-mels) by networks of one hidden layer, over the store's folds, with several
+seeds. Each network is stopped at its own best step by the loss on the validation fold. Their scores are combined as
 `vmmjax evaluate --fuse --weights=fit` does, by `score_fusion.fit` on that fold. Controls: equal weights, one network on
 the features of both, and each of these with a further stream that says nothing, the sound of another clip.
 
