@@ -27,8 +27,8 @@ import optax
 from vmmjax import config as configs
 from vmmjax.evaluation import intervals, score_fusion
 from vmmjax.evaluation.statistics import Scores
-from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.folds import folded
+from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.reports import results_page
 from vmmjax.store.store import Store
 from vmmjax.text_table import markdown
@@ -89,7 +89,8 @@ def _features(store: Store) -> dict[str, np.ndarray]:
     """Float32 (N, D) of every clip, by stream."""
     config = configs.defaults().data.to_dict()
     config['window']['seconds'], config['target'] = _SECONDS, WORDS[0]
-    config['streams'] = {'rgb': dict(modality='rgb', frames=16, size=40, region=_MOUTH), 'audio': dict(modality='audio')}
+    config['streams'] = dict(rgb=dict(modality='rgb', frames=16, size=40, region=_MOUTH),
+                             audio=dict(modality='audio'))
     rows = len(store.values('id'))
     found: dict[str, np.ndarray] = {}
     for split in store.splits:
@@ -204,7 +205,8 @@ def _tables(right: Mapping[str, Mapping[str, np.ndarray]], seeds: int) -> Iterat
         for way, hits in ways.items():
             gain = intervals.difference(hits - ways['best'], level=level)
             low.setdefault(way, []).append(gain.low)
-            rows.append((word, _named(way), f'{100 * hits.mean():.1f}', *_compared(way, 100 * gain.mean, 100 * gain.low)))
+            rows.append((word, _named(way), f'{100 * hits.mean():.1f}',
+                         *_compared(way, 100 * gain.mean, 100 * gain.low)))
     header = ('accuracy, %', 'difference', 'lower bound', *(f'margin {margin}' for margin in MARGINS))
     pooled = []
     for way in low:
