@@ -8,8 +8,9 @@ r"""Your own clips: I3D with Kinetics-400 weights on frames, where asked for on 
 The argument has the streams (`rgb` unless given, `flow`, `audio`) and about how many clips there are to train on:
 `50`, `500` (unless given) or `5000`, such as `own_clips.py:rgb,50`. Each stream is trained alone and its best step by
 the loss on the validation split is kept, for `vmmjax evaluate --best`; then `vmmjax evaluate --fuse --weights=fit`
-combines their scores (docs/training.md, "Your own clips"). Several streams in one run, such as
-`own_clips.py:rgb,audio`, have a head each, whose logits are added; it is to be compared with that.
+combines their scores, which lost nothing to the best stream where it was measured (docs/training.md, "Your own clips";
+experiments/results/late_fusion.md). Several streams in one run, such as `own_clips.py:rgb,audio`, have a head each,
+whose logits are added; it is to be compared with that.
 
 Frames are spread over the whole clip, whatever its length. With sound the window is 4 s, of which three are averaged
 in evaluation; for shorter clips set --config.data.window.seconds to their length. `flow` begins with the weights of
