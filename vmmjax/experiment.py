@@ -14,7 +14,7 @@ from vmmjax import config as configs
 from vmmjax.errors import UserError
 from vmmjax.evaluation import new_clips, predictions, statistics, stream_comparison
 from vmmjax.evaluation.predictions import Batch, ClipPrediction, Predictions
-from vmmjax.evaluation.rehearsal import rehearsed
+from vmmjax.evaluation.rehearsal import rehearsed, remark_on_size
 from vmmjax.evaluation.result import Result
 from vmmjax.parts import Parts
 from vmmjax.store.store import Store, columns_at_hand
@@ -140,6 +140,8 @@ class Experiment(Parts):
             figures = self._rehearse('validation') if validates else []
             if metric := self.config.best.metric:
                 check_metric(metric, [f'validation/{name}' for name in figures])
+                if remark := remark_on_size(len(self.store.rows('validation'))):
+                    say(remark)
 
             def evaluate(state: TrainState) -> dict[str, float]:
                 if not validates:

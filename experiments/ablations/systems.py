@@ -78,7 +78,7 @@ ROWS = {
     'fights: I3D + TSM, average': _row('i3d_tsm.py:fights', _FIGHTS, against='fights: pictures, I3D'),
     'fights: I3D + TSM, concatenation': _row('i3d_tsm.py:fights,concat', _FIGHTS, against='fights: pictures, I3D'),
     # ESC-10.
-    'ESC-10: Cnn10': _row('audio.py', _ESC10),
+    'ESC-10: Cnn10': _row('audio.py:cnn10', _ESC10),
     'ESC-10: Cnn14': _row('audio.py:cnn14', _ESC10, against='ESC-10: Cnn10'),
     'ESC-10: VGGish': _row('audio.py:vggish', _ESC10, against='ESC-10: Cnn10'),
     'ESC-10: ResNet22': _row('audio.py:resnet', _ESC10, against='ESC-10: Cnn10'),

@@ -4,7 +4,7 @@ r"""Mouths and sound through a short code and back.
   vmmjax train --config=experiments/configs/grid_autoencoder.py --workdir=runs/autoencoder --config.data.fold=0
 
 Each stream has a code of 64 numbers; `grid_autoencoder.py:joint` makes both from one. Evaluation gives the error, and
-what share of the variance about each clip's mean is explained. No figures have been measured with it yet.
+what share of the variance about each clip's mean is explained.
 """
 
 from ml_collections import ConfigDict

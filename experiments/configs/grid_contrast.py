@@ -11,7 +11,7 @@ taken over by a run that tells words:
   vmmjax train --config=experiments/configs/grid_command.py:rgb --workdir=runs/command \
       --config.init_from.workdir=runs/contrast --config.init_from.skip="('head',)"
 
-The encoders are those of grid_command.py. No figures have been measured with it yet.
+The encoders are those of grid_command.py.
 """
 
 from ml_collections import ConfigDict

@@ -10,7 +10,7 @@ word of the sentence, at a lower rate in its lower blocks:
   vmmjax train --config=experiments/configs/grid_masked.py:command --workdir=runs/command --config.data.fold=0 \
       --config.init_from.workdir=runs/masked --config.init_from.skip="('head', 'fc_norm')" --config.data.labels_share=.1
 
-A ViT of 128 features and 4 blocks in each stream. No figures have been measured with it yet.
+A ViT of 128 features and 4 blocks in each stream.
 """
 
 from ml_collections import ConfigDict

@@ -3,9 +3,9 @@ r"""Hidden words of GRID's sentences from the other words, lips and sound.
   vmmjax prepare --source=GRID/manifest.csv --store=stores/grid --columns=rgb,audio --short_side=160
   vmmjax train --config=experiments/configs/grid_words.py --workdir=runs/words --config.data.fold=0
 
-Half of the words are hidden in training, all of them in evaluation. No figures have been measured with it yet. In GRID
-the adverb fixes the parity of the digit, and no letter and digit occur twice together, so that with some words shown
-the text alone may tell a digit better than a tenth.
+Half of the words are hidden in training, all of them in evaluation. In GRID the adverb fixes the parity of the digit,
+and no letter and digit occur twice together, so that with some words shown the text alone may tell a digit better than
+a tenth.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@ r"""Short clips of the embedded data set, drawn of a motion each, against a netw
   vmmjax evaluate --workdir=runs/adversary
   vmmjax generate --weights=runs/adversary --output=drawn.mp4 --count=32
 
-Clips are of 10 frames of 32 x 32. The steps are those for an accelerator, and no figures have been measured with them.
+Clips are of 10 frames of 32 x 32. The steps are those for an accelerator.
 """
 
 from ml_collections import ConfigDict

@@ -7,7 +7,6 @@ r"""Motion of the embedded data set from a tenth of the labels, with what the ot
 
 `--config.task.weight=0.0` is the control in which nothing else differs. `supervised` is as many steps on the same
 labels alone, with 32 of them a batch instead of about 3, all strongly changed.
-No figures have been measured with them yet.
 """
 
 from ml_collections import ConfigDict

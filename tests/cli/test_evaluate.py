@@ -98,8 +98,9 @@ def test_frame_by_frame_a_run_is_as_right_as_on_whole_clips(tmp_path, store):
 def test_a_second_evaluation_gives_the_same_bytes(trained):
     vmmjax('evaluate', f'--workdir={trained}', '--split=validation')
     first = (trained / 'eval' / 'validation.json').read_text()
-    vmmjax('evaluate', f'--workdir={trained}', '--split=validation')
+    again = vmmjax('evaluate', f'--workdir={trained}', '--split=validation')
     assert (trained / 'eval' / 'validation.json').read_text() == first
+    assert re.search(r'the evaluation number \d+ of the split validation', again.stdout)
 
 
 FAILS_TO_SHOW = """

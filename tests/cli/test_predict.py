@@ -87,7 +87,7 @@ def test_classes_may_be_named_by_a_file(run, videos, tmp_path):
     (['{videos}/broken.mp4', '--weights={run}'], 'broken.mp4: '),
     (['{videos}/a.mp4', '--weights={run}', '--classes=nowhere.txt'], 'nowhere.txt cannot be read'),
     (['{videos}/a.mp4', '--weights={run}', '--average=sum'], 'average'),
-    (['{videos}/a.mp4', '--weights={run}', '--top=0'], 'top'),
+    (['{videos}/a.mp4', '--weights={run}', '--best'], 'keeps no best checkpoint; train with config.best.metric'),
     (['{videos}/a.mp4', '--weights=nowhere.pth'], 'nowhere.pth'),
     (['{videos}/a.mp4', '--weights=i3d_rgb_kinetics'], "did you mean 'i3d_rgb_kinetics400'"),
     (['--weights={run}'], 'needs FILE'),

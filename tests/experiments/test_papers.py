@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,19 @@ def test_every_row_says_where_its_figures_are_from():
         assert bool(row.source) == bool(figures), name
         assert all(0 < value < 100 for value in figures), name
         assert all(part in TRAINED for part in (f'{row.paper.__name__}.py:{each}' for each in row.fuse)), name
+
+
+def test_what_is_reproduced_is_said_of_every_network_with_a_test_that_is_there():
+    wanted = Counter((f'{row.paper.__name__}.py', name) for row in TRAINED.values()
+                     for name in {encoder.name for encoder in row.config().model.encoders.values()})
+    said: Counter[tuple[str, str]] = Counter()
+    for line in (ROOT / 'experiments' / 'papers' / 'REPRODUCED.md').read_text().splitlines():
+        if line.startswith('| `'):
+            paper, network, rows, _, tests = (cell.strip() for cell in line.strip('|').split('|'))
+            said[paper.strip('`'), network.split('`')[1]] += int(rows)
+            for file, _, test in (name.partition('::') for name in re.findall(r'`(tests/[^`]+)`', tests)):
+                assert f'def {test}(' in (ROOT / file).read_text() if test else (ROOT / file).is_file(), (file, test)
+    assert said == wanted
 
 
 def test_every_protocol_is_one_that_clips_can_be_read_by():

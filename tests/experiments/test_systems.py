@@ -15,7 +15,7 @@ from vmmjax.training import make_train_step, optimizer
 from vmmjax.training.state import initializer
 
 SMALL = {
-    'audio': ('', 'cnn14', 'vggish', 'resnet'),
+    'audio': ('', 'cnn10', 'cnn14', 'vggish'),
     'bert_vgg': ('',),
     'cnn_bilstm': ('',),
     'i3d_tsm': ('', 'concat', 'fights', 'fights,concat'),
@@ -32,7 +32,7 @@ STREAMS = {
 }
 # Millions of parameters at full size: at least those of the published encoders.
 FULL = {
-    'audio': ('full', 4.9), 'audio ': ('full,cnn14', 79.7), 'bert_vgg': ('full', 109 + 134),
+    'audio': ('full,cnn10', 4.9), 'audio ': ('full,cnn14', 79.7), 'bert_vgg': ('full', 109 + 134),
     'cnn_bilstm': ('full', 5.3),
     'i3d_tsm': ('full,fights', 12.3 + 23.5), 'i3d_tsm_audio': ('full', 12.3 + 23.5 + 79.7),
     'resnet_lstm': ('full', 11.2 + 1.7), 'two_stream_i3d': ('full', 2 * 12.3),

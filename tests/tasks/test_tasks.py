@@ -48,8 +48,9 @@ def learned(store, tmp_path_factory):
     return of
 
 
-def test_several_targets_at_once(learned):
+def test_several_targets_at_once(learned, capsys):
     result, page, said = learned(dict(name='classification'), ('letter', 'digit'), head=HEAD)
+    assert 'clips: an accuracy on it is known to ' in capsys.readouterr().out
     assert result.metrics['all_right'] > 0.9
     assert result.metrics['word_error_rate'] == pytest.approx(1 - result.metrics['accuracy'])
     assert result.metrics['accuracy_letter'] > 0.9

@@ -17,7 +17,8 @@ QUICK = {'xla_backend_optimization_level': 0}  # Of what follows the instruction
 
 def instructions(name, devices):
     """Of the optimised step of a config on so many devices, without those that are parameters and constants."""
-    config = runpy.run_path(str(CONFIGS / name))['get_config']()
+    path, _, argument = name.partition(':')
+    config = runpy.run_path(str(CONFIGS / path))['get_config'](argument)
     run = Experiment(config, SpecStore(config, classes=4, fps=12.5), devices=jax.devices()[:devices])
     built = build(config, run.mesh, run.apply, run.init, run.task)
     batch = {key: jax.ShapeDtypeStruct(shape, dtype, sharding=run.batch_sharding)
@@ -29,7 +30,7 @@ def instructions(name, devices):
 # A tenth above what they are. With the flag and the learning rate computed in every update they were 8,900, 31,700,
 # 94,500 and 95,200.
 @pytest.mark.parametrize(('name', 'devices', 'most'), [
-    ('systems/audio.py', 1, 6_900),
+    ('systems/audio.py:cnn10', 1, 6_900),
     pytest.param('systems/video_transformer_audio.py', 1, 24_300, marks=pytest.mark.slow),
     pytest.param('motion_sound.py', 1, 27_500, marks=pytest.mark.slow),
     pytest.param('motion_sound.py', 8, 28_300, marks=pytest.mark.slow),

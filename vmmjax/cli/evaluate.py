@@ -65,7 +65,7 @@ from vmmjax.errors import UserError
 from vmmjax.evaluation import attention, noise_sweep, outside_scores, score_fusion, statistics
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.evaluation.predictions import Predictions
-from vmmjax.evaluation.result import read_split, write
+from vmmjax.evaluation.result import count_evaluation, read_split, write
 from vmmjax.experiment import Experiment
 from vmmjax.pipeline import options
 from vmmjax.pipeline.views import AVERAGES, ViewsConfig
@@ -170,7 +170,7 @@ def main() -> None:
         if out != folder:
             new_clips.mark(out, identity)
         statistics.write_scores(out / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
-        path = write(out, measured)
+        path, times = write(out, measured), count_evaluation(out, measured)
         tensorboard.write(out, measured)
         if swept is not None:
             noise_sweep.write(out, swept)
@@ -186,6 +186,8 @@ def main() -> None:
         if swept is not None:
             print(noise_table.terminal_table(swept))
         print(f'Wrote {path} and {page}; the clips are of {run.store.name}.')
+        if times > 1:
+            print(f'This is the evaluation number {times} of the split {SPLIT.value} by this run.')
 
 
 def _worst(run: Experiment, rows: Predictions) -> list[dict[str, Any]]:

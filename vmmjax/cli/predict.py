@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 POSITIONAL = 'FILE...'
 WEIGHTS = flags.DEFINE_string(
     'weights', 'i3d_rgb_kinetics400', 'What load_pretrained takes: a published file, a run, or i3d_rgb_kinetics400.')
+BEST = flags.DEFINE_bool('best', False, 'Ask the best checkpoint of a run by config.best.metric, not the newest.')
 TOP = flags.DEFINE_integer(
     'top', None, 'How many classes to name; 5 unless given, 1 in a line of --csv or --timeline.', lower_bound=1)
 JSON = flags.DEFINE_boolean('json', False, 'Print a JSON object a line, and nothing else.')
@@ -154,7 +155,7 @@ def _run(weights: str) -> 'Experiment | None':
     from vmmjax.convert.saved_run import SavedRun
     from vmmjax.experiment import Experiment
 
-    saved = SavedRun.open(folder)
+    saved = SavedRun.open(folder, best=BEST.value)
     if saved.is_converted:
         return None
     experiment = Experiment.of(saved)

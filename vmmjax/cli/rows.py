@@ -191,7 +191,7 @@ def plan(rows: Sequence[Variant], workdir: Path, *, seeds: int, folds: Sequence[
                                 f'give all of them the same folds.')
             if begin:
                 config.init_from.workdir = ','.join(str(run.folder) for run in begin)
-            run = Run(row, name, workdir / _folder(row.name) / name, configs.lock(config), begin)
+            run = Run(row, name, workdir / folder_of(row.name) / name, configs.lock(config), begin)
             made[row.name, name] = run
             runs.append((number, run))
     runs.sort(key=lambda numbered: numbered[0])  # Stable.
@@ -202,7 +202,8 @@ def plan(rows: Sequence[Variant], workdir: Path, *, seeds: int, folds: Sequence[
     return [run for _, run in runs]
 
 
-def _folder(name: str) -> str:
+def folder_of(name: str) -> str:
+    """The folder of a row's runs, below that of the ablation."""
     return re.sub(r'[^\w.=+-]+', '_', name).strip('_')
 
 

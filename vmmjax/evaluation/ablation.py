@@ -13,7 +13,7 @@ from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import cost, intervals, training_log
 from vmmjax.evaluation.intervals import Interval
 from vmmjax.evaluation.noise_sweep import SUFFIX
-from vmmjax.evaluation.result import read_split
+from vmmjax.evaluation.result import evaluations, read_split
 from vmmjax.evaluation.statistics import Scores, mcnemar, read_scores
 from vmmjax.training.checkpoint import Checkpoints
 
@@ -36,6 +36,7 @@ class Measured:
       parameters: that are trained or frozen.
       macs: of a forward pass of a test view; NaN where it was not recorded.
       series: of the log, see `training_log.read_log`.
+      evaluations: of the split, by `vmmjax evaluate`.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Measured:
     parameters: int
     macs: float = float('nan')
     series: cost.Series = dataclasses.field(default_factory=dict)
+    evaluations: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Line:
       seconds: of training, mean over the runs.
       parameters: of the model.
       macs: of a forward pass of a test view; NaN where it was not recorded.
+      evaluations: of the split by all of the runs.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Line:
     seconds: float = float('nan')
     parameters: int = 0
     macs: float = float('nan')
+    evaluations: int = 0
 
     @property
     def beats_chance(self) -> bool:
@@ -134,7 +138,7 @@ def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
     scores = scores if scores and scores.are_of_classes else None
     target = (metric.removeprefix(PER_CLIP).removeprefix('_') or None) if scores else None
     return Measured(name, figures.metrics[metric], scores, target, seconds, parameters,
-                    float('nan') if macs is None else macs, series)
+                    float('nan') if macs is None else macs, series, evaluations(folder, split))
 
 
 def in_noise(run: Measured, folder: Path, split: str, condition: str) -> Measured:
@@ -173,7 +177,7 @@ def line(name: str, runs: Sequence[Measured], against: str, others: Mapping[str,
     found = Line(name, tuple(run.name for run in runs), tuple(values.tolist()), against=against,
                  deviation=float(values.std(ddof=1)) if len(values) > 1 else float('nan'),
                  seconds=float(np.mean([run.seconds for run in runs])), parameters=runs[0].parameters,
-                 macs=runs[0].macs)
+                 macs=runs[0].macs, evaluations=sum(run.evaluations for run in runs))
     if runs[0].scores is None:
         return _over_runs(found, runs, base)
     subsets = {subset: _by_clip(runs, subset) for subset in runs[0].scores.scores}

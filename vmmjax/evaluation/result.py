@@ -1,6 +1,7 @@
 """What evaluation measured of a split: one type between what measures and what shows it."""
 
 import dataclasses
+import datetime
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any, Self
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
+
+_EVALUATIONS = 'evaluations.jsonl'
 
 # How a column of a table is written.
 TEXT, COUNT, PERCENT, NUMBER = 'text', 'count', 'percent', 'number'
@@ -135,6 +138,37 @@ def read_split(workdir: Path, split: str) -> Result:
     if not path.is_file():
         raise UserError(f'{path} is not there; run vmmjax evaluate --workdir={workdir} --split={split} first.')
     return read(path)
+
+
+def count_evaluation(workdir: Path, result: Result) -> int:
+    """Adds a line to `<workdir>/eval/evaluations.jsonl`, which lists every evaluation of a run and loses none.
+
+    Results are replaced by later ones, and say the same whenever they are measured; this file tells how often a split
+    was looked at.
+
+    Returns:
+      How often it was, see `evaluations`.
+
+    Raises:
+      UserError: where that file cannot be written.
+    """
+    path = workdir / 'eval' / _EVALUATIONS
+    line = {'date': str(datetime.date.today()), 'split': result.split, 'step': result.step, 'store': result.store}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open('a', encoding='utf-8') as file:
+            file.write(json.dumps(line) + '\n')
+    except OSError as error:
+        raise UserError(f'{path} cannot be written ({error.strerror}); free some space there.') from error
+    return evaluations(workdir, result.split)
+
+
+def evaluations(workdir: Path, split: str) -> int:
+    """How often a run was measured on a split; at least once where an older version left a result."""
+    path = workdir / 'eval' / _EVALUATIONS
+    text = path.read_text(encoding='utf-8') if path.is_file() else ''
+    counted = text.count(f'"split": {json.dumps(split)},')  # A line that was cut off by a kill does no harm.
+    return counted or int((workdir / 'eval' / f'{split}.json').is_file())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -158,13 +158,15 @@ def _notes(lines: Sequence[Line], metric: str) -> list[str]:
         [line.mean for line in measured], [line.difference for line in measured]))
     methods = f'Confidence intervals (CI) of the metric: {means}.' + (
         f' Of the differences: {differences}.' if differences else '')
+    times = sum(line.evaluations for line in measured)
+    counted = f'The split was evaluated {times} {"times" if times > 1 else "time"}.'
     if not any(line.clips for line in measured):
-        return [f'{methods} Over the runs; differences are paired by run.']
+        return [f'{methods} Over the runs; differences are paired by run. {counted}']
     known = [line for line in measured if line.clips and line.mean and not line.mean.missing]
     weak = [line.name for line in known if not line.beats_chance]
     return [
         f'{methods} Over clips and, where the catalog has them, groups; differences are paired by clip and seed. With '
-        'folds each clip is tested once.',
+        f'folds each clip is tested once. {counted}',
         *([f'The interval reaches down to the most frequent class: {"; ".join(weak)}.' if weak else
            "Every row's interval lies above the most frequent class."] if known else [])]
 
