@@ -9,6 +9,7 @@ from vmmjax.prepare.sources import (
     dmvr,
     folders,
     grid,
+    joined_scenes,
     kinetics,
     known_information,
     manifest,
@@ -16,6 +17,7 @@ from vmmjax.prepare.sources import (
     something,
     synthetic,
     tfds,
+    told_scenes,
     ucf_hmdb,
 )
 from vmmjax.prepare.sources.clip import Clip
@@ -25,7 +27,8 @@ __all__ = ['ANNOTATIONS', 'GENERATED', 'SYNTHETIC', 'Clip', 'read']
 
 # `synthetic:<name>` -> what writes it.
 SYNTHETIC: dict[str, Callable[..., Path]] = {
-    'motion_sound': synthetic.generate, 'known_information': known_information.generate}
+    'motion_sound': synthetic.generate, 'known_information': known_information.generate,
+    'told_scenes': told_scenes.generate, 'joined_scenes': joined_scenes.generate}
 # `<name>:<annotation files>` -> what reads them; the media files lie in a folder of their own.
 ANNOTATIONS: dict[str, Callable[[Sequence[Path], Files], list[Clip]]] = {
     'kinetics': kinetics.read, 'something': something.read, 'ucf101': ucf_hmdb.read_ucf101,
@@ -42,7 +45,8 @@ def read(source: str, *, media: Path | None = None, generated: Path | None = Non
 
     Args:
       source: a manifest (see `manifest.read`), a folder with one folder a class (see `folders.read`),
-        `synthetic:motion_sound`, `synthetic:known_information:<settings>` (see `known_information.settings`),
+        `synthetic:motion_sound`, `synthetic:told_scenes`, `synthetic:joined_scenes`,
+        `synthetic:known_information:<settings>` (see `known_information.settings`),
         `tfds:<name or folder>` (see `tfds.shards`), `dmvr:<files>` (see `dmvr.shards`) or `<name>:<files>` for the
         annotation files of a published data set, a name of `ANNOTATIONS`. Several files have commas between them, or
         are a pattern such as `splits/*_test_split1.txt`.
