@@ -134,6 +134,10 @@ class Session:
         with self._changed:
             if self.drained:
                 return
+            if len(self.stalled()) == len(self._tracks):
+                # The whole source was silent: no stream of it has stalled before the others have gone on for a while.
+                for track in self._tracks.values():
+                    track.arrived = now
             self._counts.damaged += damaged
             for track, blocks in made:
                 for block in blocks:
