@@ -10,7 +10,8 @@ minutes. Meanwhile the receiver of the webhook is away for 60 s of every 4 minut
 What must hold: the command never ends; a source is judged again within its pause (at most 30 s, and no longer than it
 was away and 1 s) and 5 s more; memory does not grow by more than 100 MB after the first minute; a fault is one line;
 at the end every frame was used or dropped, every alarm has ended, and the receiver has every message, and acts on none
-twice. --log is a file with a line for every fault; --write puts the figures into experiments/results/live.md.
+twice. Ctrl-C ends it
+early, and it says what it has seen. --log is a file with a line for every fault; --write puts the figures into experiments/results/live.md.
 """
 
 import argparse
@@ -157,8 +158,19 @@ class Camera(threading.Thread):
         """Whom to ask, and for how long to disturb."""
         self._watch, self._until = watch, time.monotonic() + seconds
 
+    def finish(self) -> None:
+        """No fault begins any more."""
+        self._until = 0.0
+
     def run(self) -> None:
-        """Disturbs; each fault begins when the source has been back for longer than 10 s, which ends its back-off."""
+        """Disturbs until it is time, or says why it cannot."""
+        try:
+            self._disturb()
+        except OSError as error:  # The page does not answer.
+            self.error = f'{self.name}: {error}'
+
+    def _disturb(self) -> None:
+        """Each fault begins when the source has been back for longer than 10 s, which ends its back-off."""
         while True:
             time.sleep(self._chance.uniform(10.5, 14))
             if time.monotonic() > self._until:
@@ -227,7 +239,7 @@ class Watch:
     def memory(self) -> float:
         """Megabytes that are resident."""
         lines = Path(f'/proc/{self.process.pid}/status').read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith('VmRSS')) / 1024
+        return next((int(line.split()[1]) for line in lines if line.startswith('VmRSS')), 0) / 1024
 
 
 def environment() -> dict[str, str]:
@@ -314,6 +326,8 @@ def soak(folder: Path, minutes: float, seed: int, cameras: int, log: Path | None
             camera.start()
         memory: list[tuple[float, float]] = []
         faults: list[dict[str, Any]] = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: [camera.finish() for camera in watched])
         while any(camera.is_alive() for camera in watched) and watch.process.poll() is None:
             time.sleep(5.0)
             memory.append((time.monotonic() - watch.began, watch.memory()))
@@ -331,7 +345,7 @@ def soak(folder: Path, minutes: float, seed: int, cameras: int, log: Path | None
             camera.server.end()
         if log is not None:
             log.with_suffix('.said').write_text('\n'.join(watch.lines()) + '\n')
-    return {'status at the end': code, 'not back': [camera.error for camera in watched if camera.error],
+    return {'minutes': round(memory[-1][0] / 60, 1), 'status at the end': code, 'not back': [camera.error for camera in watched if camera.error],
             'faults': faults, 'memory': memory} | ended(folder, watch.lines(), receiver, cameras)
 
 

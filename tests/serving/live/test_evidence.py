@@ -56,6 +56,21 @@ def test_nothing_is_left_of_a_clip_that_cannot_be_written(films, tmp_path):
     assert 'cannot be written' in said[0]
 
 
+def test_an_alarm_that_is_found_after_the_connection_has_its_clip(stream, tmp_path):
+    said = []
+    with open_media(stream) as container:
+        recorder = Recorder(container, clock_zero(container), keep=30.0, after=1.0, say=said.append)
+        for packet in packets(container, read_streams(container)):
+            recorder.add(packet)
+        recorder.finish()
+    recorder.begin('a', tmp_path / 'a.mp4', 6.5)
+    recorder.end('a', 9.0)
+    recorder.finish()
+    assert said == []
+    with open_media(tmp_path / 'a.mp4') as container:
+        assert len(list(container.decode(video=0))) in range(55, 61)
+
+
 def test_packets_are_kept_for_as_long_as_asked(films, tmp_path):
     assert recorded(films / 'film.mp4', tmp_path / 'a.mp4', 3.0, 9.0, keep=1.5) == []
     with open_media(tmp_path / 'a.mp4') as container:
