@@ -10,8 +10,12 @@ minutes. Meanwhile the receiver of the webhook is away for 60 s of every 4 minut
 What must hold: the command never ends; a source is judged again within its pause (at most 30 s, and no longer than it
 was away and 1 s) and 5 s more; memory does not grow by more than 100 MB after the first minute; a fault is one line;
 at the end every frame was used or dropped, every alarm has ended, and the receiver has every message, and acts on none
-twice. Ctrl-C ends it
-early, and it says what it has seen. --log is a file with a line for every fault; --write puts the figures into experiments/results/live.md.
+twice. Ctrl-C ends it early, and it says what it has seen. --log is a file with a line for every fault.
+
+--slow watches a stream without faults by a network that takes five times as long as it is from window to window: it
+must never be later than two windows, and every frame must be used or dropped.
+
+--write puts the figures of the faults into experiments/results/live.md.
 """
 
 import argparse
@@ -207,8 +211,9 @@ class Watch:
             self.process = subprocess.Popen(
                 [sys.executable, '-m', 'vmmjax.cli.main', 'watch',
                  *(f'{camera.name}=tcp://127.0.0.1:{camera.server.port}' for camera in cameras), f'--weights={run}',
-                 f'--output={folder / "out"}', '--page=127.0.0.1:0', '--before=2', '--after=2', f'--webhook={webhook}',
-                 *flags], cwd=ROOT, env=environment(), stdout=told, stderr=lines)
+                 f'--output={folder / "out"}', '--page=127.0.0.1:0', '--before=2', '--after=2',
+                 *([f'--webhook={webhook}'] if webhook else []), *flags],
+                cwd=ROOT, env=environment(), stdout=told, stderr=lines)
         began = time.monotonic()
         while 'see http' not in self._said.read_text():
             if time.monotonic() - began > PATIENCE or self.process.poll() is not None:
@@ -345,8 +350,8 @@ def soak(folder: Path, minutes: float, seed: int, cameras: int, log: Path | None
             camera.server.end()
         if log is not None:
             log.with_suffix('.said').write_text('\n'.join(watch.lines()) + '\n')
-    return {'minutes': round(memory[-1][0] / 60, 1), 'status at the end': code, 'not back': [camera.error for camera in watched if camera.error],
-            'faults': faults, 'memory': memory} | ended(folder, watch.lines(), receiver, cameras)
+    return {'minutes': round(memory[-1][0] / 60, 1), 'status at the end': code,
+            'not back': [camera.error for camera in watched if camera.error], 'faults': faults, 'memory': memory} | ended(folder, watch.lines(), receiver, cameras)
 
 
 def ended(folder: Path, lines: list[str], receiver: Receiver, cameras: int) -> dict[str, Any]:
@@ -420,20 +425,32 @@ def main() -> None:
     parser.add_argument('--minutes', type=float, default=60.0)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--cameras', type=int, default=4)
+    parser.add_argument('--slow', action='store_true', help='by a slow network, without faults')
     parser.add_argument('--log', type=Path, help='a file for a line of JSON a fault, and .said beside it')
-    parser.add_argument('--write', action='store_true', help='put the figures into experiments/results/live.md')
+    parser.add_argument('--write', action='store_true', help='put the figures of the faults into experiments/results/live.md')
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = soak(Path(folder), given.minutes, given.seed, given.cameras, given.log)
+    from scripts import soak_slow
     from vmmjax.reports import results_page
 
-    command = f'scripts/soak --minutes={given.minutes:g} --seed={given.seed} --cameras={given.cameras}'
-    text = '\n'.join(['# Live streams with faults', '', f'`{command}`: {results_page.machine()}.', '', *page(found),
-                      ''])
-    print(text)
-    if given.write:
-        (ROOT / 'experiments' / 'results' / 'live.md').write_text(text)
-    sys.exit(1 if bad(found) else 0)
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        if given.slow:
+            cases = []
+            for case in soak_slow.CASES:
+                (folder / case).mkdir()
+                cases.append(soak_slow.soak(folder / case, given.minutes, case))
+            rows = ['| ' + ' | '.join(cases[0]) + ' |', '|' + len(cases[0]) * '---|',
+                    *('| ' + ' | '.join(map(str, found.values())) + ' |' for found in cases)]
+            command, failed = '--slow', any(map(soak_slow.is_bad, cases))
+        else:
+            found = soak(folder, given.minutes, given.seed, given.cameras, given.log)
+            command, failed = f'--seed={given.seed} --cameras={given.cameras}', bool(bad(found))
+            rows = page(found)
+    title = f'`scripts/soak --minutes={given.minutes:g} {command}`: {results_page.machine()}.'
+    print('\n'.join([title, '', *rows]))
+    if given.write and not given.slow:
+        results_page.insert(ROOT / 'experiments' / 'results' / 'live.md', title, '\n'.join(rows))
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == '__main__':
