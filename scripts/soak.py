@@ -351,7 +351,8 @@ def soak(folder: Path, minutes: float, seed: int, cameras: int, log: Path | None
         if log is not None:
             log.with_suffix('.said').write_text('\n'.join(watch.lines()) + '\n')
     return {'minutes': round(memory[-1][0] / 60, 1), 'status at the end': code,
-            'not back': [camera.error for camera in watched if camera.error], 'faults': faults, 'memory': memory} | ended(folder, watch.lines(), receiver, cameras)
+            'not back': [camera.error for camera in watched if camera.error], 'faults': faults, 'memory': memory,
+            } | ended(folder, watch.lines(), receiver, cameras)
 
 
 def ended(folder: Path, lines: list[str], receiver: Receiver, cameras: int) -> dict[str, Any]:
@@ -427,7 +428,7 @@ def main() -> None:
     parser.add_argument('--cameras', type=int, default=4)
     parser.add_argument('--slow', action='store_true', help='by a slow network, without faults')
     parser.add_argument('--log', type=Path, help='a file for a line of JSON a fault, and .said beside it')
-    parser.add_argument('--write', action='store_true', help='put the figures of the faults into experiments/results/live.md')
+    parser.add_argument('--write', action='store_true', help='put what faults gave into experiments/results/live.md')
     given = parser.parse_args()
     from scripts import soak_slow
     from vmmjax.reports import results_page
