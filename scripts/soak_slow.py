@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scripts.soak import Camera, Watch
+from scripts.soak_parts import Camera, Watch
 from tests.serving.live import lights
 
 LATE = 2.0  # Windows: what was judged may be older by so much.
