@@ -74,6 +74,15 @@ def test_a_stream_that_stalls_is_absent_and_the_others_go_on(frames, frozen):
     assert found.frames.keys() == {'rgb', 'audio'} - {frozen}
 
 
+def test_what_was_sent_while_a_stream_was_opened_comes_at_once(frames):
+    session = reading.session(columns={'rgb': reading.COLUMNS['rgb']})
+    for each in frames:
+        if each[2]:
+            session.take(*each)
+            newest = each[0]
+    assert session.wall + newest == pytest.approx(time.time(), abs=1)
+
+
 def test_no_stream_has_stalled_by_itself_where_all_were_silent(frames):
     """Such as those of a server that was stopped, of which one comes again before the other."""
     session = reading.session(stall=.3)

@@ -94,7 +94,7 @@ class Recorder:
                 container = av.open(str(partial), 'w', format=self._format)
                 for stream in self._templates.streams:
                     container.add_stream_from_template(stream)
-            except (av.error.FFmpegError, OSError, ValueError) as error:
+            except Exception as error:  # The alarm is told whatever is wrong with its clip.
                 self._say(f'the clip {path} cannot be written: {error}')
                 return
             packets = list(self._packets)[first:]
