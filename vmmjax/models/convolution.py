@@ -1,9 +1,8 @@
 """Convolution in space, and in space and time.
 
 Arrays are channels last: (B, H, W, C), (B, T, H, W, C). A form says how the same sums are written: 'native' with
-XLA's own operations, 'stacked' with matrix products and 2-D convolutions, cut so that they keep a CPU busy, and
-with a product a tap where each channel is convolved by itself. None takes
-the platform's. Values agree to rounding.
+XLA's own operations, 'stacked' with matrix products and 2-D convolutions, cut so that they keep a CPU busy, and with a
+product a tap where each channel is convolved by itself. None takes the platform's. Values agree to rounding.
 """
 
 import contextlib
