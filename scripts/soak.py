@@ -1,220 +1,183 @@
-"""Watches a live stream that is disturbed again and again, and says what became of it.
+"""Watches live streams that are disturbed again and again, and says what became of them.
 
   scripts/soak --minutes=60 --seed=0 --write
 
-`vmmjax watch` reads an MPEG-TS stream over TCP from a server in a process of its own, which sends a film with events
-again and again as fast as it was recorded. The server is killed, stopped for 1 to 20 s, replaced by one that sends
-garbage or pictures of another shape, or sends no sound for a while. It must never end; it must be running again within
-its pause of at most 30 s and 5 s more; its memory must not grow by more than 100 MB after the first minute; a fault
-must be no more than one line; and at the end every frame was used or dropped. --write puts the figures into
-experiments/results/live.md.
+`vmmjax watch` reads MPEG-TS streams over TCP, each from a server in a process of its own, which sends a film with
+events again and again as fast as it was recorded. A server is killed, is away, is stopped for 1 to 20 s, sends garbage
+or pictures of another shape, or sends no sound for a while; with four cameras that is well over 50 faults in 10
+minutes. Meanwhile the receiver of the webhook is away for 60 s of every 4 minutes.
+
+What must hold: the command never ends; a source is judged again within its pause (at most 30 s, and no longer than it
+was away and 1 s) and 5 s more; memory does not grow by more than 100 MB after the first minute; a fault is one line;
+at the end every frame was used or dropped, every alarm has ended, and the receiver has every message, and acts on none
+twice. Ctrl-C ends it early, and it says what it has seen. --log is a file with a line for every fault.
+
+--slow watches a stream without faults by a network that takes five times as long as it is from window to window: it
+must never be later than two windows, and every frame must be used or dropped.
+
+--write puts the figures of the faults into experiments/results/live.md.
 """
 
 import argparse
+import collections
 import json
-import os
-import random
+import re
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import av
 
-ROOT = Path(__file__).resolve().parents[1]
-FAULTS = ('killed', 'stopped', 'garbage', 'another shape', 'no sound')
-BACK = 35.0  # Seconds: the longest pause, and 5 more.
-PATIENCE = 300.0  # Seconds for the command to begin.
+from scripts import soak_slow
+from scripts.soak_parts import FAULTS, ROOT, Camera, Receiver, Watch
+from tests.serving.live import lights
+from vmmjax.media.writer import write_clip
+from vmmjax.reports import results_page
+
+MORE = 5.0  # Seconds that may be added to a pause.
+PART = 600.0  # Seconds of a row of the table.
 
 
-def serve(port: int, path: str, kind: str) -> None:
-    """Sends a film again and again to one client after the other; in a process of its own."""
-    with socket.create_server(('127.0.0.1', port)) as listener:
-        print('listening', flush=True)
-        while True:
-            connection, _ = listener.accept()
-            try:
-                if kind == 'garbage':
-                    connection.sendall(os.urandom(1 << 20))
-                    connection.close()
-                else:
-                    _send(connection, path, sound=kind != 'no sound')
-            except (OSError, av.error.FFmpegError):
-                connection.close()
-
-
-def _send(connection: socket.socket, path: str, sound: bool) -> None:
-    """The film for ever, in real time."""
-    began, offset = time.monotonic(), 0.0
-    with connection.makefile('wb') as file, av.open(file, 'w', format='mpegts') as out:
-        streams: dict[int, Any] = {}
-        while True:
-            with av.open(path) as film:
-                for stream in film.streams:
-                    if stream.index not in streams:
-                        streams[stream.index] = out.add_stream_from_template(stream)
-                end = 0.0
-                for packet in film.demux():
-                    if packet.dts is None or (packet.stream.type == 'audio' and not sound and offset):
-                        continue
-                    at = float(packet.dts * packet.time_base)
-                    end = max(end, at + float((packet.duration or 0) * packet.time_base))
-                    time.sleep(max(0.0, began + offset + at - time.monotonic()))
-                    shift = round(offset / packet.time_base)
-                    packet.pts, packet.dts = (packet.pts or 0) + shift, packet.dts + shift
-                    packet.stream = streams[packet.stream_index]
-                    out.mux(packet)
-                    file.flush()
-            offset += end
-
-
-class Server:
-    """The process that sends."""
-
-    def __init__(self, port: int, films: dict[str, Path]) -> None:
-        """Begins to send."""
-        self._port, self._films = port, films
-        self.begin('whole')
-
-    def begin(self, kind: str) -> None:
-        """Begins to send a film of some kind."""
-        film = self._films['other' if kind == 'another shape' else 'film']
-        self.process = subprocess.Popen([sys.executable, __file__, '--serve', str(self._port), str(film), kind],
-                                        env=environment(), stdout=subprocess.PIPE)
-        assert self.process.stdout is not None
-        self.process.stdout.readline()  # It listens.
-
-    def end(self) -> None:
-        """By SIGKILL."""
-        self.process.kill()
-        self.process.wait()
-
-    def disturb(self, kind: str, chance: random.Random) -> None:
-        """Makes a fault and mends it."""
-        if kind == 'stopped':
-            self.process.send_signal(signal.SIGSTOP)
-            time.sleep(chance.uniform(1, 20))
-            self.process.send_signal(signal.SIGCONT)
-            return
-        self.end()
-        if kind == 'killed':
-            time.sleep(chance.uniform(0, 5))
-        else:
-            self.begin(kind)
-            time.sleep(chance.uniform(10, 20))
-            self.end()
-        self.begin('whole')
-
-
-def environment() -> dict[str, str]:
-    """One device, as a user has."""
-    return {key: value for key, value in os.environ.items() if key != 'XLA_FLAGS'} | {
-        'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
-
-
-def memory(process: subprocess.Popen) -> float:
-    """Megabytes that are resident."""
-    lines = Path(f'/proc/{process.pid}/status').read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith('VmRSS')) / 1024
-
-
-def soak(folder: Path, minutes: float, seed: int) -> dict[str, Any]:
-    """Watches, disturbs, and returns the figures."""
-    # Not at the top: a server is to begin at once.
-    from tests.serving.live import lights
-    from vmmjax.media.writer import write_clip
-
+def make_run(folder: Path) -> tuple[Path, tuple[Path, Path]]:
+    """A run, and a film in two shapes."""
     store = lights.make_store(folder)
-    run = lights.save_run(folder / 'run', store)
     pictures, sound = lights.film(lights.EVENTS['film.mp4'])
     write_clip(folder / 'other_shape.mp4', pictures[:, :, :12].repeat(2, 1), fps=lights.FPS, waveform=sound,
                rate=lights.RATE, group=5)
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        port = free.getsockname()[1]
-    server = Server(port, {'film': folder / 'film.mp4', 'other': folder / 'other_shape.mp4'})
-    said, chance = folder / 'said.txt', random.Random(seed)
-    with said.open('w') as lines, (folder / 'told.jsonl').open('w') as told:
-        watcher = subprocess.Popen(
-            [sys.executable, '-m', 'vmmjax.cli.main', 'watch', f'camera=tcp://127.0.0.1:{port}', f'--weights={run}',
-             f'--output={folder / "out"}', '--page=127.0.0.1:0', '--before=2', '--after=2'],
-            cwd=ROOT, env=environment(), stdout=told, stderr=lines)
-        try:
-            return _disturbed(watcher, server, said, folder, chance, minutes)
-        finally:
-            watcher.kill()
-            server.end()
+    return lights.save_run(folder / 'run', store), (folder / 'film.mp4', folder / 'other_shape.mp4')
 
 
-def _disturbed(watcher: subprocess.Popen, server: Server, said: Path, folder: Path, chance: random.Random,
-               minutes: float) -> dict[str, Any]:
-    began = time.monotonic()
-    while 'see http' not in said.read_text():
-        if time.monotonic() - began > PATIENCE or watcher.poll() is not None:
-            sys.exit(f'The command does not begin: {said.read_text()}')
-        time.sleep(0.5)
-    address = said.read_text().partition('see ')[2].split()[0]
+def soak(folder: Path, minutes: float, seed: int, cameras: int, log: Path | None) -> dict[str, Any]:
+    """Watches, disturbs, and returns the figures."""
+    run, films = make_run(folder)
+    watched = [Camera(f'camera{number}', films, f'{seed}/{number}') for number in range(cameras)]
+    receiver = Receiver()
+    watch = Watch(folder, watched, run, receiver.address)
+    try:
+        receiver.start()
+        for camera in watched:
+            camera.watched(watch, 60 * minutes)
+            camera.start()
+        memory: list[tuple[float, float]] = []
+        faults: list[dict[str, Any]] = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: [camera.finish() for camera in watched])
+        while any(camera.is_alive() for camera in watched) and watch.process.poll() is None:
+            time.sleep(5.0)
+            memory.append((time.monotonic() - watch.began, watch.memory()))
+            faults = sorted((fault for camera in watched for fault in camera.faults), key=lambda fault: fault['at'])
+            if log is not None:
+                log.write_text('\n'.join(json.dumps(fault) for fault in faults) + '\n')
+        receiver.close()
+        while watch.waiting() and watch.process.poll() is None:
+            time.sleep(1.0)
+        watch.process.send_signal(signal.SIGTERM)
+        code = watch.process.wait(60)
+    finally:
+        watch.process.kill()
+        for camera in watched:
+            camera.server.end()
+        if log is not None:
+            log.with_suffix('.said').write_text('\n'.join(watch.lines()) + '\n')
+    return {'minutes': round(memory[-1][0] / 60, 1), 'status at the end': code,
+            'not back': [camera.error for camera in watched if camera.error], 'faults': faults, 'memory': memory,
+            } | ended(folder, watch.lines(), receiver, cameras)
 
-    def status() -> dict[str, Any]:
-        with urllib.request.urlopen(f'{address}status.json', timeout=30) as answer:
-            return json.load(answer)['sources'][0]
 
-    counts, slowest, first, most = dict.fromkeys(FAULTS, 0), 0.0, 0.0, 0.0
-    began = time.monotonic()
-    while time.monotonic() - began < 60 * minutes:
-        time.sleep(chance.uniform(2, 8))
-        kind = chance.choice(FAULTS)
-        server.disturb(kind, chance)
-        counts[kind] += 1
-        mended, windows = time.monotonic(), status()['windows']
-        while (now := status())['windows'] == windows or now['state'] != 'running':
-            if watcher.poll() is not None or time.monotonic() - mended > PATIENCE:
-                sys.exit(f'After a server that was {kind} it is not back: {said.read_text()[-2000:]}')
-            time.sleep(0.2)
-        slowest = max(slowest, time.monotonic() - mended)
-        if time.monotonic() - began > 60:
-            first = first or memory(watcher)
-            most = max(most, memory(watcher))
-    watcher.send_signal(signal.SIGTERM)
-    code = watcher.wait(60)
-    lines = said.read_text().splitlines()
-    last = lines[-1]
-    alarms = [json.loads(line) for line in (folder / 'told.jsonl').read_text().splitlines()]
-    open_ones = {alarm['id'] for alarm in alarms} - {alarm['id'] for alarm in alarms if alarm['state'] == 'end'}
-    return {'minutes': minutes, 'faults': counts, 'status at the end': code, 'slowest back (s)': round(slowest, 1),
-            'memory grew by (MB)': round(most - first, 1), 'lines': len(lines), 'tracebacks': sum(
-                'Traceback' in line for line in lines), 'alarms': len({alarm['id'] for alarm in alarms}),
-            'alarms without an end': len(open_ones), 'counts': last.partition('camera: ')[2]}
+def ended(folder: Path, lines: list[str], receiver: Receiver, cameras: int) -> dict[str, Any]:
+    """What the command told and said."""
+    messages = [json.loads(line) for line in (folder / 'told.jsonl').read_text().splitlines()]
+    alarms = {message['id'] for message in messages}
+    told = {f'{message["id"]}-{message["number"]}' for message in messages}
+    counts = [[int(number) for number in re.findall(r'(\d+) (?:frames|used|dropped)', line)]
+              for line in lines[-cameras:]]
+    clips = list((folder / 'out' / 'clips').iterdir())
+    return {'alarms': len(alarms), 'messages': len(told), 'messages told twice': len(messages) - len(told),
+            'alarms without an end': len(alarms) - sum(message['state'] == 'end' for message in messages),
+            'tracebacks': sum('Traceback' in line for line in lines),
+            'receiver away': receiver.times, 'messages lost': len(told - set(receiver.keys)),
+            'messages that came twice': sum(times > 1 for times in receiver.keys.values()),
+            'clips': len(clips), 'clips that do not play': sum(not plays(clip) for clip in clips),
+            'frames, used, dropped': counts}
+
+
+def plays(clip: Path) -> bool:
+    """Whether every picture of a clip can be decoded."""
+    try:
+        with av.open(str(clip)) as container:
+            return sum(1 for _ in container.decode(video=0)) > 0
+    except av.error.FFmpegError:
+        return False
+
+
+def bad(found: dict[str, Any]) -> list[str]:
+    """What must hold and did not."""
+    flat = [megabytes for at, megabytes in found['memory'] if at > 60]
+    return [text for text, wrong in {
+        'the command ended': found['status at the end'] != 0,
+        'a source did not come back': found['not back'],
+        f'a source came back {MORE:g} s after its pause': any(fault['late'] > MORE for fault in found['faults']),
+        'a fault was more than a line': any(fault['lines'] > 1 for fault in found['faults']),
+        'memory grew by 100 MB': max(flat, default=0) - flat[0] > 100 if flat else False,
+        'a traceback': found['tracebacks'], 'an alarm has no end': found['alarms without an end'],
+        'a message was lost': found['messages lost'],
+        'frames were neither used nor dropped': any(
+            frames != used + dropped for frames, used, dropped in found['frames, used, dropped']),
+    }.items() if wrong]
+
+
+def page(found: dict[str, Any]) -> list[str]:
+    """The figures in Markdown."""
+    parts = collections.defaultdict[int, list[dict[str, Any]]](list)
+    for fault in found['faults']:
+        parts[int(fault['at'] // PART)].append(fault)
+    rows = ['| minutes | ' + ' | '.join(FAULTS) + ' | faults | back after (s): median, slowest | beyond its pause (s) '
+            '| lines a fault, at most | memory (MB) |', '|---|' + '---|' * (len(FAULTS) + 5)]
+    for number, faults in sorted(parts.items()):
+        kinds = collections.Counter(fault['kind'] for fault in faults)
+        back = sorted(fault['back'] for fault in faults)
+        memory = [megabytes for at, megabytes in found['memory'] if int(at // PART) == number and at > 60]
+        rows.append(' | '.join(
+            [f'| {number * PART / 60:g} to {(number + 1) * PART / 60:g}', *(str(kinds[kind]) for kind in FAULTS),
+             str(len(faults)), f'{back[len(back) // 2]:g}, {back[-1]:g}', f'{max(fault["late"] for fault in faults):g}',
+             str(max(fault['lines'] for fault in faults)),
+             f'{min(memory):.0f} to {max(memory):.0f} |' if memory else '|']))
+    rest = [f'- {name}: {value}' for name, value in found.items() if name not in ('faults', 'memory')]
+    return [*rows, '', *rest, f'- What fell short: {"; ".join(bad(found)) or "nothing"}.']
 
 
 def main() -> None:
     """The command."""
-    if sys.argv[1:2] == ['--serve']:
-        serve(int(sys.argv[2]), sys.argv[3], sys.argv[4])
-        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--minutes', type=float, default=60.0)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--write', action='store_true', help='put the figures into experiments/results/live.md')
+    parser.add_argument('--cameras', type=int, default=4)
+    parser.add_argument('--slow', action='store_true', help='by a slow network, without faults')
+    parser.add_argument('--log', type=Path, help='a file for a line of JSON a fault, and .said beside it')
+    parser.add_argument('--write', action='store_true', help='put what faults gave into experiments/results/live.md')
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = soak(Path(folder), given.minutes, given.seed)
-    from vmmjax.reports import results_page
-
-    rows = [f'- {name}: {value}' for name, value in found.items()]
-    text = '\n'.join(['# A live stream with faults', '',
-                      f'`scripts/soak --minutes={given.minutes:g} --seed={given.seed}`: {results_page.machine()}.', '',
-                      *rows, ''])
-    print(text)
-    if given.write:
-        (ROOT / 'experiments' / 'results' / 'live.md').write_text(text)
-    bad = (found['status at the end'] or found['tracebacks'] or found['alarms without an end']
-           or found['slowest back (s)'] > BACK or found['memory grew by (MB)'] > 100)
-    sys.exit(1 if bad else 0)
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        if given.slow:
+            cases = []
+            for case in soak_slow.CASES:
+                (folder / case).mkdir()
+                cases.append(soak_slow.soak(folder / case, given.minutes, case))
+            rows = ['| ' + ' | '.join(cases[0]) + ' |', '|' + len(cases[0]) * '---|',
+                    *('| ' + ' | '.join(map(str, found.values())) + ' |' for found in cases)]
+            command, failed = '--slow', any(map(soak_slow.is_bad, cases))
+        else:
+            found = soak(folder, given.minutes, given.seed, given.cameras, given.log)
+            command, failed = f'--seed={given.seed} --cameras={given.cameras}', bool(bad(found))
+            rows = page(found)
+    title = f'`scripts/soak --minutes={given.minutes:g} {command}`: {results_page.machine()}.'
+    print('\n'.join([title, '', *rows]))
+    if given.write and not given.slow:
+        results_page.insert(ROOT / 'experiments' / 'results' / 'live.md', title, '\n'.join(rows))
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == '__main__':

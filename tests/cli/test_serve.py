@@ -116,7 +116,8 @@ def only_from(browser, address):
 
 def test_what_cannot_be_served_is_said(tmp_path, lights_run):
     assert 'name one that `vmmjax train` made' in refused('serve')
-    assert 'is no folder of a run' in refused('serve', f'--weights={tmp_path}')
+    line = refused('serve', f'--weights={tmp_path}', '--streaming', '--stride=1')
+    assert 'is no folder of a run' in line, 'a stride is of the files, whatever the sources have'
     assert 'no such file or folder' in refused('serve', 'camera.mp4', f'--weights={lights_run}')
 
 

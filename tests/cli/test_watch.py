@@ -1,5 +1,6 @@
 """The command against real sockets; real servers of RTSP only where they are installed."""
 
+import datetime
 import json
 import os
 import re
@@ -12,7 +13,8 @@ import pytest
 
 from tests.cli.conftest import ROOT, command, environment, refused
 from tests.serving import two_streams
-from tests.serving.live import servers, test_frames
+from tests.serving.live import lights, servers, test_frames
+from vmmjax.experiment import Experiment
 from vmmjax.serving import bundle
 
 PATIENCE = 240  # Seconds; a busy machine is no fault.
@@ -136,6 +138,27 @@ def test_a_network_of_the_past_watches_frame_by_frame(films, watching, tmp_path)
     assert 'film: 120 frames, 120 used, 0 dropped; 120 windows judged, 0 not; 1 alarms' in watcher.said()[-1]
     *_, ended = watcher.told()
     assert (ended['class'], ended['state'], ended['start'], ended['end']) == ('clap', 'end', 0, 12)
+
+
+@pytest.mark.slow
+def test_a_file_that_is_played_by_rtsp_gives_the_alarms_of_evaluate_in_time(films, lights_run, watching):
+    expected = [alarm for alarm in Experiment.load(lights_run).evaluate('test').alarms if alarm['clip'] == 'film.mp4']
+    server = servers.GStreamer(films / 'film.mp4')
+    watcher = watching(f'door={server.address}', f'--weights={lights_run}')
+    seen = {}
+    while len(seen) < 2 * len(expected):
+        for message in watcher.until(lambda: watcher.told()[len(seen):]):
+            seen[message['id'], message['state']] = message, time.time() - server.began[0]
+    assert watcher.stop() == 0
+    server.close()
+    starts, ends = ([each for (_, state), each in seen.items() if state == wanted] for wanted in ('start', 'end'))
+    assert len(starts) == len(ends) == len(expected) == 2
+    for (start, told), (end, _), alarm in zip(starts, ends, expected, strict=True):
+        assert (end['start'], end['end']) == pytest.approx((alarm['start'], alarm['end']), abs=1 / lights.FPS + .1)
+        assert end['peak'] == pytest.approx(alarm['highest'], abs=.01)
+        assert told <= alarm['start'] + .5 + lights.WINDOW + .5, 'its least length, a window and half a second'
+        moment = datetime.datetime.fromisoformat(start['time']).timestamp() - server.began[0]
+        assert moment == pytest.approx(alarm['start'], abs=.5), 'also where opening the stream took seconds'
 
 
 @pytest.mark.slow

@@ -49,6 +49,18 @@ def test_a_picture_in_bands_is_convolved_as_the_whole(size: Any, window: Any, pa
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), native, stacked)
 
 
+@pytest.mark.parametrize(('size', 'window', 'strides', 'padding'), [
+    ((8, 9), (3, 3), (1, 1), (1, 1)), ((9, 8), (3, 3), (2, 2), (1, 1)), ((5, 7), (2, 3), (3, 2), (0, 2))])
+def test_a_convolution_of_each_channel_by_itself(size: Any, window: Any, strides: Any, padding: Any) -> None:
+    x = jnp.asarray(RNG.normal(size=(2, *size, 5)), jnp.float32)
+    kernel = jnp.asarray(RNG.normal(size=(*window, 1, 5)), jnp.float32)
+    native, stacked = both_forms(lambda x, k, form: conv2d(x, k, strides, padding, 5, form), x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), native, stacked)
+    half = conv2d(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), strides, padding, 5, 'stacked')
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(jnp.float32), native[0], rtol=.02, atol=.05)
+
+
 @pytest.mark.parametrize('dtype', [jnp.bfloat16, jnp.float64])
 def test_bands_keep_the_precision(dtype: Any) -> None:
     with jax.enable_x64(dtype == jnp.float64):

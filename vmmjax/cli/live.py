@@ -27,9 +27,6 @@ SPEED = flags.DEFINE_float('speed', 1.0, 'How fast files are played; 0 for as fa
                            'dropping a window.', lower_bound=0)
 STREAMING = flags.DEFINE_bool('streaming', False, 'Give the network one frame after the other, with what it carries '
                               'from one to the next, without --stride; of a run that looks at the past alone.')
-flags.register_multi_flags_validator(
-    ('streaming', 'stride'), lambda given: not (given['streaming'] and given['stride']),
-    'with --streaming every frame is judged, as the one that follows the last; leave --stride out')
 
 _SLACK = 10.0  # Seconds of packets beyond those of a clip: for windows that are judged late.
 
@@ -64,7 +61,9 @@ def monitor(run: 'Experiment', given: Sequence[str], stop: threading.Event, tell
 
     judge = (FrameJudge if STREAMING.value else Judge)(run, len(given), WINDOW.value)
     rules = rules_of(judge, ALARM.value, _changes())
-    schedule = Schedule(judge.window, STRIDE.value or judge.window, STALL.value)
+    # A frame follows the last; a stride is of the files that a page is sent, then.
+    stride = judge.window if STREAMING.value else STRIDE.value or judge.window
+    schedule = Schedule(judge.window, stride, STALL.value)
     longest = max((rule.minimum for rule in rules.values()), default=0.0)
     reading = Reading(judge.columns, schedule, SPEED.value,
                       before + longest + 2 * (schedule.window + schedule.stride) + _SLACK, after)

@@ -50,6 +50,8 @@ def main(given: list[str]) -> None:
     """The command."""
     if not WEIGHTS.value:
         raise UserError('--weights is missing: name the folder of a run.')
+    if live.STREAMING.value and live.STRIDE.value:
+        raise UserError('With --streaming every frame is judged, as the one that follows the last; leave --stride out.')
     for flag, value in (('webhook', WEBHOOK.value), ('mqtt', MQTT.value)):
         if value and not OUTPUT.value:
             raise UserError(f'--{flag} needs --output, where alarms wait while it cannot be reached.')

@@ -1,7 +1,9 @@
 """A run that raises an alarm where it is bright, in films that are dark but for some seconds, and where it is loud."""
 
 import csv
+import time
 from pathlib import Path
+from types import MappingProxyType
 
 import flax.linen as nn
 import jax
@@ -33,6 +35,24 @@ class Mean(nn.Module):
     @nn.compact
     def __call__(self, x, valid, train):
         return Tokens(x.reshape(*x.shape[:2], -1).mean(-1, keepdims=True), valid), {}
+
+
+class Slow(nn.Module):
+    """The same, which takes its time."""
+
+    seconds: float
+    features: int = 1
+    dtype: type = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, valid, train):
+        def wait(mean):
+            time.sleep(self.seconds)
+            return mean
+
+        tokens, endpoints = Mean(dtype=self.dtype)(x, valid, train)
+        mean = jax.pure_callback(wait, jax.ShapeDtypeStruct(tokens.x.shape, tokens.x.dtype), tokens.x)
+        return Tokens(mean, tokens.mask), endpoints
 
 
 class Places(nn.Module):
@@ -80,7 +100,8 @@ def make_store(folder: Path) -> Path:
     return folder / 'store'
 
 
-def save_run(folder: Path, store: Path, task=None, streams=STREAMS, encoder='Mean', **data) -> Path:
+def save_run(folder: Path, store: Path, task=None, streams=STREAMS, encoder='Mean', options=MappingProxyType({}),
+             **data) -> Path:
     """The folder of a run, as `vmmjax train` leaves it; its weights are made by hand."""
     config = configs.defaults()
     config.task = task or dict(name='events', high=0.7, low=0.4, minimum=0.5)
@@ -91,7 +112,7 @@ def save_run(folder: Path, store: Path, task=None, streams=STREAMS, encoder='Mea
     for key, value in data.items():
         config.data[key] = value
     config.model.preprocess = {name: 'signed' if name == 'rgb' else 'none' for name in streams}
-    config.model.encoders = {name: dict(name=f'tests.serving.live.lights:{encoder}') for name in streams}
+    config.model.encoders = {name: dict(name=f'tests.serving.live.lights:{encoder}', **options) for name in streams}
     config.model.fusion = dict(name='over_time', join=dict(name='sum', features=1), steps=8)
     over_time = config.task.name in ('events', 'summarization')
     config.model.head = dict(name='per_token' if over_time else 'consensus', dropout=0.0)

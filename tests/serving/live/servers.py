@@ -2,12 +2,16 @@
 
 import io
 import json
+import shutil
 import socket
 import struct
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import av
+import pytest
 
 
 def transport_stream(path):
@@ -167,3 +171,30 @@ class RtspServer:
         for number, first in enumerate(range(0, len(self._stream), size)):
             part = struct.pack('>BBHII', 0x80, 33, number & 0xFFFF, 3600 * number, 7) + self._stream[first:first + size]
             connection.sendall(struct.pack('>cBH', b'$', 0, len(part)) + part)
+
+
+class GStreamer:
+    """The RTSP server of GStreamer plays a file in real time, from its beginning for each who comes after its end.
+
+    Attributes:
+      began: seconds since 1970 when the film began, for each time.
+    """
+
+    def __init__(self, film):
+        python = shutil.which('python3', path='/usr/bin')  # Debian's packages are for this one.
+        script = Path(__file__).with_name('rtsp.py')
+        self.process = python and subprocess.Popen([python, str(script), str(film)], stdout=subprocess.PIPE,
+                                                   stderr=subprocess.DEVNULL, text=True)
+        port = python and self.process.stdout.readline().strip()
+        if not port:
+            pytest.skip('needs the RTSP server of GStreamer, which is not installed here; .ci/run names the packages')
+        self.address, self.began = f'rtsp://127.0.0.1:{port}/film', []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.began.append(float(line))

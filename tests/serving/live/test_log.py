@@ -42,7 +42,8 @@ def test_a_restart_ends_what_a_killed_process_left_open_and_goes_on(tmp_path):
     assert json.loads(path.read_text().splitlines()[-1])['id'] == 'b'
 
 
-def test_another_file_is_not_added_to(tmp_path):
-    (tmp_path / 'alarms.jsonl').write_text('dear diary\n')
+@pytest.mark.parametrize('line', ['dear diary', '["a", 1]', 'null', '12'])
+def test_another_file_is_not_added_to(tmp_path, line):
+    (tmp_path / 'alarms.jsonl').write_text(f'{line}\n')
     with pytest.raises(UserError, match='Line 1 of'):
         Log(tmp_path / 'alarms.jsonl')

@@ -74,6 +74,27 @@ def test_a_stream_that_stalls_is_absent_and_the_others_go_on(frames, frozen):
     assert found.frames.keys() == {'rgb', 'audio'} - {frozen}
 
 
+def test_what_was_sent_while_a_stream_was_opened_comes_at_once(frames):
+    session = reading.session(columns={'rgb': reading.COLUMNS['rgb']})
+    for each in frames:
+        if each[2]:
+            session.take(*each)
+            newest = each[0]
+    assert session.wall + newest == pytest.approx(time.time(), abs=1)
+
+
+def test_no_stream_has_stalled_by_itself_where_all_were_silent(frames):
+    """Such as those of a server that was stopped, of which one comes again before the other."""
+    session = reading.session(stall=.3)
+    for each in frames[:10]:
+        session.take(*each)
+    time.sleep(.4)
+    assert session.stalled() == {'rgb', 'audio'}
+    seconds, frame, is_picture = frames[10]
+    session.take(seconds, frame, is_picture)
+    assert session.stalled() == set()
+
+
 def test_a_stream_that_comes_back_is_there_again(frames):
     session = reading.session(stall=.3)
     for seconds, frame, is_picture in frames:

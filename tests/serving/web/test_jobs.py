@@ -110,6 +110,28 @@ def test_a_log_that_is_closed_and_a_file_that_stays_do_not_end_the_work(tmp_path
     jobs.close()
 
 
+def test_one_that_takes_too_long_does_not_hold_up_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(web_jobs, '_LONGEST', .2)
+    hung, seen = threading.Event(), []
+
+    def work(path, name, folder):
+        if name == 'hangs':
+            hung.wait(60)
+        seen.append(name)
+        return Found({}, {}, {})
+
+    jobs = Jobs(tmp_path, work, print)
+    first, second = put(jobs, 'hangs'), put(jobs, 'good')
+    wait_for(jobs, 2)
+    assert (first.state, second.state) == ('failed', 'done')
+    assert first.error.startswith('hangs: it takes longer than 0.00333333 minutes, and others wait; cut it')
+    hung.set()
+    while first.upload.exists():
+        threading.Event().wait(.01)
+    assert (seen, first.state, first.found) == (['good', 'hangs'], 'failed', None), 'what comes too late is left'
+    jobs.close()
+
+
 def test_no_path_of_the_server_is_told(queue, tmp_path):
     jobs, work, _ = queue
     work.may.set()

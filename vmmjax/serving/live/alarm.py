@@ -53,8 +53,14 @@ class Alarm:
         return {('class' if key == 'label' else key): value for key, value in found.items()}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> 'Alarm':
-        """What `to_json` gave."""
+    def from_json(cls, values: Any) -> 'Alarm':
+        """What `to_json` gave.
+
+        Raises:
+          TypeError: for values that are no object, or of another one.
+        """
+        if not isinstance(values, dict):
+            raise TypeError('no object')
         return cls(**{('label' if key == 'class' else key): value for key, value in values.items()})
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -45,18 +46,26 @@ class Recorder:
           after: seconds that a clip goes on after its alarm.
           say: is told why a clip cannot be written.
         """
-        self._streams = {stream.index: stream for stream in read_streams(container)}
-        self._main = next(iter(self._streams), -1)
+        streams = read_streams(container)
+        self._indices = [stream.index for stream in streams]
+        self._main = next(iter(self._indices), -1)
         self._zero, self._keep, self._after, self._say = zero, keep, after, say
-        names = {stream.codec_context.name for stream in self._streams.values()}
-        self.suffix = '.mp4' if names <= _MP4 else '.mkv'
+        self.suffix = '.mp4' if {stream.codec_context.name for stream in streams} <= _MP4 else '.mkv'
+        self._format = 'mp4' if self.suffix == '.mp4' else 'matroska'
+        # An alarm may be found after the container was closed, and a stream of a closed one is no template.
+        self._templates, self._fault = av.open(io.BytesIO(), 'w', format=self._format), ''
+        try:
+            for stream in streams:
+                self._templates.add_stream_from_template(stream)
+        except (av.error.FFmpegError, ValueError) as error:
+            self._fault = str(error)
         self._packets: collections.deque[tuple[float, av.Packet]] = collections.deque()
         self._clips: dict[str, _Clip] = {}
         self._lock = threading.Lock()
 
     def add(self, packet: av.Packet) -> None:
         """Takes a packet of the container."""
-        if packet.dts is None or not packet.size or packet.stream_index not in self._streams:
+        if packet.dts is None or not packet.size or packet.stream_index not in self._indices:
             return
         now = seconds(packet.dts, packet.stream) - self._zero
         with self._lock:
@@ -71,6 +80,9 @@ class Recorder:
 
     def begin(self, name: str, path: Path, start: float) -> None:
         """Begins a clip: at the last key frame before `start`, seconds on the clock, that is still here."""
+        if self._fault:
+            self._say(f'the clip {path} cannot be written: {self._fault}')
+            return
         with self._lock:
             first: int | None = None
             for place, (now, packet) in enumerate(self._packets):
@@ -79,10 +91,10 @@ class Recorder:
             partial = path.with_name(f'.{path.name}{atomic.SUFFIX}')
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                container = av.open(str(partial), 'w', format='mp4' if self.suffix == '.mp4' else 'matroska')
-                for stream in self._streams.values():
+                container = av.open(str(partial), 'w', format=self._format)
+                for stream in self._templates.streams:
                     container.add_stream_from_template(stream)
-            except (av.error.FFmpegError, OSError, ValueError) as error:
+            except Exception as error:  # The alarm is told whatever is wrong with its clip.
                 self._say(f'the clip {path} cannot be written: {error}')
                 return
             packets = list(self._packets)[first:]
@@ -119,7 +131,7 @@ class Recorder:
         copy.time_base, copy.is_keyframe, copy.duration = packet.time_base, packet.is_keyframe, packet.duration or 0
         copy.dts = (packet.dts or 0) - shift  # What is kept has one.
         copy.pts = None if packet.pts is None else packet.pts - shift
-        copy.stream = clip.container.streams[list(self._streams).index(packet.stream_index)]
+        copy.stream = clip.container.streams[self._indices.index(packet.stream_index)]
         return copy
 
     def _close(self, name: str) -> None:

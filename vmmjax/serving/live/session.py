@@ -75,7 +75,7 @@ class Session:
     """Frames come from the source's thread, windows are taken by the one that judges.
 
     Attributes:
-      wall: seconds since 1970 at the clock's zero; of a stream known with the first frame.
+      wall: seconds since 1970 at the clock's zero; of a stream known with the first frames.
       speed: seconds of the clock in a second; 0 where they have no relation.
       keeps: whether every window is judged, and the source waits for that.
       duration: of a file, in seconds; None where it is not known.
@@ -106,6 +106,7 @@ class Session:
         gap = 60.0 if duration is not None else schedule.stall
         self._tracks = {name: _Track(builder, live_column(builder, gap, aspect), Ring(), now)
                         for name, builder in builders.items()}
+        self._epoch = time.time() - now
         self._next, self._begun = 0, False
         self._waiting: collections.deque[tuple[float, float]] = collections.deque()  # Frames: time, arrival.
         self._main = any(map(reads_pictures, builders.values()))
@@ -134,14 +135,20 @@ class Session:
         with self._changed:
             if self.drained:
                 return
+            if len(self.stalled()) == len(self._tracks):
+                # The whole source was silent: no stream of it has stalled before the others have gone on for a while.
+                for track in self._tracks.values():
+                    track.arrived = now
             self._counts.damaged += damaged
             for track, blocks in made:
                 for block in blocks:
                     track.ring.add(*block)
                 if reads_pictures(track.builder) == pictures:
                     track.arrived = now
-            if self.duration is None and not self._begun:
-                self.wall = time.time() - seconds
+            if self.duration is None:
+                # What was sent while the stream was opened comes at once; the frame that was least delayed tells.
+                wall = self._epoch + now - seconds
+                self.wall = min(self.wall, wall) if self._begun else wall
             self._begun = True
             if pictures == self._main:
                 self._counts.frames += 1

@@ -16,6 +16,7 @@ from vmmjax.media.container import MediaError
 RECEIVING, WAITING, RUNNING, DONE, FAILED = 'receiving', 'waiting', 'running', 'done', 'failed'
 _UNFINISHED = 8  # Jobs at once; more uploads are sent away.
 _KEPT = 20  # Finished ones; older ones are forgotten, with their files.
+_LONGEST = 1800.0  # Seconds that one may keep the others waiting.
 _LEFT = 10.0  # Seconds in which a job that runs may come to its end when the queue is closed.
 
 
@@ -85,8 +86,7 @@ class Jobs:
         self._changed = threading.Condition()
         self._jobs: dict[str, Job] = {}
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name='jobs', daemon=True)
-        self._thread.start()
+        self._thread = self._begin_to_work()
 
     def begin(self, name: str) -> Job:
         """A job whose upload is to come; `submit` or `discard` must follow.
@@ -147,6 +147,21 @@ class Jobs:
             self._changed.notify_all()
         self._thread.join(_LEFT)
 
+    def _begin_to_work(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name='jobs', daemon=True)
+        thread.start()
+        return thread
+
+    def _give_up(self, job: Job) -> None:
+        """Lets the others go on: a thread cannot be ended, but another takes its place."""
+        with self._changed:
+            if self._closed or job.state != RUNNING:
+                return
+            job.state = FAILED
+            job.error = (f'{job.name}: it takes longer than {_LONGEST / 60:g} minutes, and others wait; cut it, or let '
+                         f'`vmmjax predict` read it.')
+            self._thread = self._begin_to_work()
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -156,6 +171,9 @@ class Jobs:
                     return
                 job.state = RUNNING
             found, error, fault = None, '', ''
+            limit = threading.Timer(_LONGEST, self._give_up, [job])
+            limit.daemon = True
+            limit.start()
             try:
                 found = self._work(job.upload, job.name, job.folder)
             except UserError as failed:
@@ -163,7 +181,11 @@ class Jobs:
             except Exception as failed:  # What one file does to the network is nothing to the next.
                 error = f'{job.name}: it could not be judged ({type(failed).__name__}); the server has logged why.'
                 fault = traceback.format_exc()
+            limit.cancel()
             with self._changed:
+                if job.state != RUNNING:
+                    job.upload.unlink(missing_ok=True)
+                    return  # It was given up, and another thread works.
                 job.found, job.error, job.state = found, error, FAILED if error else DONE
                 finished = [each for each in self._jobs.values() if each.state in (DONE, FAILED)]
             # Neither a log that is closed nor a file that cannot be removed ends the one thread that works.
