@@ -177,7 +177,7 @@ class Adversarial(Task):
         if name not in batch or batch[name].ndim != 5 or batch[name].dtype != jnp.uint8:
             raise UserError(f'config.task.stream is {name!r}, which is no stream of pictures in the batch; it has '
                             f'{", ".join(sorted(batch))}.')
-        x = batch[name].astype(jnp.float32) / 127.5 - 1
+        x = batch[name].astype(float) / 127.5 - 1
         whole = batch.get(f'valid/{name}', jnp.ones(x.shape[:2], bool)).all(1)
         if f'present/{name}' in batch:
             whole &= batch[f'present/{name}']
