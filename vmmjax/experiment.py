@@ -99,7 +99,7 @@ class Experiment(Parts):
     def identity(self) -> dict[str, Any]:
         """What a checkpoint is of, see `workdir.check_same_run`, and the run's inputs."""
         return {'config': configs.to_json(self.config), 'fingerprint': self.store.fingerprint,
-                'classes': self.task.classes, 'inputs': self.run_inputs}
+                'classes': self.task.classes, 'inputs': self.run_inputs, 'replayed': list(self.store.replayed)}
 
     @property
     def variables(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,8 +48,9 @@ class BehindEachOther:
 def joined(store: Store, others: Sequence[tuple[Store, float]]) -> Store:
     """A store with others behind it.
 
-    Rows of the store stay what they are, and so do its splits, but that `train` also holds the training clips of the
-    others. A catalog column that one of them lacks is empty there; a modality that another store lacks is absent there.
+    Name, fingerprint and rows of the store stay what they are, and so do its splits, but that `train` also holds the
+    training clips of the others. A catalog column that one of them lacks is empty there; a modality that another store
+    lacks is absent there.
 
     Args:
       store: new clips.
@@ -69,14 +69,13 @@ def joined(store: Store, others: Sequence[tuple[Store, float]]) -> Store:
     stores = [store, *(other for other, _ in others)]
     starts = np.cumsum([0, *map(len, stores)])
     made = copy.copy(store)
-    made.name = ', '.join(each.name for each in stores)
     made.catalog = Catalog(dict(store.catalog.splits), _catalog(stores))
     trained = [np.asarray(each.rows('train'), np.int64) + start for each, start in zip(stores, starts, strict=False)]
     made.splits = {**store.splits, 'train': np.concatenate(trained)}
     made.shares = list(zip(trained, [1 - sum(shares), *shares], strict=True))
     made.durations = np.concatenate([each.durations for each in stores])
     made.columns = {name: _column(name, stores) for name in store.columns}
-    made.fingerprint = hashlib.sha256(''.join(each.fingerprint for each in stores).encode()).hexdigest()
+    made.replayed = [other.fingerprint for other, _ in others]
     return made
 
 
