@@ -21,7 +21,7 @@ def get_config(arg: str = '') -> ConfigDict:
     """The config; `arg` is empty, or `next` for the four classes that come later."""
     later = 'next' in configs.choices(arg, ('next',), 'motion_continued.py')
     config = configs.defaults()
-    config.steps, config.batch_size = 100 if later else 160, 32
+    config.steps, config.batch_size = 80 if later else 120, 32
     config.log_every, config.evaluate_every, config.checkpoint_every = 20, 0, 100
     config.data.store = 'stores/falling' if later else 'stores/rising'
     config.data.streams = dict(rgb=dict(modality='rgb', frames=8, sampling='dense', size=32),

@@ -38,6 +38,8 @@ def test_the_distance_is_that_of_the_classes_the_teacher_knows_and_zero_where_bo
     assert not np.any(slopes[2])
     assert not np.any(slopes[:, 2])
     assert np.isfinite(total(loss))
+    with pytest.raises(UserError, match='training alone asks for'):
+        asked.loss(task, apply, own, {key: batch[key] for key in ('target/label', 'mask')})
 
 
 @pytest.mark.parametrize(('given', 'message'), [

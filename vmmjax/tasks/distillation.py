@@ -58,7 +58,10 @@ class Distillation(Classification):
         The metric `as_taught` is how often the network's answer, among the classes of the teacher, is the teacher's.
         """
         terms, metrics = super().judge(logits, outputs, batch, mask)
-        told = batch[f'teacher/{self.target}']
+        if (key := f'teacher/{self.target}') not in batch:
+            raise UserError('The batch does not hold what the teacher says of it, which training alone asks for; plan '
+                            'the step with config.task.name = classification.')
+        told = batch[key]
         known, answer = jnp.isfinite(told), of_clips(logits)
         counted = mask * jnp.stack(list(outputs.present.values())).any(0)
         softly, own = (jax.nn.log_softmax(jnp.where(known, x / self.temperature, -jnp.inf)) for x in (told, answer))
