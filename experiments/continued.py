@@ -39,9 +39,10 @@ python experiments/continued.py --stores=stores/continued --workdir=runs/continu
     --page=experiments/results/continued.md
 ```
 
-The embedded set has 4 motions x 2 tones: first the motions with a rising tone, then those with a falling one. Accuracy is
-that among all 8 classes on the test clips (400 of each; a tenth has no sound, whose tone cannot be told). Forgetting is
-counted from the best accuracy before the last step. Intervals are 95 %, by a bootstrap over trainings and clips, paired.
+The embedded set has 4 motions x 2 tones: first the motions with a rising tone, then those with a falling one. Accuracy
+is that among all 8 classes on the test clips (400 of each; a tenth has no sound, whose tone cannot be told). Forgetting
+is counted from the best accuracy before the last step. Intervals are 95 %, by a bootstrap over trainings and clips,
+paired.
 
 {results_page.BEGIN}
 
