@@ -142,7 +142,8 @@ def main() -> None:
     parser.add_argument('--stores', type=Path, required=True, help='folder of the stores')
     parser.add_argument('--workdir', type=Path, required=True, help='folder of the runs')
     parser.add_argument('--seeds', type=int, default=3, help='trainings of each method')
-    parser.add_argument('--page', type=Path, required=True, help='page whose table is written anew; made where it is not there')
+    parser.add_argument('--page', type=Path, required=True,
+                        help='page whose table is written anew; made where it is not there')
     options = parser.parse_args()
     make_stores(options.stores)
     tested = [Store(options.stores / tone) for tone in TONES]

@@ -83,6 +83,10 @@ class Parts:
             store = folded(Store(data.store), data.fold, data.fold_validates)
         if not self.task.learns_unlabelled:
             store = with_few_labels(store, self.task.columns, data.labels_share, data.labels_seed)
+        for entry in data.replay:
+            if not isinstance(entry, tuple | list) or [type(part) for part in entry] != [str, float]:
+                raise UserError(f"data.replay has {entry!r}; give pairs of a store and its share of a batch, as in "
+                                f"(('stores/old', .2),).")
         return joined(store, [(folded(Store(name), data.fold, data.fold_validates), share)
                               for name, share in data.replay])
 

@@ -8,8 +8,10 @@ from scipy import special
 
 from tests.evaluation import clips
 from tests.tasks import asked
+from vmmjax import config as configs
 from vmmjax.errors import UserError
 from vmmjax.experiment import Experiment
+from vmmjax.prepare.array_store import ArrayStore
 from vmmjax.training.objective import mean_of, total
 
 
@@ -50,6 +52,14 @@ def test_the_distance_is_that_of_the_classes_the_teacher_knows_and_zero_where_bo
 def test_what_a_config_gets_wrong(given, message):
     with pytest.raises(UserError, match=message):
         asked.task(dict(name='distillation', **given), 'label')
+
+
+def test_replay_that_is_no_pair_is_refused():
+    store = ArrayStore({'train': {'x': np.zeros((4, 2, 1), np.float32), 'label': list('abab')}}, {'x': 2})
+    config = configs.defaults()
+    config.data.streams, config.data.replay = dict(x=dict(modality='x')), ('stores/old', 0.2)
+    with pytest.raises(UserError, match='give pairs of a store and its share'):
+        Experiment(config, store)
 
 
 @pytest.mark.slow
