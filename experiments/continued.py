@@ -73,7 +73,7 @@ def runs(stores: Path, workdir: Path, seed: int) -> dict[str, tuple[Path, Config
     beginning = str(workdir / f'first_{seed}')
     alone = {'init_from.workdir': '', 'init_from.classes': False, 'steps': 200}
     methods: dict[str, dict[str, Any]] = {
-        'first': {**alone, 'data.store': first, 'steps': 120},
+        'first': {**alone, 'data.store': first, 'steps': 140},
         'Naive': {},
         'Distillation': {'task': dict(name='distillation', workdir=beginning, weight=1.0, temperature=2.0)},
         f'Replay of {MEMORY} clips a class': {'data.replay': ((str(stores / 'memory'), 0.2),)},
