@@ -35,8 +35,9 @@ def defaults() -> ConfigDict:
         wandb='',  # Project of Weights & Biases to log to, beside TensorBoard.
         # Parameters of another run, or of several with commas between them; path patterns that stay as initialised;
         # ((pattern of a path here, what stands there in its place), ...), of which the first that matches counts; and
-        # ((pattern of a path here, how), ...) of what has another shape there, see `warmstart.fitted`.
-        init_from=dict(workdir='', skip=(), rename=(), fit=()),
+        # ((pattern of a path here, how), ...) of what has another shape there, see `warmstart.fitted`. With `classes`
+        # the outputs are those of the (first) run, with its weights, and behind them the classes that it lacks.
+        init_from=dict(workdir='', skip=(), rename=(), fit=(), classes=False),
         # Low-rank adaptation of a network from `init_from`: rank 0 for none; path patterns of the kernels that get
         # factors, and of what else is trained. All other parameters and running statistics stay as they are.
         lora=dict(rank=0, alpha=8.0, kernels=('kernel$',), train=('^head',)),
@@ -62,6 +63,9 @@ def defaults() -> ConfigDict:
         task=dict(name='classification', label_smoothing=0.0),
         data=dict(
             store='',  # Folder written by `vmmjax prepare`.
+            # ((folder of another store, share of every batch), ...): its training clips are learned from, too, such as
+            # those of a run that this one goes on from.
+            replay=(),
             target=FieldReference('label', field_type=object),  # Catalog column, or a tuple of several.
             # Cross-validation: this fold (catalog column `fold`) is tested, the next validates, the others train.
             fold=placeholder(int),

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -99,7 +99,7 @@ class Experiment(Parts):
     def identity(self) -> dict[str, Any]:
         """What a checkpoint is of, see `workdir.check_same_run`, and the run's inputs."""
         return {'config': configs.to_json(self.config), 'fingerprint': self.store.fingerprint,
-                'classes': self.task.classes, 'inputs': self.run_inputs}
+                'classes': self.task.classes, 'inputs': self.run_inputs, 'replayed': list(self.store.replayed)}
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -152,8 +152,17 @@ class Experiment(Parts):
 
             self.state = train(self.config, folder, mesh=self.mesh, apply=self.apply, init=self.init,
                                objective=self.task, batches=lambda step: self._training.batches(step, self.rows),
-                               evaluate=evaluate, identity=self.identity, allow_changed=allow_changed)
+                               evaluate=evaluate, identity=self.identity, allow_changed=allow_changed,
+                               complete=self._teacher())
         return self
+
+    def _teacher(self) -> Callable[[Any], Any] | None:
+        """Adds to a batch what the task's teacher says of it; None without one."""
+        if not self.task.teacher:
+            return None
+        from vmmjax.teacher import answers  # Few runs have one.
+
+        return answers(self)
 
     def _rehearse(self, split: str) -> list[str]:
         """What of a split is measured, if the best is kept by it; where no clip has a target it raises a UserError."""

@@ -17,6 +17,7 @@ from vmmjax.pipeline.few_labels import with_few_labels
 from vmmjax.pipeline.folds import folded
 from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.views import ViewsConfig
+from vmmjax.store.joined import joined
 from vmmjax.store.store import Store
 from vmmjax.training import lora, sharding
 from vmmjax.training.runtime import keep_compiled
@@ -51,12 +52,28 @@ class Parts:
         self.config = config
         self._given_store, self._recorded = store, run_inputs
         self.task = tasks.create(config)
-        self.task = replace(self.task, facts=run_inputs['task'] if run_inputs else
-                            self.task.describe(self.store, config.data))
+        self.task = replace(self.task, facts=run_inputs['task'] if run_inputs else self._described())
         self.average = options.read(ViewsConfig, config.data.views, 'data.views').average
         self.mesh = sharding.make_mesh(config.mesh, devices)
         self.batch_sharding = sharding.batch_sharding(self.mesh)
         self.model = models.create(config.model, self.task.num_classes)
+
+    def _described(self) -> dict[str, Any]:
+        """The task's facts; with the classes of the run that this one begins with before those that it lacks."""
+        found, begin = self.task.describe(self.store, self.config.data), self.config.init_from
+        if not begin.classes:
+            return found
+        from vmmjax.training import warmstart
+
+        classes = warmstart.grown(begin.workdir, found['classes'])
+        if self.config.data.parts:
+            raise UserError('data.parts names parts of the classes of the store, and config.init_from.classes has '
+                            'further classes; leave one of them out.')
+        found = replace(self.task, facts={'classes': classes}).describe(self.store, self.config.data)
+        if found['classes'] != classes:
+            raise UserError(f'config.init_from.classes lets the classes of a run grow, and the task {self.task.name} '
+                            f'has none that could; leave it out.')
+        return found
 
     @functools.cached_property
     def store(self) -> Store:
@@ -64,9 +81,14 @@ class Parts:
         data, store = self.config.data, self._given_store
         if store is None:
             store = folded(Store(data.store), data.fold, data.fold_validates)
-        if self.task.learns_unlabelled:
-            return store
-        return with_few_labels(store, self.task.columns, data.labels_share, data.labels_seed)
+        if not self.task.learns_unlabelled:
+            store = with_few_labels(store, self.task.columns, data.labels_share, data.labels_seed)
+        for entry in data.replay:
+            if not isinstance(entry, tuple | list) or [type(part) for part in entry] != [str, float]:
+                raise UserError(f"data.replay has {entry!r}; give pairs of a store and its share of a batch, as in "
+                                f"(('stores/old', .2),).")
+        return joined(store, [(folded(Store(name), data.fold, data.fold_validates), share)
+                              for name, share in data.replay])
 
     @functools.cached_property
     def run_inputs(self) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from vmmjax.prepare import sources
 from vmmjax.prepare.build import prepare
 
 
-def make_store(folder: Path) -> Path:
-    """Prepares it."""
+def make_store(folder: Path, letters: str = 'abc') -> Path:
+    """Prepares it, with the clips of some letters."""
     folder.mkdir(exist_ok=True)
     write_clip(folder / 'clip.mp4', np.zeros((20, 24, 32, 3), np.uint8), fps=10)
     lines = []
@@ -23,6 +23,7 @@ def make_store(folder: Path) -> Path:
         for _ in range(count):
             number = len(lines)
             lines.append({'path': 'clip.mp4', 'id': str(number), 'split': split, **facts(number)})
+    lines = [line for line in lines if line['letter'] in letters]
     with open(folder / 'manifest.csv', 'w', newline='') as file:
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()

@@ -18,7 +18,8 @@ from vmmjax.training.state import initializer
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'experiments' / 'configs'
 SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio'),
-           'motion_adversary': ('',), 'motion_few': ('', 'supervised'), 'motion_video': ('', 'denoising'),
+           'motion_adversary': ('',), 'motion_continued': ('next',), 'motion_few': ('', 'supervised'),
+           'motion_video': ('', 'denoising'),
            'grid_autoencoder': ('joint',), 'grid_contrast': ('', 'lips'), 'grid_masked': ('', 'command'),
            'grid_noise': ('', 'fused,babble'), 'grid_words': ('',), 'grid_sentence': ('', 'audio', 'rgb,letters,joint'),
            'own_clips': ('rgb,audio,50',), 'grid_search': ('',), 'told_scenes': ('captions', 'summaries')}

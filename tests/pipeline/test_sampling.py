@@ -131,3 +131,23 @@ def test_random_instants_are_in_order_and_anywhere() -> None:
     assert places.max() > 0.99
     np.testing.assert_array_equal(sampling.independent(draws, False, np.full(500, 0.5))[0],
                                   sampling.dense(draws[:1], False, MIDDLE)[0])
+
+
+@given(st.lists(st.floats(0.02, 0.3), min_size=1, max_size=3), st.integers(0, 10**6), st.integers(1, 200))
+def test_of_several_lists_each_has_its_share_of_any_positions_in_a_row(others, first, count):
+    shares = [1 - sum(others), *others]
+    lists = [(np.arange(30) + 100 * place, share) for place, share in enumerate(shares)]
+    rows = sampling.dealt_rows(np.arange(first, first + count), lists, 3)
+    for place, share in enumerate(shares):
+        assert abs((rows // 100 == place).sum() - share * count) < len(shares)
+
+
+def test_rows_of_several_lists_depend_on_their_position_alone_and_each_is_gone_through_evenly():
+    lists = [(np.arange(10), 0.75), (np.arange(100, 104), 0.25)]
+    rows = sampling.dealt_rows(np.arange(160), lists, 0)
+    np.testing.assert_array_equal(sampling.dealt_rows(np.arange(40, 60), lists, 0), rows[40:60])
+    found, counts = np.unique(rows, return_counts=True)
+    assert dict(zip(found.tolist(), counts.tolist(), strict=True)) == {
+        **dict.fromkeys(range(10), 12), **dict.fromkeys(range(100, 104), 10)}
+    np.testing.assert_array_equal(sampling.dealt_rows(np.arange(50), lists[:1], 7),
+                                  sampling.shuffled_rows(np.arange(50), 10, 7))

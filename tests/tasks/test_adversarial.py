@@ -76,6 +76,16 @@ def state(one):
     return one.start()
 
 
+def test_with_spectral_normalisation_the_scale_of_the_discriminators_kernels_does_not_matter(state):
+    one = Setup(settings(spectral=True))
+    larger = {name: part if name == 'task' else jax.tree.map(lambda leaf: leaf * (3 if leaf.ndim > 1 else 1), part)
+              for name, part in state.params.items()}
+    judged = jax.jit(lambda params: one.task.compute(one.ctx(clips(), params, None))['judged'], compiler_options=QUICK)
+    first, second = judged(state.params), judged(larger)
+    np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
+    assert np.abs(first).max() > 1e-3
+
+
 @pytest.mark.slow
 def test_each_loss_and_gradient_is_that_of_the_formulas(one, state):
     """In one step both players have the gradients of separate programs."""

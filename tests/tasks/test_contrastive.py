@@ -8,8 +8,6 @@ import pytest
 
 from tests.evaluation import clips
 from tests.tasks import asked
-from tests.training import processes
-from tests.training.exact import MESHES, Setup, momentum
 from vmmjax.errors import UserError
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.evaluation.result import Result, write
@@ -192,30 +190,3 @@ def test_a_batch_of_one_and_streams_of_other_clips(tmp_path):
                             column=lambda name: lacking if name == 'two' else experiment.store.column(name))
     with pytest.raises(UserError, match='has both one and two'):
         experiment.task.describe(store, config.data)
-
-
-ACROSS = dict(streams=('rgb', 'audio'), dimensions=8, hidden=(8,))
-
-
-@pytest.fixture
-def double():
-    with jax.enable_x64(True):
-        yield
-
-
-@pytest.mark.slow
-def test_on_eight_devices_and_in_two_processes_the_negatives_are_of_the_whole_batch(double, tmp_path):
-    mesh = dict(data=2, fsdp=1, model=1)
-    started = processes.begin('tests.training.exact', tmp_path / 'run', processes=2, devices=1, folder=str(tmp_path),
-                              steps=5, contrastive=ACROSS, mesh=mesh)
-    setup = Setup(jnp.float64, momentum(), Contrastive(target='label', **ACROSS))
-    one = setup.one(5)
-    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one.params, setup.start.params)
-    assert moved['task_training']['log_scale'] > 1e-4
-    eight = setup.run(MESHES['data'], 5)
-    assert processes.finish(started, timeout=900) == [0] * 2, processes.output(tmp_path / 'run')
-    with np.load(tmp_path / 'parameters.npz') as many:
-        two = list(many.values())
-    for others in (jax.tree.leaves(eight), two):
-        largest = max(np.abs(a - b).max() for a, b in zip(others, jax.tree.leaves(one), strict=True))
-        assert largest <= 1e-9, largest

@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 
 from tests.training import tiny
 from vmmjax import models
-from vmmjax.tasks import Classification, Contrastive
+from vmmjax.tasks import Classification
 from vmmjax.training import Player, Players, make_mesh, make_train_step, optimizer, sharding
 from vmmjax.training.distributed import joined
 from vmmjax.training.state import initializer
@@ -51,14 +51,15 @@ def gathered(tree):
 
 
 class Setup:
-    def __init__(self, dtype, transformation, task=None, **options):
-        model = models.create(MODEL, CLASSES, dtype, dtype)
+    def __init__(self, dtype, transformation, task=None, *, network=MODEL, players=None, **options):
+        model = models.create(network, CLASSES, dtype, dtype)
         task = task or Classification(target='label')
 
         def apply(variables, batch, **options):
             return model.apply(variables, model.preprocess(batch), **options)
 
-        players = Players(Player(transformation))
+        players = Players({name: Player(transformation, params) for name, params in players.items()} if players else
+                          Player(transformation))
 
         def init(key):
             variables = dict(model.init(key, model.preprocess(batch(0)), train=False))
@@ -66,7 +67,7 @@ class Setup:
             return variables | {'params': {**variables['params'], **own.get('params', {})}}
 
         create = initializer(init, players)
-        state = jax.jit(create)(jax.random.key(0))
+        state = jax.jit(create, compiler_options=QUICK)(jax.random.key(0))
         # Fusion and head know no other parameters than float32.
         self.start = jax.device_get(jax.tree.map(
             lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state))
@@ -97,14 +98,23 @@ def momentum():
 def main(options):
     """One process of several: checks the batches, trains on them all, and writes what came of it."""
     jax.config.update('jax_enable_x64', True)
-    task = Contrastive(target='label', **options['contrastive']) if 'contrastive' in options else None
-    axes = options.get('mesh', ACROSS)
     with joined(options['coordinator'], options['num_processes'], options['process_id']):
-        rows = sharding.batch_sharding(make_mesh(axes))
+        rows = sharding.batch_sharding(make_mesh(ACROSS))
         tiny.assert_equal(gathered(put(batch(3), rows)), batch(3))
-        leaves = jax.tree.leaves(Setup(jnp.float64, momentum(), task).run(axes, options['steps']))
-        if jax.process_index() == 0:
-            np.savez(Path(options['folder']) / 'parameters.npz', *leaves)
+        save(options['folder'], 'parameters', Setup(jnp.float64, momentum()).run(ACROSS, options['steps']))
+
+
+def save(folder, name, tree):
+    """The arrays in a file, by the first process."""
+    if jax.process_index() == 0:
+        np.savez(Path(folder) / f'{name}.npz', *jax.tree.leaves(tree))
+
+
+def assert_saved(folder, name, tree, tolerance=1e-9):
+    """The arrays of a file are these to within so much."""
+    with np.load(Path(folder) / f'{name}.npz') as many:
+        largest = max(np.abs(a - b).max() for a, b in zip(many.values(), jax.tree.leaves(tree), strict=True))
+    assert largest <= tolerance, (name, largest)
 
 
 if __name__ == '__main__':

@@ -107,3 +107,24 @@ def test_a_tasks_own_modules_are_loaded_for_the_same_task_and_what_only_training
     said = capsys.readouterr().out
     assert '1 of them of what only training needs' in said
     assert ('has the task captions' in said) == (task == 'answers')
+
+
+def test_outputs_of_old_classes_begin_bit_for_bit_and_new_ones_stay_behind_them(tmp_path):
+    old = {'head': {'kernel': drawn(4, 2), 'bias': drawn(2, seed=1)}, 'body': drawn(4, 4, seed=2)}
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(state(old, 1), {'classes': ['up', 'left']})
+    checkpoints.close()
+    names = warmstart.grown(f'{tmp_path},other', ['down', 'left', 'right'])
+    assert names == ['up', 'left', 'down', 'right']
+    new = {'head': {'kernel': drawn(4, 4, seed=3), 'bias': drawn(4, seed=4)}, 'body': drawn(4, 4, seed=5)}
+    found = warmstart.load(state(new), [tmp_path], (), classes=names).params
+    for name in ('kernel', 'bias'):
+        wanted = np.concatenate([old['head'][name], new['head'][name][..., 2:]], -1)
+        np.testing.assert_array_equal(found['head'][name], wanted)
+    np.testing.assert_array_equal(found['body'], old['body'])
+    with pytest.raises(UserError, match='has shape'):
+        warmstart.load(state(new), [tmp_path], ())
+    with pytest.raises(UserError, match='where no checkpoint is'):
+        warmstart.grown(str(tmp_path / 'nothing'), ['a'])
+    with pytest.raises(UserError, match='has other targets'):
+        warmstart.grown(str(tmp_path), {'one': ['a'], 'two': ['b']})

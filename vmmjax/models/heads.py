@@ -1,5 +1,7 @@
 """From fused tokens to scores."""
 
+import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -9,7 +11,10 @@ from flax import linen as nn
 from vmmjax.errors import UserError
 from vmmjax.models.dropout import Dropout
 from vmmjax.models.layers import unit_init
-from vmmjax.models.tokens import Fused, masked_mean
+from vmmjax.models.tokens import Fused, Tokens, masked_mean
+from vmmjax.models.transformer import attend, heads, layer_norm, published_init
+
+_EPSILON = 1e-6  # Added to variances.
 
 
 class Head(nn.Module):
@@ -58,3 +63,37 @@ class PerToken(Head):
             raise UserError('A head per_token needs tokens that are moments of the clip: take the fusion over_time, or '
                             'concat of a single stream; a stream_head is of whole clips.')
         return jnp.where(fused.tokens.mask[..., None], self.scores(fused, train), 0)
+
+
+class Attentive(Head):
+    """Scores what a learned query sees of the valid tokens: with fixed encoders an attentive probe.
+
+    LayerNorm, attention of one query, LayerNorm, and the linear layer, as CoCa's pooling with one query (Yu et al.
+    2022, section 3.2). V-JEPA's probe has a perceptron behind the attention, too (Bardes et al. 2024).
+
+    Attributes:
+      num_attention_heads: of the query; they share the token's features.
+    """
+
+    num_attention_heads: int = 1
+
+    @nn.compact
+    def __call__(self, fused: Fused, train: bool) -> jax.Array:
+        """Logits float32 (B, C); 0, without gradient, for a row that has no valid token.
+
+        Raises:
+          UserError: for a number of heads that does not divide the length of the tokens.
+        """
+        tokens = fused.tokens.clean()
+        rows, count, width = tokens.x.shape
+        number = heads(width, self.num_attention_heads, {})
+        x = layer_norm(_EPSILON, name='norm', dtype=self.dtype)(tokens.x)
+        dense = functools.partial(nn.Dense, width, kernel_init=published_init, dtype=self.dtype)
+        query = self.param('query', published_init, (number, width // number))
+        key, value = (dense(name=name)(x).reshape(rows, count, number, -1) for name in ('key', 'value'))
+        seen = attend(jnp.broadcast_to(query.astype(x.dtype), (rows, 1, *query.shape)), key, value, tokens.mask,
+                      lambda weights: weights)
+        seen = dense(name='output')(seen.reshape(rows, 1, width))
+        seen = layer_norm(_EPSILON, name='output_norm', dtype=self.dtype)(seen)
+        there = tokens.mask.any(1, keepdims=True)
+        return masked_mean(self.scores(dataclasses.replace(fused, tokens=Tokens(seen, there)), train), there)

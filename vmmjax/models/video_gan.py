@@ -133,11 +133,11 @@ class VideoGenerator(nn.Module):
         for place, width in enumerate(self.widths):
             if place:
                 x = _doubled(x, place > len(self.widths) - 1 - times)
-            x = Convolution(width, (3, 3, 3), name=f'conv_{place}')(x)
+            x = Convolution(width, (3, 3, 3), name=f'conv_{place}', dtype=x.dtype)(x)
             scale, offset = jnp.split(nn.Dense(2 * width, name=f'look_{place}')(style)[:, None, None, None], 2, -1)
             x = nn.leaky_relu(_normalised(x) * (1 + scale) + offset, _SLOPE)
         frames, height, width, channels = self.shape
-        return jnp.tanh(Convolution(channels, (3, 3, 3), name='picture')(x))[:, :frames, :height, :width]
+        return jnp.tanh(Convolution(channels, (3, 3, 3), name='picture', dtype=x.dtype)(x))[:, :frames, :height, :width]
 
 
 def _doubled(x: jax.Array, time: bool) -> jax.Array:

@@ -13,7 +13,7 @@ from vmmjax import registry
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.models.contracts import check_module
 from vmmjax.models.fusion import FUSIONS, Hierarchical
-from vmmjax.models.heads import Consensus, PerToken
+from vmmjax.models.heads import Attentive, Consensus, PerToken
 from vmmjax.models.multimodal import MultimodalModel
 from vmmjax.ops import PREPROCESS
 
@@ -118,7 +118,7 @@ class _Encoders(Mapping[str, Callable[..., nn.Module]]):
 
 
 ENCODERS = _Encoders()
-HEADS: dict[str, Any] = {'consensus': Consensus, 'per_token': PerToken}
+HEADS: dict[str, Any] = {'attentive': Attentive, 'consensus': Consensus, 'per_token': PerToken}
 
 
 def create(config: Mapping[str, Any], num_classes: int | Mapping[str, int], dtype: Any = None,

@@ -85,6 +85,7 @@ class Pipeline:
         self._store, self._split, self._batch, self._train, self._seed = store, split, batch_size, train, seed
         self._threads = threads or os.cpu_count() or 1
         self._rows = np.asarray(store.rows(split), np.int64)
+        self._shares = (store.shares if split == 'train' else ()) or [(self._rows, 1.0)]
         self._seconds = float(config['window']['seconds'])
         self._start = config['window']['start']
         if not self._seconds and self._start is not None:
@@ -129,6 +130,8 @@ class Pipeline:
     def summary(self) -> str:
         """The stages, one a line."""
         order = f'shuffled every epoch from seed {self._seed}' if self._train else 'in order, the last one padded'
+        if self._train and len(self._shares) > 1:
+            order += ', ' + ' and '.join(f'{100 * share:.3g} % of {len(rows)} clips' for rows, share in self._shares)
         where = 'anywhere in the clip' if self._start is None else f'from {self._start[0]:g} to {self._start[1]:g} s'
         window = f'{self._seconds:g} s, starts {where}' if self._seconds else 'the whole clip'
         if not self._train:
@@ -271,7 +274,7 @@ class Pipeline:
         views = np.zeros(len(positions), np.int64)
         if self._train:
             real = np.ones(len(positions), bool)
-            rows = self._rows[sampling.shuffled_rows(positions, len(self._rows), self._seed)]
+            rows = sampling.dealt_rows(positions, self._shares, self._seed)
         else:
             real = positions < len(self._rows) * len(self._views)
             rows, views = np.divmod(np.where(real, positions, 0), len(self._views))

@@ -4,7 +4,7 @@ Every draw is a function of (seed, position), so that batches do not depend on p
 """
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -63,6 +63,33 @@ def shuffled_rows(positions: np.ndarray, rows: int, seed: int) -> np.ndarray:
 
             out[here] = tf.random.experimental.index_shuffle(
                 places[here], seed=tf.constant([seed, epoch], tf.int64), max_index=np.int64(rows - 1)).numpy()
+    return out
+
+
+def dealt_rows(positions: np.ndarray, shares: Sequence[tuple[np.ndarray, float]], seed: int) -> np.ndarray:
+    """The row at each position of an endless training run on several lists of rows, each with its share.
+
+    Of any number of positions in a row each list has its share, to within one clip a list; within a list the rows are
+    shuffled as `shuffled_rows` does.
+
+    Args:
+      positions: int64 (B,), from 0 on.
+      shares: rows, int64, and their share; all shares are 1.
+      seed: the run's seed.
+
+    Returns:
+      int64 (B,), of the lists' rows.
+    """
+    out = np.empty_like(positions)
+    # Of the positions that lists before have left, each takes those at which its part of them passes a whole number.
+    left, nth = np.arange(len(positions)), positions
+    rest = sum(share for _, share in shares)
+    for place, (rows, share) in enumerate(shares):
+        part = 1.0 if place == len(shares) - 1 else share / rest
+        before = np.floor(nth * part).astype(np.int64)
+        takes = np.floor((nth + 1) * part).astype(np.int64) > before
+        out[left[takes]] = rows[shuffled_rows(before[takes], len(rows), seed)]
+        left, nth, rest = left[~takes], (nth - before)[~takes], rest - share
     return out
 
 

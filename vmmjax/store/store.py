@@ -37,9 +37,13 @@ class Store:
       durations: float64 (rows,), seconds of each clip.
       vocabularies: the tokens of text streams, by the stream's name, where a run has recorded them; others are counted
         in the split `train`.
+      shares: of a store of several, see `joined`: the training rows of each, and their share of every training batch.
+      replayed: of a store of several the fingerprints of the others.
     """
 
     vocabularies: Mapping[str, Sequence[str]] = {}
+    shares: Sequence[tuple[np.ndarray, float]] = ()
+    replayed: Sequence[str] = ()
 
     def __init__(self, path: str | Path):
         """Opens a store.

@@ -7,16 +7,17 @@ from vmmjax.errors import UserError
 from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
 
-__all__ = ['TASKS', 'Adversarial', 'Autoencoder', 'Captioning', 'Classification', 'Contrastive', 'Events', 'Masked',
-           'MaskedTokens', 'MultiLabel', 'QuestionAnswering', 'Regression', 'Retrieval', 'SemiSupervised', 'Several',
-           'Summarization', 'Task', 'Transcription', 'VideoToVideo', 'create']
+__all__ = ['TASKS', 'Adversarial', 'Autoencoder', 'Captioning', 'Classification', 'Contrastive', 'Distillation',
+           'Events', 'Masked', 'MaskedTokens', 'MultiLabel', 'QuestionAnswering', 'Regression', 'Retrieval',
+           'SemiSupervised', 'Several', 'Summarization', 'Task', 'Transcription', 'VideoToVideo', 'create']
 
 # Imported when asked for.
 TASKS = {'adversarial': 'vmmjax.tasks.adversarial:Adversarial',
          'autoencoder': 'vmmjax.tasks.autoencoder:Autoencoder',
          'captioning': 'vmmjax.tasks.captioning:Captioning',
          'classification': 'vmmjax.tasks.classification:Classification',
-         'contrastive': 'vmmjax.tasks.contrastive:Contrastive', 'events': 'vmmjax.tasks.events:Events',
+         'contrastive': 'vmmjax.tasks.contrastive:Contrastive',
+         'distillation': 'vmmjax.tasks.distillation:Distillation', 'events': 'vmmjax.tasks.events:Events',
          'masked': 'vmmjax.tasks.masked:Masked',
          'masked_tokens': 'vmmjax.tasks.masked_tokens:MaskedTokens',
          'multi_label': 'vmmjax.tasks.multi_label:MultiLabel',

@@ -12,6 +12,7 @@ import numpy as np
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation.fvd.frechet import frechet_distance
 from vmmjax.evaluation.predictions import Predictions
+from vmmjax.models.spectral import normalised
 from vmmjax.models.video_gan import Judge, VideoGenerator
 from vmmjax.pipeline.targets import Classes, NoTargets, Targets
 from vmmjax.tasks.base import Task, check_stream
@@ -32,7 +33,8 @@ class Adversarial(Task):
     `non_saturating` (Goodfellow et al. 2014): the discriminator minimises softplus(-D(x)) + softplus(D(G(z))), the
     generator softplus(-D(G(z))); `hinge` (Lim and Ye 2017): max(0, 1 - D(x)) + max(0, 1 + D(G(z))), and -D(G(z)). The
     discriminator also pays `penalty / 2 |grad D(x)|^2` for real clips (R1, Mescheder et al. 2018, equation 9). Both are
-    players of `config.players` and move in one step, from one forward pass. Values of clips are from -1 to 1.
+    players of `config.players` and move in one step, from one forward pass. Values of clips are from -1 to 1. With
+    `spectral` the discriminator's kernels are judged with at a largest singular value of 1 (Miyato et al. 2018).
 
     Measured are, with one drawn clip of the class of each clip: `frechet`, the Fréchet distance between every second
     real clip and the drawn ones of the others' classes (chance: these others themselves, just as many), by the means of
@@ -45,6 +47,7 @@ class Adversarial(Task):
       latent: numbers that a clip is drawn from.
       game: `non_saturating` or `hinge`.
       penalty: of R1; 0 for none.
+      spectral: whether the discriminator is spectrally normalised, beside R1 or in its place.
       conditional: whether clips are drawn of a class of `data.target`.
       generator: options of `models.video_gan.VideoGenerator`: widths, hidden.
     """
@@ -53,6 +56,7 @@ class Adversarial(Task):
     latent: int = 64
     game: str = 'non_saturating'
     penalty: float = 1.0
+    spectral: bool = False
     conditional: bool = True
     generator: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -177,7 +181,7 @@ class Adversarial(Task):
         if name not in batch or batch[name].ndim != 5 or batch[name].dtype != jnp.uint8:
             raise UserError(f'config.task.stream is {name!r}, which is no stream of pictures in the batch; it has '
                             f'{", ".join(sorted(batch))}.')
-        x = batch[name].astype(jnp.float32) / 127.5 - 1
+        x = batch[name].astype(float) / 127.5 - 1
         whole = batch.get(f'valid/{name}', jnp.ones(x.shape[:2], bool)).all(1)
         if f'present/{name}' in batch:
             whole &= batch[f'present/{name}']
@@ -187,8 +191,11 @@ class Adversarial(Task):
     def _judged(self, ctx: Context, clips: jax.Array, classes: jax.Array) -> jax.Array:
         """D of clips, (B,)."""
         batch = {self.stream: clips, **{key: ctx.batch[key] for key in ('id', 'row') if key in ctx.batch}}
-        outputs, _ = dataclasses.replace(ctx, batch=batch).forward()
-        score: Any = self._judge.apply({'params': ctx.params['task_training']},
+        params = ctx.params
+        if self.spectral:
+            params = {name: part if name == 'task' else normalised(part) for name, part in params.items()}
+        outputs, _ = dataclasses.replace(ctx, batch=batch).forward(params)
+        score: Any = self._judge.apply({'params': params['task_training']},
                                        outputs.stream_features[self.stream], classes)
         return jnp.asarray(score)
 

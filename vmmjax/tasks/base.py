@@ -133,6 +133,14 @@ class Task:
         """The outputs of the model's head, as `models.create` takes them."""
         return workdir.num_classes(self.classes)
 
+    @property
+    def teacher(self) -> str:
+        """The folder of a run whose answers to the training clips `loss` reads as `teacher/<target>`; empty for none.
+
+        They are float32 (B, C), a number for each class of this run, -inf for one that the teacher does not know.
+        """
+        return ''
+
     # What is learned.
 
     def init(self, key: jax.Array, outputs: Any, batch: Mapping[str, jax.Array]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
           init: Callable[[jax.Array], Any], objective: Objective,
           batches: Callable[[int], Iterator[Mapping[str, np.ndarray]]],
           evaluate: Callable[[TrainState], dict[str, float]], identity: dict[str, Any],
-          allow_changed: Sequence[str] = ()) -> TrainState:
+          allow_changed: Sequence[str] = (), complete: Callable[[Any], Any] | None = None) -> TrainState:
     """Trains to `config.steps`, from the newest whole checkpoint in the folder where there is one.
 
     Args:
@@ -44,6 +44,7 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
       evaluate: measures the state, once its checkpoint is whole; its figures, where there are any, are logged.
       identity: what a resumed run must find unchanged: see `workdir.check_same_run`.
       allow_changed: config keys that may differ from the checkpoint's.
+      complete: adds to a batch on the devices what else the objective reads, such as what a teacher says of it.
 
     Returns:
       The state after the last step.
@@ -61,7 +62,7 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     cores = runtime.cores()
     evaluations = Evaluations(config.best, folder, start, meta.get('best'))
     if newest is None:
-        state = _first(config, built)
+        state = _first(config, built, identity['classes'])
     else:
         workdir.check_same_run(folder, meta, identity, allow_changed)
         say(f'Going on from step {newest} of {folder}.')
@@ -87,7 +88,9 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
             measure(newest)  # It failed, or the run was killed in it.
         schedule = optimizers.learning_rate(config.optimizer.lr, config.steps)
         steps = range(start + 1, (start if evaluations.exhausted else config.steps) + 1)
-        feed = to_device(batches(start), sharding.batch_sharding(mesh))
+        feed: Iterator[Any] = to_device(batches(start), sharding.batch_sharding(mesh))
+        if complete is not None:
+            feed = map(complete, feed)
         step_function: Any = None
         if steps:
             first = next(feed)
@@ -126,8 +129,8 @@ def train(config: Any, folder: Path, *, mesh: jax.sharding.Mesh, apply: Apply,
     return state
 
 
-def _first(config: Any, built: Built) -> TrainState:
-    """The state before the first step."""
+def _first(config: Any, built: Built, classes: Any) -> TrainState:
+    """The state before the first step; with the names of the model's outputs."""
     # Drawing weights once is not worth half a minute of optimisation by the CPU's compiler.
     quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
     state = jax.jit(built.create, out_shardings=built.shardings, compiler_options=quick)(jax.random.key(config.seed))
@@ -137,7 +140,7 @@ def _first(config: Any, built: Built) -> TrainState:
 
     begin = [Path(name) for name in config.init_from.workdir.split(',')]
     state = warmstart.load(state, begin, config.init_from.skip, config.init_from.rename, config.init_from.fit,
-                           config.task.name)
+                           config.task.name, classes if config.init_from.classes else None)
     return dataclasses.replace(state, ema=built.players.averages(state.params))
 
 

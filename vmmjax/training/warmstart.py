@@ -22,6 +22,8 @@ from vmmjax.training.distributed import say
 from vmmjax.training.state import TrainState
 
 INFLATIONS = ('centre', 'mean')
+GROWN = object()
+"""How an array with a last axis of classes fits one that has further classes behind them."""
 
 
 def inflated(kernel: np.ndarray, frames: int, way: str) -> np.ndarray:
@@ -81,8 +83,42 @@ def _positions(array: np.ndarray, grid: tuple[int, ...]) -> np.ndarray | None:
     return np.tile(vectors.reshape(1, -1, features), (1, times, 1))
 
 
+def grown(workdir: str, classes: Any) -> Any:
+    """The names of the outputs of the run in a workdir, the first of several, and behind them those that it lacks.
+
+    Args:
+      workdir: `config.init_from.workdir`.
+      classes: of a store; of several targets by target.
+
+    Raises:
+      UserError: where no run is, or one with other targets.
+    """
+    folder = workdir.split(',')[0]
+    step = Checkpoints(Path(folder)).newest() if folder else None
+    if step is None:
+        raise UserError(f'config.init_from.classes takes the classes of a run, and config.init_from.workdir is '
+                        f'{folder!r}, where no checkpoint is.')
+    known = Checkpoints(Path(folder)).meta(step)['classes']
+    if isinstance(known, Mapping) != isinstance(classes, Mapping) or (
+            isinstance(classes, Mapping) and classes.keys() != known.keys()):
+        raise UserError(f'The run in {folder} has other targets than config.data.target; leave '
+                        f'config.init_from.classes out.')
+    if isinstance(classes, Mapping):
+        return {target: _behind(known[target], names) for target, names in classes.items()}
+    return _behind(known, classes)
+
+
+def _behind(known: Sequence[str], names: Sequence[str]) -> list[str]:
+    return [*known, *(name for name in names if name not in known)]
+
+
+def _sizes(classes: Any) -> list[int]:
+    """How many names there are of each target."""
+    return [len(names) for names in classes.values()] if isinstance(classes, Mapping) else [len(classes)]
+
+
 def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], rename: Sequence[tuple[str, str]] = (),
-         fit: Sequence[tuple[str, Any]] = (), task: str = '') -> TrainState:
+         fit: Sequence[tuple[str, Any]] = (), task: str = '', classes: Any = None) -> TrainState:
     """The state with parameters and running statistics of the newest checkpoints of other runs.
 
     Where another run has adapted kernels by low-rank factors, they are merged.
@@ -96,6 +132,8 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
       fit: (path pattern, how): arrays that have another shape there, see `fitted`.
       task: `config.task.name` of this run. What only training needs (`task_training`, `lora`) stays as initialised, and
         so does what prediction of a task needs (`task`) where another run has another task.
+      classes: the names of this run's outputs, from `grown`: what the first run has for its own (the last axis of
+        heads) is taken bit for bit, and what is behind them stays as initialised. None: heads are of one size.
 
     Raises:
       UserError: names every array that is missing there or has another shape; nothing is left out silently.
@@ -127,6 +165,11 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
         if own_task and (other := json.loads(checkpoints.meta(step)['config'])['task'].get('name')) != task:
             say(f'{len(own_task)} arrays of the task stay as initialised: {workdir} has the task {other}.')
             left = {name: leaf for name, leaf in left.items() if name not in own_task}
+        if classes is not None:
+            sizes = set(zip(_sizes(checkpoints.meta(step)['classes']), _sizes(classes), strict=False))
+            how |= {name: GROWN for name, leaf in left.items() if how[name] is None and (
+                before := shapes.get(there[name], leaf.shape)) != leaf.shape and before[:-1] == leaf.shape[:-1]
+                and (before[-1], leaf.shape[-1]) in sizes}
         take = [name for name, leaf in left.items() if there[name] in shapes
                 and (how[name] is not None or shapes[there[name]] == leaf.shape)]
         faults |= {name: f'{_called(name, there)} has shape {shapes[there[name]]} there and {leaf.shape} here'
@@ -136,7 +179,10 @@ def load(state: TrainState, workdirs: Sequence[Path], skip: Sequence[str], renam
             there[name]: _like(left[name], shapes[there[name]]) for name in take}) if take else {}
         for name in take:
             array, leaf = begun[there[name]], left[name]
-            if how[name] is not None:
+            if how[name] == GROWN:
+                loaded[name] = jax.jit(lambda old, new: jnp.concatenate([old, new[..., old.shape[-1]:]], -1),
+                                       out_shardings=leaf.sharding)(array, leaf)
+            elif how[name] is not None:
                 loaded[name] = _placed(fitted(np.asarray(array), leaf.shape, how[name], name), leaf)
             else:
                 # In a place of its own, where others begin with it, too: the step takes its arrays over.

@@ -70,7 +70,8 @@ def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any]
 
     Args:
       workdir: named in the message.
-      saved: the checkpoint's identity: `config` (JSON text), `fingerprint` of the store, `classes`, `inputs`.
+      saved: the checkpoint's identity: `config` (JSON text), `fingerprint` of the store, `classes`, `inputs`, and
+        `replayed`, the fingerprints of the stores of `data.replay`.
       current: that of this run.
       allowed: dotted config keys that may differ because the user says so.
     """
@@ -84,6 +85,9 @@ def check_same_run(workdir: Path, saved: dict[str, Any], current: dict[str, Any]
         if saved[key] != current[key]:
             raise UserError(f'The workdir {workdir} was trained on another store (the {what} differs); '
                             f'name its own store with --config.data.store, or another --workdir.')
+    if saved.get('replayed', []) != current.get('replayed', []):
+        raise UserError(f'The workdir {workdir} was trained with other stores as data.replay (a catalog differs); name '
+                        f'these, or another --workdir.')
     if 'inputs' not in current:
         return
     recorded = run_inputs(workdir, saved)
