@@ -20,7 +20,7 @@ LINKED = sorted({(page.parent / link).resolve() for page in PAGES for link in li
 @pytest.mark.parametrize('page', LINKED, ids=lambda page: page.name)
 def test_a_linked_page_says_how_it_was_made(page):
     text = page.read_text()
-    assert re.search(r'\b(vmmjax [a-z]+|scripts/[a-z_]+)\b', text), 'no command'
+    assert re.search(r'\b(vmmjax [a-z]+|scripts/[a-z_]+|experiments/[a-z_]+\.py)\b', text), 'no command'
     assert re.search(r'\b20\d\d-\d\d-\d\d\b', text), 'no date'
     assert re.search(r'\b\d+ (CPU )?cores\b', text), 'no machine'
     if re.search(r'accuracy|word error rate', text):
