@@ -11,8 +11,8 @@ from vmmjax.pipeline.spec_store import SpecStore
 CONFIGS = sorted(path for path in (Path(__file__).parents[2] / 'experiments' / 'configs').rglob('*.py')
                  if path.name != 'common.py')  # It is what the others share.
 # Tasks whose outputs are embeddings, values of patches or of pictures, or words.
-WITHOUT_CLASSES = ('adversarial', 'autoencoder', 'contrastive', 'masked', 'masked_tokens', 'transcription',
-                   'video_to_video')
+WITHOUT_CLASSES = ('adversarial', 'autoencoder', 'captioning', 'contrastive', 'masked', 'masked_tokens',
+                   'question_answering', 'transcription', 'video_to_video')
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
