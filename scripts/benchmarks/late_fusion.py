@@ -91,7 +91,7 @@ def _features(store: Store) -> dict[str, np.ndarray]:
     config['window']['seconds'], config['target'] = _SECONDS, WORDS[0]
     config['streams'] = dict(rgb=dict(modality='rgb', frames=16, size=40, region=_MOUTH),
                              audio=dict(modality='audio'))
-    rows = len(store.values('id'))
+    rows = len(store)
     found: dict[str, np.ndarray] = {}
     for split in store.splits:
         for batch in Pipeline(store, config, split=split, batch_size=50, train=False, seed=0).batches():

@@ -15,7 +15,6 @@ import os
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests.serving.live import reading
 from vmmjax import config as configs
 from vmmjax.experiment import Experiment
 from vmmjax.media.writer import write_clip
 from vmmjax.prepare.columns import Rgb
 from vmmjax.reports import results_page
 from vmmjax.serving.live.frames import FrameJudge
-from vmmjax.serving.live.session import Schedule
-from vmmjax.serving.live.source import Reading, Source
-from vmmjax.serving.live.windows import Window
 from vmmjax.text_table import markdown
 from vmmjax.training.state import TrainState
 
@@ -70,25 +67,6 @@ def experiment(frames: int) -> Experiment:
     return run
 
 
-def frames_of(film: Path) -> list[Window]:
-    """The windows of a film's frames, as a source gives them."""
-    changed, stop, found = threading.Condition(), threading.Event(), list[Window]()
-    schedule = Schedule(1 / FPS, 1 / FPS, 60.0)
-    source = Source(str(film), Reading({'rgb': Rgb(fps=FPS, short_side=SIDE)}, schedule, 0.0, 0.0, 0.0), changed, stop,
-                    print)
-    source.start()
-    while source.is_alive() or source.sessions:
-        with changed:
-            window = source.sessions[0][0].newest() if source.sessions else None
-            if window is not None:
-                found.append(window)
-            elif source.sessions and source.sessions[0][0].drained:
-                source.sessions.pop(0)
-            else:
-                changed.wait(0.05)
-    return found
-
-
 def measure(frames: int, turns: int) -> tuple[list[float], list[float], float]:
     """Frames a second of every turn, CPU milliseconds a frame, and the error."""
     random = np.random.default_rng(0)
@@ -97,7 +75,8 @@ def measure(frames: int, turns: int) -> tuple[list[float], list[float], float]:
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / 'film.mp4'
         write_clip(film, coarse.repeat(16, 1).repeat(16, 2), fps=FPS)
-        windows = frames_of(film)
+        windows, _, _ = reading.windows_of(film, columns={'rgb': Rgb(fps=FPS, short_side=SIDE)}, window=1 / FPS,
+                                           stride=1 / FPS)
         run = experiment(frames)
         (whole,) = run.predict([film])
     assert len(windows) == frames, len(windows)

@@ -11,7 +11,7 @@ import numpy as np
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.prepare import records
 from vmmjax.store.catalog import Catalog, of_rows
-from vmmjax.store.column import ByClip, Column, InMemory, Records
+from vmmjax.store.column import Column, Consecutive, InMemory, Records
 from vmmjax.store.store import Store
 
 
@@ -55,7 +55,7 @@ class ColumnInMemory:
         return Column(
             name=self._name, kind=self._kind, rate=self._rate, chunk=self._chunk, shape=self._shape,
             lengths=np.array(self._lengths, np.int32), offsets=offsets,
-            sizes=np.array(self._sizes, np.int32).reshape(-1, 2), source=ByClip(self._sources, offsets),
+            sizes=np.array(self._sizes, np.int32).reshape(-1, 2), source=Consecutive(self._sources, offsets),
             options=self._options, builder=self._builder)
 
 

@@ -44,12 +44,12 @@ class InMemory:
 
 
 @dataclasses.dataclass(frozen=True)
-class ByClip:
-    """Records that each clip has in a place of its own.
+class Consecutive:
+    """The records of several sources, one source after the other: of clips in places of their own, or of whole columns.
 
     Attributes:
-      sources: of each clip.
-      offsets: int64 (clips + 1,); records offsets[r] to offsets[r + 1] - 1 are clip r's.
+      sources: in order; one without a record is never asked.
+      offsets: int64 (sources + 1,); records offsets[k] to offsets[k + 1] - 1 are those of source k.
     """
 
     sources: Sequence[Records]
@@ -57,17 +57,17 @@ class ByClip:
 
     def read(self, indices: np.ndarray) -> list[bytes]:
         """See `Records`."""
-        clips = np.searchsorted(self.offsets, indices, side='right') - 1
+        which = np.searchsorted(self.offsets, indices, side='right') - 1
         found: dict[int, bytes] = {}
-        for clip in np.unique(clips).tolist():
-            mine = indices[clips == clip]
-            found |= zip(mine.tolist(), self.sources[clip].read(mine - self.offsets[clip]), strict=True)
+        for source in np.unique(which).tolist():
+            mine = indices[which == source]
+            found |= zip(mine.tolist(), self.sources[source].read(mine - self.offsets[source]), strict=True)
         return [found[index] for index in indices.tolist()]
 
     def place(self, record: int) -> str:
         """See `Records`."""
-        clip = int(np.searchsorted(self.offsets, record, side='right')) - 1
-        return self.sources[clip].place(record - int(self.offsets[clip]))
+        source = int(np.searchsorted(self.offsets, record, side='right')) - 1
+        return self.sources[source].place(record - int(self.offsets[source]))
 
 
 @dataclasses.dataclass(frozen=True)

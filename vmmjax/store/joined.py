@@ -8,41 +8,11 @@ import numpy as np
 
 from vmmjax.errors import UserError
 from vmmjax.store.catalog import Catalog
-from vmmjax.store.column import Column, Records
+from vmmjax.store.column import Column, Consecutive
 from vmmjax.store.store import Store
 
 SOURCE = 'source'
 """The catalog column that names the store of each clip, where none of the catalogs has one of its own."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BehindEachOther:
-    """The records of several columns.
-
-    Attributes:
-      sources: of each.
-      starts: int64 (columns + 1,); records starts[k] to starts[k + 1] - 1 are those of column k.
-    """
-
-    sources: Sequence[Records]
-    starts: np.ndarray
-
-    def read(self, indices: np.ndarray) -> list[bytes]:
-        """See `Records`."""
-        which = self._which(indices)
-        found: dict[int, bytes] = {}
-        for column in np.unique(which).tolist():
-            mine = indices[which == column]
-            found |= zip(mine.tolist(), self.sources[column].read(mine - self.starts[column]), strict=True)
-        return [found[index] for index in indices.tolist()]
-
-    def place(self, record: int) -> str:
-        """See `Records`."""
-        column = int(self._which(np.array([record]))[0])
-        return self.sources[column].place(record - int(self.starts[column]))
-
-    def _which(self, indices: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.starts, indices, side='right') - 1
 
 
 def joined(store: Store, others: Sequence[tuple[Store, float]]) -> Store:
@@ -106,4 +76,4 @@ def _column(name: str, stores: Sequence[Store]) -> Column:
     return dataclasses.replace(
         first, lengths=np.concatenate([column.lengths for column in found]),
         offsets=np.concatenate([*offsets, starts[-1:]]), sizes=np.concatenate([column.sizes for column in found]),
-        source=BehindEachOther([column.source for column in found], starts))
+        source=Consecutive([column.source for column in found], starts))

@@ -30,10 +30,10 @@ def decoded(path):
     return sorted(found, key=lambda each: each[0])
 
 
-def windows_of(given, speed=0.0, **options):
+def windows_of(given, speed=0.0, columns=COLUMNS, **options):
     """All windows of a source that ends, and the source."""
     changed, stop, said, found = threading.Condition(), threading.Event(), [], []
-    source = Source(str(given), Reading(COLUMNS, schedule(**options), speed, 1.0, 1.0), changed, stop, said.append)
+    source = Source(str(given), Reading(columns, schedule(**options), speed, 1.0, 1.0), changed, stop, said.append)
     source.start()
     while source.is_alive() or source.sessions:
         window = source.sessions[0][0].newest() if source.sessions else None

@@ -2,13 +2,71 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.parallel import ordered_map
+
+
+class Planned(Protocol):
+    """A clip before it is drawn."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Columns of the manifest."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set without settings of its own: a function that writes it, as those of `sources.SYNTHETIC` are.
+
+    Attributes:
+      name: in `synthetic:<name>`.
+      version: changes when the same seed gives other files.
+      labels: columns of the manifest beside path and split.
+      plan: (seed, split, count) -> the clips of a split.
+      write_one: writes a clip to a path; it is pickled.
+    """
+
+    name: str
+    version: int
+    labels: Sequence[str]
+    plan: Callable[[int, str, int], Sequence[Planned]]
+    write_one: Callable[[Path, Any], None]
+
+    def __call__(self, out: Path, *, seed: int = 0, sizes: Mapping[str, int], options: str = '', progress: bool = True,
+                 workers: int = 1) -> Path:
+        """Writes the data set, see `write`.
+
+        Args:
+          out: a folder, made if need be.
+          seed: of everything random.
+          sizes: clips of each split.
+          options: none; it has no settings.
+          progress: whether a progress bar is shown.
+          workers: processes.
+
+        Returns:
+          The manifest's path.
+
+        Raises:
+          UserError: see `write`, where there are options, or for sizes that the data set cannot have.
+        """
+        if options:
+            raise UserError(f'synthetic:{self.name} has no settings, not {options!r}.')
+        settings = {'version': self.version, 'seed': seed, 'sizes': dict(sizes)}
+        return write(out, self.name, settings, self.labels, planned(self.plan, seed, sizes), self.write_one,
+                     progress=progress, workers=workers)
+
+
+def planned(plan: Callable[[int, str, int], Sequence[Planned]], seed: int, sizes: Mapping[str, int]
+            ) -> dict[str, list[tuple[Planned, Mapping[str, str]]]]:
+    """The clips of every split, and their labels."""
+    return {split: [(clip, clip.labels) for clip in plan(seed, split, count)] for split, count in sizes.items()}
 
 
 def write(out: Path, name: str, settings: Mapping[str, Any], labels: Sequence[str],

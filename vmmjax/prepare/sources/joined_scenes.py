@@ -7,13 +7,11 @@ that neither motion energy nor loudness nor cuts tell an event.
 """
 
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vmmjax.errors import UserError
 from vmmjax.media.writer import write_clip
 from vmmjax.prepare.sources import generated, told_scenes
 from vmmjax.prepare.sources.synthetic import FPS, MOTIONS, RATE, SECONDS, TONES, Scene
@@ -108,31 +106,8 @@ def _faded(parts: list[np.ndarray], starts: np.ndarray, fade: int) -> np.ndarray
     return whole
 
 
-def generate(out: Path, *, seed: int = 0, sizes: Mapping[str, int], options: str = '', progress: bool = True,
-             workers: int = 1) -> Path:
-    """Writes the data set, see `generated.write`.
-
-    Args:
-      out: a folder, made if need be.
-      seed: of everything random.
-      sizes: videos of each split.
-      options: none; it has no settings.
-      progress: whether a progress bar is shown.
-      workers: processes.
-
-    Returns:
-      The manifest's path.
-
-    Raises:
-      UserError: see `generated.write`, or where there are options.
-    """
-    if options:
-        raise UserError(f'synthetic:joined_scenes has no settings, not {options!r}.')
-    return generated.write(
-        out, 'joined_scenes', {'version': VERSION, 'seed': seed, 'sizes': dict(sizes)}, LABELS,
-        {split: [(joined, joined.labels) for joined in plan(seed, split, count)] for split, count in sizes.items()},
-        _write, progress=progress, workers=workers)
-
-
 def _write(path: Path, joined: Joined) -> None:
     write_clip(path, pictures(joined), fps=RATE_OF_PICTURES, waveform=sound(joined), rate=RATE)
+
+
+generate = generated.DataSet('joined_scenes', VERSION, LABELS, plan, _write)

@@ -16,6 +16,7 @@ probability `missing` (its frames are grey, it has no sound track, or its words 
 frames and a hum, agrees with `redundant` in training with the probability `nuisance`, and by chance in other splits.
 """
 
+import functools
 import itertools
 import math
 import zlib
@@ -232,10 +233,9 @@ def generate(out: Path, *, seed: int = 0, sizes: Mapping[str, int], options: str
     """
     known = settings(options)
     told = {'version': VERSION, 'seed': seed, 'sizes': dict(sizes), **vars(known), 'ceilings': ceilings(known)}
-    return generated.write(
-        out, 'known_information', told, LABELS,
-        {split: [(scene, scene.labels) for scene in plan(known, seed, split, count)] for split, count in sizes.items()},
-        _write_scene, progress=progress, workers=workers)
+    return generated.write(out, 'known_information', told, LABELS,
+                           generated.planned(functools.partial(plan, known), seed, sizes), _write_scene,
+                           progress=progress, workers=workers)
 
 
 def _write_scene(path: Path, scene: Scene) -> None:

@@ -17,7 +17,6 @@ model scores here is known beforehand, so that the data set measures the system:
 
 import math
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +24,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vmmjax.errors import UserError
 from vmmjax.media.writer import write_clip
 from vmmjax.prepare.sources import generated
 
@@ -170,31 +168,8 @@ def sound(scene: Scene) -> np.ndarray | None:
     return (loudness * (tone + noise)).astype(np.float32)
 
 
-def generate(out: Path, *, seed: int = 0, sizes: Mapping[str, int] = SIZES, options: str = '', progress: bool = True,
-             workers: int = 1) -> Path:
-    """Writes the data set, see `generated.write`.
-
-    Args:
-      out: a folder, made if need be.
-      seed: of everything random.
-      sizes: clips of each split.
-      options: none; it has no settings.
-      progress: whether a progress bar is shown.
-      workers: processes.
-
-    Returns:
-      The manifest's path.
-
-    Raises:
-      UserError: see `generated.write`, or where there are options.
-    """
-    if options:
-        raise UserError(f'synthetic:motion_sound has no settings, not {options!r}.')
-    return generated.write(
-        out, 'motion_sound', {'version': VERSION, 'seed': seed, 'sizes': dict(sizes)}, LABELS,
-        {split: [(scene, scene.labels) for scene in plan(seed, split, count)] for split, count in sizes.items()},
-        _write_scene, progress=progress, workers=workers)
-
-
 def _write_scene(path: Path, scene: Scene) -> None:
     write_clip(path, pictures(scene), fps=FPS, waveform=sound(scene), rate=RATE)
+
+
+generate = generated.DataSet('motion_sound', VERSION, LABELS, plan, _write_scene)

@@ -13,7 +13,6 @@ whistle or a buzz slides up or down. Looks, path and pitch are those of `motion_
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,31 +139,8 @@ def said(caption: str) -> dict[str, str]:
     return {name: found[0] if found else '' for name, found in named.items()}
 
 
-def generate(out: Path, *, seed: int = 0, sizes: Mapping[str, int], options: str = '', progress: bool = True,
-             workers: int = 1) -> Path:
-    """Writes the data set, see `generated.write`.
-
-    Args:
-      out: a folder, made if need be.
-      seed: of everything random.
-      sizes: clips of each split.
-      options: none; it has no settings.
-      progress: whether a progress bar is shown.
-      workers: processes.
-
-    Returns:
-      The manifest's path.
-
-    Raises:
-      UserError: see `plan` and `generated.write`, or where there are options.
-    """
-    if options:
-        raise UserError(f'synthetic:told_scenes has no settings, not {options!r}.')
-    clips: dict[str, Sequence[tuple[Told, Mapping[str, str]]]] = {
-        split: [(told, told.labels) for told in plan(seed, split, count)] for split, count in sizes.items()}
-    return generated.write(out, 'told_scenes', {'version': VERSION, 'seed': seed, 'sizes': dict(sizes)}, LABELS, clips,
-                           _write, progress=progress, workers=workers)
-
-
 def _write(path: Path, told: Told) -> None:
     write_clip(path, pictures(told), fps=FPS, waveform=sound(told), rate=RATE)
+
+
+generate = generated.DataSet('told_scenes', VERSION, LABELS, plan, _write)
