@@ -1,18 +1,24 @@
 """Fixtures of all tests; data that a clone does not carry is looked for and skipped, saying so, where absent."""
 
 import os
+from pathlib import Path
+
+from vmmjax import xla_flags
 
 # Before JAX or TensorFlow are imported: tests are deterministic on the CPU and quiet.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+# What one test compiled is there for the next, of this run and of later ones, in processes that tests start, too.
+os.environ['XDG_CACHE_HOME'] = str(Path(__file__).resolve().parents[1] / '.pytest_cache' / 'compiled')
+os.environ['JAX_COMPILATION_CACHE_DIR'] = os.path.join(os.environ['XDG_CACHE_HOME'], 'vmmjax', 'xla')
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 # Eight devices for tests of sharding; all others use the first.
-os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
+os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8 ' + xla_flags.COMPILE_FASTER
 
 import gc
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.experiments.test_configs import CLASSES, CONFIGS, QUICK, ROOT, clips, load
+from tests.experiments.test_configs import CLASSES, CONFIGS, QUICK, ROOT, clips, load, stepped_in_shapes
 from vmmjax import config as configs
 from vmmjax import models, tasks
 from vmmjax.cli import rows
@@ -76,11 +76,9 @@ def test_a_config_says_what_it_is(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('name', 'argument'), [(name, argument) for name in SMALL for argument in SMALL[name]
-                                                # The same networks as without.
-                                                if 'digit' not in argument and argument != 'fights,concat'])
-def test_a_small_system_is_stepped_twice(name, argument):
-    prepared = Prepared(name, argument)
+@pytest.mark.parametrize('name', [name for name in SMALL if name not in ('i3d_tsm', 'two_stream_i3d')])
+def test_a_small_system_is_stepped_twice(name):
+    prepared = Prepared(name, SMALL[name][0])
     state = jax.jit(prepared.create, compiler_options=QUICK)(jax.random.key(0))
     before = jax.device_get(state.params)
     step = jax.jit(prepared.step, compiler_options=QUICK)
@@ -92,15 +90,20 @@ def test_a_small_system_is_stepped_twice(name, argument):
     assert np.mean(jax.tree.leaves(moved)) > 0.75
 
 
+@pytest.mark.parametrize(('name', 'argument'), [
+    (name, argument) for name in SMALL
+    # The networks of the two named here are in i3d_tsm_audio; those of others, in the config without the argument.
+    for argument in (SMALL[name] if name in ('i3d_tsm', 'two_stream_i3d') else SMALL[name][1:])
+    if 'digit' not in argument and argument != 'fights,concat'])
+def test_others_are_stepped_in_shapes(name, argument):
+    stepped_in_shapes(Prepared(name, argument))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(('name', 'argument', 'millions'), [
     (name.strip(), argument, millions) for name, (argument, millions) in FULL.items()])
 def test_a_full_size_system_is_stepped_in_shapes(name, argument, millions):
-    prepared = Prepared(name, argument)
-    state = jax.eval_shape(prepared.create, jax.random.key(0))
-    after, metrics = jax.eval_shape(prepared.step, state, prepared.batch)
-    assert jax.tree.structure(after.params) == jax.tree.structure(state.params)
-    assert metrics['loss'].shape == ()
+    state = stepped_in_shapes(Prepared(name, argument))
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params)) / 1e6
     assert 0.98 * millions < count < 1.25 * millions + 3
 

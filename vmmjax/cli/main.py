@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from vmmjax import xla_flags
 from vmmjax.errors import UserError, did_you_mean
 
 COMMANDS = {
@@ -47,6 +48,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     # TensorFlow only reads data here; its notes about CPU features help nobody.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+    xla_flags.add(xla_flags.COMPILE_FASTER)
     # The console script has its own folder on the path; a user's modules are in the current one. It comes last, so that
     # it hides no package, and processes that commands start inherit it.
     sys.path.append('')

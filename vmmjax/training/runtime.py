@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 
+from vmmjax import xla_flags
 from vmmjax.errors import UserError
 
 FLAG = '--xla_gpu_deterministic_ops=true'
@@ -22,7 +23,7 @@ def compute_deterministically() -> None:
     if xla_bridge.backends_are_initialized():
         raise UserError(f'JAX computes already, perhaps as the config file asked it to, and takes --deterministic no '
                         f"more; set the variable XLA_FLAGS='{FLAG}' in its place.")
-    os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {FLAG}'.strip()
+    xla_flags.add(FLAG)
 
 
 def keep_compiled() -> None:
