@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from scipy import ndimage
 
 from vmmjax import config as configs
 from vmmjax.errors import UserError, did_you_mean
@@ -73,6 +72,8 @@ def _kernel(array: np.ndarray, shape: tuple[int, ...], way: str) -> np.ndarray |
 
 
 def _positions(array: np.ndarray, grid: tuple[int, ...]) -> np.ndarray | None:
+    from scipy import ndimage  # Slow to load, and few networks need it.
+
     if array.ndim != 3 or len(array) != 1 or len(grid) != 3:
         return None
     count, features = array.shape[1:]
