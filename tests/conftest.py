@@ -9,6 +9,7 @@ from vmmjax import xla_flags
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 # What one test compiled is there for the next, of this run and of later ones, in processes that tests start, too.
 os.environ['XDG_CACHE_HOME'] = str(Path(__file__).resolve().parents[1] / '.pytest_cache' / 'compiled')
 os.environ['JAX_COMPILATION_CACHE_DIR'] = os.path.join(os.environ['XDG_CACHE_HOME'], 'vmmjax', 'xla')

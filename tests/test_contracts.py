@@ -48,7 +48,7 @@ def test_models_and_training_import_without_the_data_packages():
 CLOSURES = {
     'vmmjax.store.store': (12, 1100, ('av', 'librosa', 'jax')),
     'vmmjax.pipeline.pipeline': (30, 3700, ('av', 'librosa')),
-    'vmmjax.cli.train': (110, 13500, ('av', 'librosa')),
+    'vmmjax.experiment': (110, 13500, ('av', 'librosa')),
 }
 
 

@@ -35,7 +35,7 @@ def defaults() -> ConfigDict:
         wandb='',  # Project of Weights & Biases to log to, beside TensorBoard.
         # Parameters of another run, or of several with commas between them; path patterns that stay as initialised;
         # ((pattern of a path here, what stands there in its place), ...), of which the first that matches counts; and
-        # ((pattern of a path here, how), ...) of what has another shape there, see `warmstart.fitted`. With `classes`
+        # ((pattern of a path here, how), ...) of what has another shape there, see `fitting.fitted`. With `classes`
         # the outputs are those of the (first) run, with its weights, and behind them the classes that it lacks.
         init_from=dict(workdir='', skip=(), rename=(), fit=(), classes=False),
         # Low-rank adaptation of a network from `init_from`: rank 0 for none; path patterns of the kernels that get

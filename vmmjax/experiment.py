@@ -13,7 +13,8 @@ import numpy as np
 from vmmjax import config as configs
 from vmmjax.errors import UserError
 from vmmjax.evaluation import new_clips, predictions, statistics, stream_comparison
-from vmmjax.evaluation.predictions import Batch, ClipPrediction, Predictions
+from vmmjax.evaluation.prediction_lines import ClipPrediction
+from vmmjax.evaluation.predictions import Batch, Predictions
 from vmmjax.evaluation.rehearsal import rehearsed, remark_on_size
 from vmmjax.evaluation.result import Result
 from vmmjax.parts import Parts

@@ -148,8 +148,9 @@ class Parts:
         """The variables of the model and the task, for clips as the training split has them."""
         # Variables do not depend on the number of rows.
         batch = {name: jnp.zeros((1, *shape), dtype) for name, (shape, dtype) in self.run_inputs['spec'].items()}
-        variables = dict(self.model.init(key, self.model.preprocess(batch), train=False))
-        own = self.task.init(jax.random.fold_in(key, 1), self.apply(variables, batch, train=False), batch)
+        outputs, variables = self.model.init_with_output(key, self.model.preprocess(batch), train=False)
+        variables = dict(variables)
+        own = self.task.init(jax.random.fold_in(key, 1), outputs, batch)
         for collection, values in own.items():
             variables[collection] = {**variables.get(collection, {}), **values}
         if self.config.lora.rank:

@@ -64,7 +64,7 @@ _MOVED = {
     'vmmjax.serving': {
         'files': 'serving.readers', 'streaming': 'evaluation.streaming'},
     'vmmjax.training': {
-        'best': 'training.early_stopping', 'deterministic': 'training.runtime', 'fitting': 'training.warmstart',
+        'best': 'training.early_stopping', 'deterministic': 'training.runtime',
         'meter': 'training.throughput', 'paths': 'training.path_patterns', 'prefetch': 'training.sharding',
         'rules': 'training.sharding', 'unfetched': 'training.metric_buffer'},
 }

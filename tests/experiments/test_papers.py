@@ -15,8 +15,8 @@ from vmmjax import config as configs
 from vmmjax import models, tasks
 from vmmjax.errors import UserError
 from vmmjax.training import make_train_step, optimizer, path_patterns
+from vmmjax.training.fitting import fitted
 from vmmjax.training.state import initializer
-from vmmjax.training.warmstart import fitted
 
 papers = configs.load(ROOT / 'scripts' / 'papers.py')
 FOUND = papers.read()

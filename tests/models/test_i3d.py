@@ -13,7 +13,7 @@ from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
 from vmmjax.models.i3d import I3D, InceptionV1
-from vmmjax.training.warmstart import inflated
+from vmmjax.training.fitting import inflated
 
 UNITS = {'conv_3d/w': ('params', 'conv_3d/kernel'), 'batch_norm/beta': ('params', 'batch_norm/bias'),
          'batch_norm/moving_mean': ('batch_stats', 'batch_norm/mean'),

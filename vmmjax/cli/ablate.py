@@ -45,7 +45,6 @@ from vmmjax.evaluation.ablation import Line, Measured
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.reports import ablation_page, curves, results_page
 from vmmjax.store.store import Store
-from vmmjax.training.workdir import changes
 
 CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Config file of all rows, as path.py or path.py:argument; set its keys with --config.key=value.')
@@ -176,6 +175,8 @@ def _command() -> str:
 
 def _check_unchanged(run: Run) -> None:
     """Refuses a folder that holds a run of another config: its figures would be those of something else."""
+    from vmmjax.training.workdir import changes
+
     path = run.folder / 'config.json'
     if not path.is_file():
         return

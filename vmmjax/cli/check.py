@@ -9,13 +9,13 @@ batch 1. A member that was altered is named.
 
 from pathlib import Path
 
-from vmmjax.serving import bundle
-
 POSITIONAL = 'BUNDLE...'
 
 
 def main(paths: list[str]) -> None:
     """The command."""
+    from vmmjax.serving import bundle
+
     for path in paths:
         found = bundle.check(Path(path))
         print(f'{path}: {found.members} members are as they were written; the program for {found.platform} gives the '

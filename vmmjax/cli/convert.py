@@ -12,14 +12,16 @@ that is missing or unused is an error unless a pattern allows it; --report and -
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from vmmjax import atomic, convert
-from vmmjax.convert import files, own
+from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.serving.classes import KINETICS, kinetics_classes, read_classes
+
+if TYPE_CHECKING:
+    from vmmjax.convert import Loaded
 
 POSITIONAL = 'SOURCE'
 OUTPUT = flags.DEFINE_string('output', None, 'Folder to make; with --to the file, x.pth or x.safetensors.',
@@ -46,6 +48,9 @@ def main(arguments: list[str]) -> None:
     """The command."""
     if len(arguments) != 1:
         raise UserError(f'`vmmjax convert` takes one SOURCE, not {len(arguments)}: {", ".join(arguments)}.')
+    from vmmjax import convert
+    from vmmjax.convert import files, own
+
     output = Path(OUTPUT.value)
     if TO.value:
         files.check_ending(output)
@@ -68,7 +73,7 @@ def main(arguments: list[str]) -> None:
     print(f'Wrote {output}. To train from it: vmmjax train ... --config.init_from.workdir={output}')
 
 
-def _classes(loaded: convert.Loaded) -> list[str]:
+def _classes(loaded: 'Loaded') -> list[str]:
     """Names of the model's classes."""
     head = loaded.model.head
     count = head.num_classes if head else 0

@@ -49,35 +49,23 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 from absl import flags
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
-from vmmjax.cli import new_clips, rows
+from vmmjax.cli import rows
 from vmmjax.cli.processes import several_processes
-from vmmjax.convert import own
-from vmmjax.convert.bundle import is_bundle
-from vmmjax.convert.saved_run import SavedRun
 from vmmjax.errors import UserError
-from vmmjax.evaluation import attention, noise_sweep, outside_scores, score_fusion, statistics
+from vmmjax.evaluation import noise_sweep
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
-from vmmjax.evaluation.predictions import Predictions
-from vmmjax.evaluation.result import count_evaluation, read_split, write
-from vmmjax.experiment import Experiment
-from vmmjax.pipeline import options
-from vmmjax.pipeline.views import AVERAGES, ViewsConfig
-from vmmjax.planning.counting import macs
-from vmmjax.reports import noise_table, reconstructions, results_page, run_page, tensorboard, worst_clips
-from vmmjax.serving import explain_split
-from vmmjax.serving.explain import Explainer
-from vmmjax.serving.explanation import Explanation
-from vmmjax.store.store import Store
-from vmmjax.tasks.writing import Writes
-from vmmjax.training.objective import Context
-from vmmjax.training.state import parameters
+from vmmjax.pipeline.views import AVERAGES
+
+if TYPE_CHECKING:
+    from vmmjax.experiment import Experiment
+    from vmmjax.serving.explanation import Explanation
+    from vmmjax.store.store import Store
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made, or a bundle.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
@@ -116,11 +104,28 @@ def main() -> None:
         if not AGAINST.value:
             raise UserError('--scores needs --against: a score file of a run of ours on the same clips, such as '
                             'runs/mine/eval/test.npz, which has their targets and groups.')
+        from vmmjax.evaluation import outside_scores
+
         print(outside_scores.table([Path(name) for name in SCORES.value], [Path(name) for name in AGAINST.value]))
         return
     if not WORKDIR.value:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
-    folder = Path(WORKDIR.value)
+    _measure(Path(WORKDIR.value))
+
+
+def _measure(folder: Path) -> None:
+    """Measures a run, on its store or on other clips, and writes what was found."""
+    import jax
+
+    from vmmjax.cli import measuring, new_clips
+    from vmmjax.convert.bundle import is_bundle
+    from vmmjax.convert.saved_run import SavedRun
+    from vmmjax.evaluation import statistics
+    from vmmjax.evaluation.result import count_evaluation, read_split, write
+    from vmmjax.experiment import Experiment
+    from vmmjax.reports import noise_table, reconstructions, run_page, tensorboard, worst_clips
+    from vmmjax.serving import explain_split
+
     saved = SavedRun.open(folder, best=BEST.value)
     if is_bundle(folder):
         folder = folder.with_name(f'{folder.name}.results')
@@ -160,12 +165,12 @@ def main() -> None:
     explain = _explain(run)
     predictions = run.predictions(SPLIT.value)
     measured = run.result(predictions, SPLIT.value)
-    swept = _with_noise(run, out, ratios, SPLIT.value) if ratios else None
+    swept = measuring.with_noise(run, out, ratios, SPLIT.value, NOISE.value) if ratios else None
     if jax.process_index() == 0:
         whole = next(iter(predictions.values()))
         measured = dataclasses.replace(
-            measured, changes=changes, streaming=STREAMING.value, cost=_cost(run),
-            worst=_worst(run, whole))
+            measured, changes=changes, streaming=STREAMING.value, cost=measuring.cost(run, SPLIT.value),
+            worst=measuring.worst(run, whole))
         measured = explain_split.added(run, predictions, measured, run.store)
         if out != folder:
             new_clips.mark(out, identity)
@@ -190,19 +195,14 @@ def main() -> None:
             print(f'This is the evaluation number {times} of the split {SPLIT.value} by this run.')
 
 
-def _worst(run: Experiment, rows: Predictions) -> list[dict[str, Any]]:
-    """The clips with the greatest losses, and of texts what their words rest on."""
-    worst = worst_clips.listed(run.task, rows, run.store)
-    if not isinstance(run.task, Writes) or jax.process_count() > 1:
-        return worst
-    found = attention.attended(run, [each['clip'] for each in worst])
-    return [{**each, 'attention': found[each['clip']]} if each['clip'] in found else each for each in worst]
-
-
-def _explain(run: Experiment) -> Callable[[Store, int], Explanation] | None:
+def _explain(run: 'Experiment') -> 'Callable[[Store, int], Explanation] | None':
     """What draws the maps of --explain."""
     if not EXPLAIN.value:
         return None
+    import jax
+
+    from vmmjax.serving.explain import Explainer
+
     if jax.process_count() > 1:
         raise UserError('--explain draws maps in one process; leave it out, and evaluate once more in one for them.')
     return Explainer(run, methods=('hirescam',)).of_row
@@ -237,34 +237,15 @@ def _changed(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
 
 def _base(folder: Path, config: str) -> tuple[str, list[Difference]]:
     """The name of a run, and where this config differs from its."""
+    from vmmjax.convert import own
+
     _, meta = own.opened(folder).newest_meta()
     return without_paths(str(folder)), differing(meta['config'], config)
 
 
-def _cost(run: Experiment) -> dict[str, Any]:
-    """What `cost.facts` reads; nothing is compiled for it."""
-    shapes = run.pipeline(SPLIT.value, train=False).spec
-    view = {name: jax.ShapeDtypeStruct((1, *shape[1:]), dtype) for name, (shape, dtype) in shapes.items()}
-    variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
-                             run.variables)
-
-    def forward(variables: Any, view: Any) -> Any:
-        rest = {name: values for name, values in variables.items() if name != 'params'}
-        return run.task.compute(Context(run.apply, variables['params'], rest, view))
-
-    operations: int | None
-    try:
-        operations = macs(forward, variables, view)
-    except ValueError:  # A loop of a user's own, of any number of turns.
-        operations = None
-    devices = jax.devices()
-    return {'parameters': parameters(run.variables['params']), 'macs': operations,
-            'views': len(options.read(ViewsConfig, run.config.data.views, 'data.views')),
-            'batch_size': run.config.batch_size,
-            'machine': f'{len(devices)} x {devices[0].device_kind}: {results_page.hardware()}'}
-
-
 def _fuse(paths: list[Path]) -> None:
+    from vmmjax.evaluation import score_fusion
+
     runs = score_fusion.read(paths)
     if WEIGHTS.value in (['search'], ['fit']):
         if len(TUNE.value) != len(paths):
@@ -286,23 +267,9 @@ def _fuse(paths: list[Path]) -> None:
     print(f'{len(fused.clip)} clips; weights {", ".join(f"{weight:g}" for weight in weights)} of {AVERAGE.value}.')
 
 
-def _ratios(run: Experiment) -> list[float]:
+def _ratios(run: 'Experiment') -> list[float]:
     """Those of --snr, checked before time is spent on measuring."""
     ratios = noise_sweep.ratios(SNR.value)
     if ratios:
         noise_sweep.heard(run.config, run.store, NOISE.value)
     return ratios
-
-
-def _with_noise(run: Experiment, folder: Path, ratios: list[float], split: str) -> dict[str, Any]:
-    config = run.config
-
-    def measure(changed: ConfigDict) -> tuple[Any, Any]:
-        run.config = changed
-        predictions = run.predictions(SPLIT.value)
-        return predictions, dataclasses.replace(run.result(predictions, SPLIT.value), split=split)
-
-    scores = folder / 'eval' / f'{split}{noise_sweep.SUFFIX}' if jax.process_index() == 0 else None
-    found = noise_sweep.sweep(config, run.store, measure, kinds=NOISE.value, ratios=ratios, folder=scores)
-    run.config = config
-    return found

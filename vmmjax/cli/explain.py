@@ -25,20 +25,18 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
 
 from vmmjax import atomic
 from vmmjax.errors import UserError
-from vmmjax.experiment import Experiment
-from vmmjax.reports import explanation_page
-from vmmjax.serving.explain import Explainer
-from vmmjax.serving.explain_split import SplitValues, explain_split
 from vmmjax.serving.explanation import METHODS, Explanation
 from vmmjax.text_table import aligned
-from vmmjax.training.runtime import keep_compiled
+
+if TYPE_CHECKING:
+    from vmmjax.serving.explain_split import SplitValues
 
 POSITIONAL = '[FILE]'
 WEIGHTS = flags.DEFINE_string('weights', None, 'Folder of a run that `vmmjax train` made, or a bundle.',
@@ -55,6 +53,12 @@ def main(files: list[str]) -> None:
     """The command."""
     if len(files) != (not SPLIT.value):
         raise UserError('`vmmjax explain` explains one file, or a split with --split; name one of them.')
+    from vmmjax.experiment import Experiment
+    from vmmjax.reports import explanation_page
+    from vmmjax.serving.explain import Explainer
+    from vmmjax.serving.explain_split import explain_split
+    from vmmjax.training.runtime import keep_compiled
+
     keep_compiled()
     run = Experiment.load(WEIGHTS.value)
     folder = Path(OUTPUT.value)
@@ -91,7 +95,7 @@ def _of_file(found: Explanation) -> str:
     return '\n'.join(lines)
 
 
-def _of_split(over: SplitValues) -> str:
+def _of_split(over: 'SplitValues') -> str:
     shares = over.shares
     first = next(iter(over.result.metrics))
     rows = [[name, str(int(over.present[name].sum())), f'{values.mean():+.3f}', f'{100 * shares[name]:.1f} %']

@@ -16,7 +16,6 @@ from pathlib import Path
 from absl import flags
 
 from vmmjax.errors import UserError
-from vmmjax.serving import bundle
 
 POSITIONAL = 'RUN'
 OUTPUT = flags.DEFINE_string('output', None, 'File to write, such as model.vmm; a folder for safetensors.',
@@ -35,6 +34,8 @@ def main(arguments: list[str]) -> None:
         raise UserError(f'{output} is there already; name another --output, or remove it.')
     if not is_folder and output.suffix != '.vmm':
         raise UserError(f'{output} must end with .vmm, by which commands know a bundle.')
+    from vmmjax.serving import bundle
+
     write = bundle.write_safetensors if is_folder else bundle.write
     write(Path(arguments[0]), output, best=BEST.value)
     print(f'Wrote {output}.')

@@ -18,25 +18,22 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from vmmjax import convert
 from vmmjax.checksum import sha256
-from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 from vmmjax.front_ends import FRONT_ENDS
-from vmmjax.media.probe import MediaError
-from vmmjax.parallel import read_all
 from vmmjax.pipeline.windows import TAILS, WindowSpec
-from vmmjax.serving import extract
 from vmmjax.store import catalog, feature_files
 from vmmjax.store.store import Store, is_remote
 from vmmjax.text_table import aligned
-from vmmjax.training.runtime import keep_compiled
+
+if TYPE_CHECKING:
+    from vmmjax.serving import extract
 
 POSITIONAL = 'VIDEO...|STORE'
 WEIGHTS = flags.DEFINE_string(
@@ -64,6 +61,11 @@ def main(paths: list[str]) -> None:
     """The command."""
     if not (OUTPUT.value or LIST.value):
         raise UserError('--output is missing: name a folder for the features.')
+    from vmmjax import convert
+    from vmmjax.convert.bundle import is_run
+    from vmmjax.serving import extract
+    from vmmjax.training.runtime import keep_compiled
+
     store = _store(paths)
     keep_compiled()
     folder = Path(WEIGHTS.value)
@@ -94,8 +96,11 @@ def main(paths: list[str]) -> None:
         _of_store(store, reading, cut, extractor, settings | {'columns': reading.columns(store)})
 
 
-def _of_files(paths: list[str], reading: extract.Reading, cut: WindowSpec, extractor: extract.Extractor,
+def _of_files(paths: list[str], reading: 'extract.Reading', cut: WindowSpec, extractor: 'extract.Extractor',
               settings: dict[str, Any]) -> None:
+    from vmmjax.media.probe import MediaError
+    from vmmjax.parallel import read_all
+
     files = [Path(path) for path in paths]
     contents = read_all(_content, files, threads=_READERS, label='reading files', progress=True)
     targets = feature_files.begin(Path(str(OUTPUT.value)), settings, [
@@ -123,12 +128,12 @@ def _of_files(paths: list[str], reading: extract.Reading, cut: WindowSpec, extra
         raise UserError(f'{failed} of {len(paths)} files could not be read.')
 
 
-def _of_store(store: Store, reading: extract.Reading, cut: WindowSpec, extractor: extract.Extractor,
+def _of_store(store: Store, reading: 'extract.Reading', cut: WindowSpec, extractor: 'extract.Extractor',
               settings: dict[str, Any]) -> None:
+    from vmmjax.pipeline.windows import SlidingWindows
+
     out = Path(str(OUTPUT.value))
     feature_files.begin(out, settings)
-    from vmmjax.pipeline.windows import SlidingWindows  # Brings TensorFlow along.
-
     labels = catalog.read(store.path).columns
     names = [name for name in labels if name not in catalog.FIXED]
     total = sum(len(cut.starts(duration)) for duration in store.durations.tolist())
@@ -175,12 +180,12 @@ def _store(paths: list[str]) -> Store | None:
     return Store(paths[0])
 
 
-def _listing(extractor: extract.Extractor, batch: _Arrays) -> str:
+def _listing(extractor: 'extract.Extractor', batch: _Arrays) -> str:
     return '\n'.join(aligned([[name, ' x '.join(map(str, shape)) or '1']
                               for name, shape in extractor.shapes(batch).items()]))
 
 
-def _any_batch(paths: list[str], store: Store | None, reading: extract.Reading, cut: WindowSpec) -> _Arrays:
+def _any_batch(paths: list[str], store: Store | None, reading: 'extract.Reading', cut: WindowSpec) -> _Arrays:
     if store is not None:
         from vmmjax.pipeline.windows import SlidingWindows
 

@@ -26,11 +26,8 @@ import json
 from absl import flags
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation.fvd import compare
 from vmmjax.evaluation.fvd.clips import ROLES
-from vmmjax.evaluation.fvd.network import DEFAULT_WEIGHTS
-from vmmjax.evaluation.fvd.protocols import PROTOCOLS
-from vmmjax.training.runtime import keep_compiled
+from vmmjax.evaluation.fvd.protocols import DEFAULT_WEIGHTS, PROTOCOLS
 
 POSITIONAL = 'REAL FAKE'
 PROTOCOL = flags.DEFINE_enum('protocol', 'official', list(PROTOCOLS), 'How the distance is made.')
@@ -50,6 +47,9 @@ def main(paths: list[str]) -> None:
     """The command."""
     if len(paths) != len(ROLES):
         raise UserError(f'`vmmjax fvd` compares two sets of videos, REAL and FAKE, not {len(paths)}.')
+    from vmmjax.evaluation.fvd import compare
+    from vmmjax.training.runtime import keep_compiled
+
     keep_compiled()
     found = compare.compare(
         *paths, protocol=PROTOCOL.value, frames=FRAMES.value, every=EVERY.value, weights=WEIGHTS.value,

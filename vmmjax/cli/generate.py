@@ -22,10 +22,6 @@ from pathlib import Path
 from absl import flags
 
 from vmmjax.errors import UserError
-from vmmjax.experiment import Experiment
-from vmmjax.media.writer import check_output, even, write_clip
-from vmmjax.serving import drawn_clips, made_video
-from vmmjax.training.runtime import keep_compiled
 
 POSITIONAL = '[VIDEO]'
 WEIGHTS = flags.DEFINE_string('weights', None, 'Folder of a run that `vmmjax train` made, or a bundle.', required=True)
@@ -45,6 +41,8 @@ def main(paths: list[str]) -> None:
     """The command."""
     if len(paths) > 1:
         raise UserError(f'`vmmjax generate` takes one VIDEO, not {len(paths)}.')
+    from vmmjax.media.writer import check_output, even, write_clip
+
     output = Path(OUTPUT.value)
     if paths:
         check_output(output, Path(paths[0]))
@@ -54,6 +52,10 @@ def main(paths: list[str]) -> None:
         raise UserError(f'{output} is there already; name another folder, or remove it.')
     if not output.absolute().parent.is_dir():
         raise UserError(f'--output is {output}, and there is no folder {output.parent}; make it first.')
+    from vmmjax.experiment import Experiment
+    from vmmjax.serving import drawn_clips, made_video
+    from vmmjax.training.runtime import keep_compiled
+
     keep_compiled()
     run = Experiment.load(WEIGHTS.value, best=BEST.value)
     if paths:

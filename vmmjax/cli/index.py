@@ -22,13 +22,11 @@ from absl import flags
 from tqdm import tqdm
 
 from vmmjax.errors import UserError
-from vmmjax.pipeline.windows import WindowSpec
-from vmmjax.prepare.sources import listing
-from vmmjax.prepare.sources.clip import Clip, printable
 from vmmjax.store.store import Store, is_remote
-from vmmjax.training.runtime import keep_compiled
 
 if TYPE_CHECKING:
+    from vmmjax.pipeline.windows import WindowSpec
+    from vmmjax.prepare.sources.clip import Clip
     from vmmjax.serving.embeddings import Towers
     from vmmjax.serving.index import IndexWriter
 
@@ -47,13 +45,15 @@ def main(arguments: list[str]) -> None:
     is_store = len(arguments) == 1 and (is_remote(path) or os.path.isfile(os.path.join(path, 'store.json')))
     if SPLIT.value and not is_store:
         raise UserError('--split is for a store, and files are named; leave it out.')
+    from vmmjax.pipeline.windows import WindowSpec
+    from vmmjax.prepare.sources import listing
+    from vmmjax.serving.embeddings import Towers
+    from vmmjax.serving.index import IndexWriter
+    from vmmjax.training.runtime import keep_compiled
+
     store = Store(path) if is_store else None
     clips = [] if is_store else listing.read(arguments, sys.stdin)
     keep_compiled()
-    # They bring the whole library along, which a sentence about a flag need not wait for.
-    from vmmjax.serving.embeddings import Towers
-    from vmmjax.serving.index import IndexWriter
-
     towers = Towers(WEIGHTS.value)
     if STRIDE.value and not towers.window:
         raise UserError(f'{WEIGHTS.value} sees a whole clip at once, so there is no --stride; leave it out.')
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f'{failed} of {len(clips)} files could not be read; they are not in {OUTPUT.value}.')
 
 
-def _of_store(store: Store, towers: 'Towers', cut: WindowSpec, writer: 'IndexWriter') -> None:
+def _of_store(store: Store, towers: 'Towers', cut: 'WindowSpec', writer: 'IndexWriter') -> None:
     rows = np.asarray(store.rows(SPLIT.value)) if SPLIT.value else np.arange(len(store))
     names, paths = store.values('id').tolist(), store.values('path').tolist()
     for row in rows.tolist():
@@ -86,8 +86,10 @@ def _of_store(store: Store, towers: 'Towers', cut: WindowSpec, writer: 'IndexWri
             bar.update(len(found.clips))
 
 
-def _of_files(clips: list[Clip], towers: 'Towers', cut: WindowSpec, writer: 'IndexWriter') -> int:
+def _of_files(clips: list['Clip'], towers: 'Towers', cut: 'WindowSpec', writer: 'IndexWriter') -> int:
     """How many could not be read."""
+    from vmmjax.prepare.sources.clip import printable
+
     failed, last, number = 0, -1, -1
     with _progress(len(clips), 'file') as bar:
         for place, found in towers.of_files(clips, cut, BATCH_SIZE.value):

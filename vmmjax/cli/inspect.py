@@ -17,7 +17,6 @@ from pathlib import Path
 from absl import flags
 
 from vmmjax.errors import UserError
-from vmmjax.reports import inspect
 
 POSITIONAL = 'STORE|WORKDIR|BUNDLE ...'
 WRITE_INPUTS = flags.DEFINE_bool('write_inputs', False, 'Write down how the streams of a run are read.')
@@ -31,6 +30,8 @@ def main(folders: list[str]) -> None:
         for folder in folders:
             _write_inputs(Path(folder))
         return
+    from vmmjax.reports import inspect
+
     print('\n\n'.join(inspect.describe(folder) for folder in folders))
 
 

@@ -52,7 +52,6 @@ def monitor(run: 'Experiment', given: Sequence[str], stop: threading.Event, tell
     Raises:
       UserError: for a run that cannot be live, and for thresholds that are none.
     """
-    # They bring the decoders and the network along, which a sentence about a flag need not wait for.
     from vmmjax.serving.live.frames import FrameJudge
     from vmmjax.serving.live.judge import Judge, rules_of
     from vmmjax.serving.live.monitor import Monitor

@@ -48,6 +48,8 @@ def run(argv: Sequence[str] | None = None) -> None:
     # TensorFlow only reads data here; its notes about CPU features help nobody.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+    # Without this it imports Keras, and with that scikit-learn: a second in which nothing is read.
+    os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
     xla_flags.add(xla_flags.COMPILE_FASTER)
     # The console script has its own folder on the path; a user's modules are in the current one. It comes last, so that
     # it hides no package, and processes that commands start inherit it.

@@ -18,6 +18,7 @@ alike (TSM-R50: within 1 %), bytes through memory higher (30 %), so that hours a
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 from ml_collections import config_flags
@@ -25,11 +26,10 @@ from tqdm import tqdm
 
 from vmmjax import config as configs
 from vmmjax.errors import UserError
-from vmmjax.experiment import Experiment
-from vmmjax.pipeline.spec_store import SpecStore
-from vmmjax.planning import Compiled, Topology, compile_step, largest_batch, simulate, table
 from vmmjax.reports import results_page
-from vmmjax.training.build import build
+
+if TYPE_CHECKING:
+    from vmmjax.planning import Compiled, Topology
 
 CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Config file, as path.py or path.py:argument; set its keys with --config.key=value.')
@@ -51,6 +51,8 @@ flags.mark_flag_as_required('config')
 
 def main() -> None:
     """The command."""
+    from vmmjax.planning import Topology, simulate, table
+
     config = configs.lock(CONFIG.value)
     topologies = [Topology.parse(name) for name in TOPOLOGY.value]
     simulated = [topology.chips for topology in topologies if topology.kind == 'cpu']
@@ -67,10 +69,15 @@ def main() -> None:
         results_page.insert(Path(PAGE.value), results_page.machine(('jax', 'libtpu')), text)
 
 
-def _plan(config: configs.ConfigDict, topology: Topology, progress: tqdm) -> Compiled:
+def _plan(config: configs.ConfigDict, topology: 'Topology', progress: tqdm) -> 'Compiled':
+    from vmmjax.experiment import Experiment
+    from vmmjax.pipeline.spec_store import SpecStore
+    from vmmjax.planning import compile_step, largest_batch
+    from vmmjax.training.build import build
+
     devices = topology.devices()
 
-    def compile_at(clips: int) -> Compiled:
+    def compile_at(clips: int) -> 'Compiled':
         progress.set_postfix_str(f'{topology.name}, {clips} clips a chip')
         changed = config.copy_and_resolve_references()
         with changed.unlocked():

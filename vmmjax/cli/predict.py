@@ -38,21 +38,17 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from tqdm import tqdm
 
-from vmmjax import convert
-from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 from vmmjax.evaluation import prediction_lines
-from vmmjax.evaluation.predictions import ClipPrediction
+from vmmjax.evaluation.prediction_lines import ClipPrediction
 from vmmjax.pipeline.views import AVERAGES
-from vmmjax.prepare.sources import listing
-from vmmjax.prepare.sources.clip import Clip
 from vmmjax.serving.classes import KINETICS, kinetics_classes, read_classes
-from vmmjax.serving.predict import Prediction, Predictor
 from vmmjax.text_table import aligned
-from vmmjax.training.runtime import keep_compiled
 
 if TYPE_CHECKING:
     from vmmjax.experiment import Experiment
+    from vmmjax.prepare.sources.clip import Clip
+    from vmmjax.serving.predict import Prediction, Predictor
 
 POSITIONAL = 'FILE...'
 WEIGHTS = flags.DEFINE_string(
@@ -84,6 +80,9 @@ def main(arguments: list[str]) -> None:
         raise UserError('--json and --csv exclude each other; leave one out.')
     if not TIMELINE.value and (STRIDE.value or WINDOW.value):
         raise UserError(f'--{"stride" if STRIDE.value else "window"} is for --timeline; add it.')
+    from vmmjax.prepare.sources import listing
+    from vmmjax.training.runtime import keep_compiled
+
     clips = listing.read(arguments, sys.stdin)
     keep_compiled()
     run = _run(WEIGHTS.value)
@@ -148,10 +147,12 @@ class _Output:
 
 def _run(weights: str) -> 'Experiment | None':
     """The run that was trained here; None of a published network, also of one that `vmmjax convert` wrote."""
+    from vmmjax.convert.bundle import is_run
+
     folder = Path(weights)
     if not is_run(folder):
         return None
-    # Brings orbax and the pipeline along, which a published network need not wait for.
+    # They bring Orbax and the pipeline along, which a published network need not wait for.
     from vmmjax.convert.saved_run import SavedRun
     from vmmjax.experiment import Experiment
 
@@ -186,7 +187,7 @@ def words(found: Sequence[Mapping[str, Any]]) -> str:
     return ''.join(f'\n{line}' for line in lines)
 
 
-def _timelines(run: 'Experiment', clips: Sequence[Clip], out: _Output) -> None:
+def _timelines(run: 'Experiment', clips: Sequence['Clip'], out: _Output) -> None:
     from vmmjax.evaluation import new_clips
     from vmmjax.pipeline.windows import WindowSpec
 
@@ -213,7 +214,7 @@ def _timelines(run: 'Experiment', clips: Sequence[Clip], out: _Output) -> None:
             out.add(whole, 'In all:\n' + prediction_lines.of_text(whole))
 
 
-def _by_published(clips: Sequence[Clip], out: _Output) -> None:
+def _by_published(clips: Sequence['Clip'], out: _Output) -> None:
     if TIMELINE.value:
         raise UserError('--timeline is for runs of `vmmjax train`; name one as --weights.')
     predictor, names = _published(WEIGHTS.value)
@@ -233,7 +234,7 @@ def _by_published(clips: Sequence[Clip], out: _Output) -> None:
         out.add(told, _block(told), as_json(found, names, most))
 
 
-def as_json(prediction: Prediction, names: Sequence[str], count: int) -> dict[str, Any]:
+def as_json(prediction: 'Prediction', names: Sequence[str], count: int) -> dict[str, Any]:
     """What is printed of a video for machines."""
     top = [{'class': names[index], 'index': index, 'probability': float(prediction.probabilities[index])}
            for index in prediction.top(count)]
@@ -252,8 +253,11 @@ def table(named: Sequence[tuple[str, float | None]]) -> str:
     return '\n'.join(aligned(rows))
 
 
-def _published(weights: str) -> tuple[Predictor, list[str]]:
+def _published(weights: str) -> tuple['Predictor', list[str]]:
     """The network, and the names of its classes."""
+    from vmmjax import convert
+    from vmmjax.serving.predict import Predictor
+
     loaded = convert.load(weights)
     names = loaded.classes
     predictor = Predictor(loaded.model, loaded.variables, average=AVERAGE.value or 'logits')

@@ -22,10 +22,8 @@ from pathlib import Path
 from absl import flags
 
 from vmmjax.errors import UserError
-from vmmjax.prepare.sources.clip import of_file
 from vmmjax.prepare.sources.media_index import SOUNDS, VIDEOS
 from vmmjax.text_table import aligned
-from vmmjax.training.runtime import keep_compiled
 
 POSITIONAL = 'INDEX SENTENCE|FILE'
 WEIGHTS = flags.DEFINE_string('weights', None, 'Folder of the run, if it is no longer where it was.')
@@ -46,11 +44,12 @@ def main(arguments: list[str]) -> None:
     asks_file = os.path.isfile(question)  # `Path.is_file` raises for a sentence that is too long to be a name.
     if not asks_file and os.path.splitext(question)[1].lower() in VIDEOS + SOUNDS:
         raise UserError(f'The file {question} is not there; name one, or ask with a sentence.')
-    keep_compiled()
-    # They bring the whole library along, which a sentence about a flag need not wait for.
+    from vmmjax.prepare.sources.clip import of_file
     from vmmjax.serving.embeddings import Towers
     from vmmjax.serving.index import Index
+    from vmmjax.training.runtime import keep_compiled
 
+    keep_compiled()
     index = Index(folder)
     run = WEIGHTS.value or index.settings['weights']
     if not WEIGHTS.value and not os.path.exists(run):

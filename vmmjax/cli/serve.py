@@ -25,7 +25,6 @@ from pathlib import Path
 from absl import flags
 
 from vmmjax.cli import live
-from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 
 POSITIONAL = '[SOURCE...]'
@@ -37,13 +36,14 @@ MOST_MB = flags.DEFINE_integer('most_mb', 500, 'Megabytes of a file at most.', l
 
 def main(given: list[str]) -> None:
     """The command."""
+    from vmmjax.convert.bundle import is_run
+
     if not WEIGHTS.value or not is_run(Path(WEIGHTS.value)):
         raise UserError(f'{WEIGHTS.value or "--weights"} is no folder of a run; name one that `vmmjax train` made, or '
                         f'a bundle of `vmmjax export`, as --weights.')
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    # They bring the whole library along, which a sentence about a flag need not wait for.
     from vmmjax.experiment import Experiment
     from vmmjax.pipeline.windows import WindowSpec
     from vmmjax.reports import serve_page

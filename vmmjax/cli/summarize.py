@@ -17,11 +17,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from vmmjax.errors import UserError
-from vmmjax.media.writer import check_output
-from vmmjax.pipeline.windows import WindowSpec
-from vmmjax.prepare.sources.clip import of_file
 from vmmjax.text_table import aligned
-from vmmjax.training.runtime import keep_compiled
 
 if TYPE_CHECKING:
     from vmmjax.experiment import Experiment
@@ -46,13 +42,17 @@ def main(arguments: list[str]) -> None:
     if not (OUTPUT.value or JSON.value):
         raise UserError('--output is missing: name an MP4 file for the summary, or print its parts with --json.')
     if OUTPUT.value:
+        from vmmjax.media.writer import check_output
+
         check_output(Path(OUTPUT.value), Path(arguments[0]))
-    keep_compiled()
-    # They bring the whole library along, which a sentence about a flag need not wait for.
     from vmmjax.evaluation import new_clips
     from vmmjax.media import summary
+    from vmmjax.pipeline.windows import WindowSpec
+    from vmmjax.prepare.sources.clip import of_file
     from vmmjax.serving.extract import of_run
+    from vmmjax.training.runtime import keep_compiled
 
+    keep_compiled()
     _, run = of_run(Path(WEIGHTS.value))
     task = _checked(run)
     if SHARE.value is not None:

@@ -19,9 +19,6 @@ from ml_collections import config_flags
 
 from vmmjax import config as configs
 from vmmjax.cli.processes import several_processes
-from vmmjax.experiment import Experiment
-from vmmjax.training.distributed import Preempted, say
-from vmmjax.training.runtime import compute_deterministically
 
 CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Config file, as path.py or path.py:argument; set its keys with --config.key=value.')
@@ -39,12 +36,17 @@ flags.mark_flag_as_required('config')
 def main() -> None:
     """The command."""
     if DETERMINISTIC.value:
+        from vmmjax.training.runtime import compute_deterministically
+
         compute_deterministically()
     _train()
 
 
 @several_processes
 def _train() -> None:
+    from vmmjax.experiment import Experiment
+    from vmmjax.training.distributed import Preempted, say
+
     folder = Path(WORKDIR.value)
     experiment = Experiment(configs.lock(CONFIG.value))
     try:

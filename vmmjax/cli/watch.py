@@ -29,7 +29,6 @@ from typing import Any
 from absl import flags
 
 from vmmjax.cli import live
-from vmmjax.convert.bundle import is_run
 from vmmjax.errors import UserError
 
 POSITIONAL = 'SOURCE...'
@@ -55,11 +54,11 @@ def main(given: list[str]) -> None:
     for flag, value in (('webhook', WEBHOOK.value), ('mqtt', MQTT.value)):
         if value and not OUTPUT.value:
             raise UserError(f'--{flag} needs --output, where alarms wait while it cannot be reached.')
-    if not is_run(Path(WEIGHTS.value)):
-        raise UserError(f'{WEIGHTS.value} is no folder of a run; watching needs one that `vmmjax train` made.')
-    # It brings the decoders along, which --help need not wait for.
+    from vmmjax.convert.bundle import is_run
     from vmmjax.serving.live import mqtt, source, webhook
 
+    if not is_run(Path(WEIGHTS.value)):
+        raise UserError(f'{WEIGHTS.value} is no folder of a run; watching needs one that `vmmjax train` made.')
     source.check(given)
     if WEBHOOK.value:
         webhook.check(WEBHOOK.value)
@@ -72,7 +71,6 @@ def main(given: list[str]) -> None:
 
 
 def _watch(given: Sequence[str], stop: threading.Event, output: Path | None) -> None:
-    # They bring the whole library along, which a sentence about a flag need not wait for.
     from vmmjax.experiment import Experiment
     from vmmjax.serving.live.alarm import Alarm, to_each
     from vmmjax.serving.live.log import Log

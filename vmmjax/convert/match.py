@@ -9,7 +9,7 @@ import numpy as np
 from vmmjax.convert.format import Format
 from vmmjax.convert.report import Entry, listing
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.training.warmstart import INFLATIONS, inflated
+from vmmjax.training.fitting import INFLATIONS, inflated
 
 # Path of a variable -> its shape and dtype.
 Wanted = Mapping[str, tuple[tuple[int, ...], np.dtype]]
@@ -20,7 +20,7 @@ class Inflation:
     """How weights of pictures become weights of clips, and those of a colour picture become those of motion.
 
     Attributes:
-      way: 'mean' or 'centre', see `training.warmstart.inflated`.
+      way: 'mean' or 'centre', see `training.fitting.inflated`.
       channels: of the file's input, and of the model's. Where they differ the stem gets the mean over the file's.
     """
 

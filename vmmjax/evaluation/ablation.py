@@ -15,7 +15,6 @@ from vmmjax.evaluation.intervals import Interval
 from vmmjax.evaluation.noise_sweep import SUFFIX
 from vmmjax.evaluation.result import evaluations, read_split
 from vmmjax.evaluation.statistics import Scores, mcnemar, read_scores
-from vmmjax.training.checkpoint import Checkpoints
 
 PER_CLIP = 'accuracy'
 """The metric that is measured clip by clip where clips are of classes, as `accuracy_<target>` is of one of several
@@ -131,6 +130,8 @@ def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
     series, _ = training_log.read_log(folder / 'log.jsonl')
     seconds = cost.training_seconds(series, json.loads((folder / 'config.json').read_text())['batch_size'])
     macs = figures.cost.get('macs')  # Runs of an older version have none.
+    from vmmjax.training.checkpoint import Checkpoints  # Brings Orbax along, which reading tables needs not.
+
     checkpoints = Checkpoints(folder)
     shapes = checkpoints.shapes(figures.step)
     parameters = sum(int(np.prod(shape)) for key, shape in shapes.items() if key.startswith('params/'))

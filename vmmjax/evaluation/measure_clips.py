@@ -8,7 +8,8 @@ import numpy as np
 
 from vmmjax.errors import UserError
 from vmmjax.evaluation import new_clips
-from vmmjax.evaluation.predictions import ClipPrediction, Predictions, joined, known
+from vmmjax.evaluation.prediction_lines import ClipPrediction
+from vmmjax.evaluation.predictions import Predictions, joined, known
 from vmmjax.pipeline.targets import Targets, WindowBatch
 from vmmjax.prepare.labels import clean
 from vmmjax.prepare.memory_store import MemoryStore, catalog_alone

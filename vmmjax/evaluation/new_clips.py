@@ -10,7 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from vmmjax.errors import UserError
-from vmmjax.evaluation.predictions import Batch, ClipPrediction, Predictions, joined
+from vmmjax.evaluation.prediction_lines import ClipPrediction
+from vmmjax.evaluation.predictions import Batch, Predictions, joined
 from vmmjax.pipeline import inputs, options
 from vmmjax.pipeline.pipeline import Pipeline
 from vmmjax.pipeline.targets import WindowTimes

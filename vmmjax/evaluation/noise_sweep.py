@@ -7,23 +7,25 @@ every run, and at every ratio the same at another loudness.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import intervals, statistics
-from vmmjax.evaluation.predictions import Predictions
 from vmmjax.evaluation.result import Result, write_text
 from vmmjax.store.store import Store
+
+if TYPE_CHECKING:
+    from vmmjax.evaluation.predictions import Predictions
 
 SUFFIX = '_noise'  # Behind the split in the names of files.
 KINDS = ('white', 'babble')
 CLEAN = 'clean'
 
 # A changed config -> the predictions by subset, and the result as `Task.result` gives it.
-Measure = Callable[[ConfigDict], tuple[Mapping[str, Predictions], Result]]
+Measure = Callable[[ConfigDict], tuple[Mapping[str, 'Predictions'], Result]]
 
 
 def ratios(texts: Sequence[str]) -> list[float]:

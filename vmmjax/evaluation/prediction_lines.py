@@ -1,16 +1,55 @@
 """Predictions as lines: of JSON for programs, of CSV for tables, of text for people."""
 
 import csv
+import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vmmjax.evaluation.predictions import ClipPrediction
 from vmmjax.store.catalog import JOIN
 
 COLUMNS = ('clip', 'start', 'end', 'absent', 'target', 'predicted', 'probability', 'error')
 """Those of the lines of `of_csv`; times are seconds in the file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipPrediction:
+    """What a run predicts of one clip, or of one window of it.
+
+    Attributes:
+      clip: its name: the file, or the id that it was given.
+      start: seconds in the file where it begins.
+      seconds: its length.
+      present: which of the run's streams it has.
+      reading: of each target its name as `target`, and as `named` what is predicted, the likeliest first, each with its
+        probability (None of numbers), and what else `Task.reading` gives.
+      scores: the run's scores, averaged over its test views: float32 (C,), of several targets a dict; of a task with
+        answers over time those of every view, (V, ...).
+      error: why there is no prediction; empty where there is one.
+    """
+
+    clip: str
+    start: float = 0.0
+    seconds: float = 0.0
+    present: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+    reading: Sequence[Mapping[str, Any]] = ()
+    scores: Any = None
+    error: str = ''
+
+    @property
+    def end(self) -> float:
+        """Seconds in the file where it ends."""
+        return self.start + self.seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, for a line of a file; times to a microsecond."""
+        if self.error:
+            return {'clip': self.clip, 'error': self.error}
+        told = [{key: value for key, value in each.items() if key not in ('truth', 'probability')}
+                for each in self.reading]
+        return {'clip': self.clip, 'start': round(self.start, 6), 'end': round(self.end, 6),
+                'seconds': round(self.seconds, 6), 'present': dict(self.present), 'predicted': told}
 
 
 def as_json(told: ClipPrediction, name: str = 'clip') -> dict[str, Any]:

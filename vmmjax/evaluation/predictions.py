@@ -4,7 +4,6 @@ Exact means: padding rows (mask 0) and rows seen twice do not count, on any numb
 gathered with their ids, never averaged batch by batch. A clip's test views are averaged by its id.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -46,45 +45,6 @@ def truth(rows: Predictions, target: str, place: int) -> Any:
     """A target of one clip; None where targets were not asked for, as of new files."""
     values = rows.target.get(target) if isinstance(rows.target, Mapping) else rows.target
     return None if values is None else values[place]
-
-
-@dataclasses.dataclass(frozen=True)
-class ClipPrediction:
-    """What a run predicts of one clip, or of one window of it.
-
-    Attributes:
-      clip: its name: the file, or the id that it was given.
-      start: seconds in the file where it begins.
-      seconds: its length.
-      present: which of the run's streams it has.
-      reading: of each target its name as `target`, and as `named` what is predicted, the likeliest first, each with its
-        probability (None of numbers), and what else `Task.reading` gives.
-      scores: the run's scores, averaged over its test views: float32 (C,), of several targets a dict; of a task with
-        answers over time those of every view, (V, ...).
-      error: why there is no prediction; empty where there is one.
-    """
-
-    clip: str
-    start: float = 0.0
-    seconds: float = 0.0
-    present: Mapping[str, bool] = dataclasses.field(default_factory=dict)
-    reading: Sequence[Mapping[str, Any]] = ()
-    scores: Any = None
-    error: str = ''
-
-    @property
-    def end(self) -> float:
-        """Seconds in the file where it ends."""
-        return self.start + self.seconds
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, for a line of a file; times to a microsecond."""
-        if self.error:
-            return {'clip': self.clip, 'error': self.error}
-        told = [{key: value for key, value in each.items() if key not in ('truth', 'probability')}
-                for each in self.reading]
-        return {'clip': self.clip, 'start': round(self.start, 6), 'end': round(self.end, 6),
-                'seconds': round(self.seconds, 6), 'present': dict(self.present), 'predicted': told}
 
 
 def joined(parts: Sequence[Mapping[str, Predictions]]) -> dict[str, Predictions]:

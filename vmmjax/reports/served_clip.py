@@ -10,7 +10,7 @@ import numpy as np
 from vmmjax import atomic
 from vmmjax.errors import UserError
 from vmmjax.evaluation import new_clips, prediction_lines
-from vmmjax.evaluation.predictions import ClipPrediction
+from vmmjax.evaluation.prediction_lines import ClipPrediction
 from vmmjax.experiment import Experiment
 from vmmjax.media.probe import MediaError
 from vmmjax.media.writer import write_clip

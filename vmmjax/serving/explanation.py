@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from vmmjax.explain import streams
-
 METHODS = ('streams', 'hirescam', 'gradcam', 'gradients', 'occlusion')
 _EXACT = 1e-4  # Of the change of the score.
 
@@ -85,6 +83,8 @@ class Explanation:
     @property
     def values(self) -> dict[str, np.ndarray]:
         """The Shapley value of every stream, float64 (W,); empty where not asked for."""
+        from vmmjax.explain import streams  # Brings JAX along, which the names of the methods need not.
+
         if self.coalitions is None:
             return {}
         return dict(zip(self.present, streams.shapley(self.coalitions), strict=True))
@@ -96,6 +96,8 @@ class Explanation:
     @property
     def subsets(self) -> dict[str, np.ndarray]:
         """The logits of every subset of the streams by name, such as `audio+rgb`, float64 (W,); empty likewise."""
+        from vmmjax.explain import streams
+
         names = ['+'.join(chosen) or 'none' for chosen in streams.coalitions(list(self.present))]
         return {} if self.coalitions is None else dict(zip(names, self.coalitions, strict=True))
 

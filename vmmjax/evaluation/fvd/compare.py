@@ -8,8 +8,8 @@ from typing import Any
 from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation.fvd.clips import ROLES, Choice, Clips
 from vmmjax.evaluation.fvd.frechet import distance, interval
-from vmmjax.evaluation.fvd.network import DEFAULT_WEIGHTS, Network, Statistics, check_ending, find, measure
-from vmmjax.evaluation.fvd.protocols import PROTOCOLS, RESIZES, STARTS, WEIGHTS, Protocol
+from vmmjax.evaluation.fvd.network import Network, Statistics, check_ending, find, measure
+from vmmjax.evaluation.fvd.protocols import DEFAULT_WEIGHTS, PROTOCOLS, RESIZES, STARTS, WEIGHTS, Protocol
 
 LEVEL = 0.95
 """Of the interval."""

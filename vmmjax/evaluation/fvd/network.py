@@ -19,10 +19,10 @@ from vmmjax import atomic, convert
 from vmmjax.errors import UserError
 from vmmjax.evaluation.fvd.clips import Array, Choice, Clips, Folder
 from vmmjax.evaluation.fvd.frechet import Moments
+from vmmjax.evaluation.fvd.protocols import DEFAULT_WEIGHTS
 from vmmjax.store import feature_files as extracted
 from vmmjax.training.sharding import batch_sharding, make_mesh, replicated
 
-DEFAULT_WEIGHTS = 'i3d_rgb_kinetics400'
 _ROWS = 4096  # Of features that are looked at together.
 _MADE = ('protocol', 'frames', 'every', 'start', 'seed', 'resize', 'dropped', 'weights')
 # Seconds before a progress bar appears.

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+DEFAULT_WEIGHTS = 'i3d_rgb_kinetics400'
 SIDE = 224
 """Of the square that the network sees, in pixels."""
 WEIGHTS = '60bc66767e6eb7530d1874f44505fb644e3f3dc299d14548df930f41a614309a'
