@@ -17,7 +17,7 @@ _READS = 16  # Shards of this machine that are read at a time.
 
 
 def open_shard(file: Path) -> ArrayRecordReader:
-    """A reader of single records, from several threads; what is wrong with a file is said by reading, not by opening."""
+    """A reader of single records, for several threads; what is wrong with a file is said by reading it, not here."""
     return ArrayRecordReader(str(file), options='readahead_buffer_size:0', file_reader_buffer_size=1 << 15)
 
 
