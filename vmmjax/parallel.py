@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any
@@ -16,7 +16,7 @@ from vmmjax.errors import UserError
 
 
 def ordered_map(function: Callable[[Any], Any], items: Sequence[Any], *, workers: int, label: str,
-                progress: bool = True, chunk: int = 1) -> Iterator[Any]:
+                progress: bool = True, chunk: int = 1, pool: Executor | None = None) -> Iterator[Any]:
     """Yields `function(item)` for every item, in order.
 
     Args:
@@ -26,24 +26,25 @@ def ordered_map(function: Callable[[Any], Any], items: Sequence[Any], *, workers
       label: what the progress bar says.
       progress: whether there is a progress bar.
       chunk: items handed to a process at a time.
+      pool: processes that are there already, which do the work in the place of new ones.
 
     Raises:
       UserError: where a process was killed. What the function raises is raised here.
     """
     bar = {'desc': label, 'total': len(items), 'disable': not progress, 'mininterval': 0.5}
-    pool: ProcessPoolExecutor | None = None
+    own: Executor | None = None
     try:
-        if workers > 1:
+        if pool is None and workers > 1:
             context = multiprocessing.get_context('spawn')  # A fork of a process with TensorFlow's threads hangs.
-            pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
+            pool = own = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
         results = map(function, items) if pool is None else pool.map(function, items, chunksize=chunk)
         yield from tqdm(results, **bar)
     except BrokenProcessPool as error:
         raise UserError(f'A process was killed while {label} (out of memory?): the same command again goes on '
                         f'from here, perhaps with fewer processes.') from error
     finally:
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
+        if own is not None:
+            own.shutdown(cancel_futures=True)
 
 
 def read_all(function: Callable[[Any], Any], files: Sequence[Any], *, threads: int, label: str,

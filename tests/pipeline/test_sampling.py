@@ -1,3 +1,5 @@
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,6 +40,9 @@ def test_draws_are_keyed_by_seed_position_and_name() -> None:
     positions = np.array([5, 1, 2**40])
     draws = sampling.uniform(7, positions, 'crop', 3)
     np.testing.assert_array_equal(draws[1:], sampling.uniform(7, positions[1:], 'crop', 3))
+    key, counter = np.array([7, 1], np.uint64), np.array([0, 0, 0, zlib.crc32(b'crop')], np.uint64)
+    alone = np.random.Philox(key=key, counter=counter)
+    np.testing.assert_array_equal(draws[1], np.random.Generator(alone).random(3))
     np.testing.assert_array_equal(draws[:, :2], sampling.uniform(7, positions, 'crop', 2))
     others = [draws, sampling.uniform(8, positions, 'crop', 3), sampling.uniform(7, positions, 'flip', 3),
               sampling.uniform(7, positions + 1, 'crop', 3)]

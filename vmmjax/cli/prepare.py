@@ -53,7 +53,7 @@ from vmmjax.front_ends import FRONT_ENDS
 from vmmjax.prepare import columns, sources, verify
 from vmmjax.prepare.beam import Beam
 from vmmjax.prepare.build import WHOLE, Share, Summary, prepare, stages
-from vmmjax.prepare.runners import Local, Runner
+from vmmjax.prepare.runners import Runner
 from vmmjax.prepare.sources import synthetic
 from vmmjax.reports import store_page
 
@@ -178,11 +178,11 @@ def _share() -> Share:
     return Share(worker, workers)
 
 
-def _runner() -> Runner:
+def _runner() -> Runner | None:
     options = tuple(shlex.split(RUNNER_OPTIONS.value))
     if RUNNER.value is None and options:
         raise UserError('--runner_options is for --runner, which is missing.')
-    return Local(PROCESSES.value) if RUNNER.value is None else Beam(RUNNER.value, options)
+    return None if RUNNER.value is None else Beam(RUNNER.value, options)
 
 
 def _column(name: str) -> Any:

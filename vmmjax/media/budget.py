@@ -10,8 +10,6 @@ wait for ever, and as this process counts it: one that is stopped may go on.
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 # Sent when the budget is used up, and when FFmpeg waits for too long; their own action ends the process.
 SIGNAL, WAITING = signal.SIGPROF, signal.SIGALRM
@@ -42,24 +40,38 @@ def end() -> None:
     _left = None
 
 
-@contextmanager
-def spent() -> Iterator[None]:
-    """Around every call of FFmpeg that reads or decodes: counts it, where a budget has begun."""
-    global _left, _turns
-    if _left is None:
-        yield
-        return
-    if _left <= 0:  # In calls too short for the timer.
-        signal.raise_signal(SIGNAL)
-    began = time.process_time()  # What the timer has left is rounded up.
-    signal.setitimer(signal.ITIMER_PROF, max(1e-3, min(_left, CALL_SECONDS)))
-    _turns += 1
-    try:
-        yield
-    finally:
+class _Spent:
+    """See `spent`; calls of FFmpeg are not nested, so that one object serves all."""
+
+    _began: float | None = None
+
+    def __enter__(self) -> None:
+        global _turns
+        if _left is None:
+            self._began = None
+            return
+        if _left <= 0:  # In calls too short for the timer.
+            signal.raise_signal(SIGNAL)
+        self._began = time.process_time()  # What the timer has left is rounded up.
+        signal.setitimer(signal.ITIMER_PROF, max(1e-3, min(_left, CALL_SECONDS)))
+        _turns += 1
+
+    def __exit__(self, *_: object) -> None:
+        global _left, _turns
+        if self._began is None:
+            return
         _turns += 1
         signal.setitimer(signal.ITIMER_PROF, 0)
-        _left -= time.process_time() - began
+        if _left is not None:
+            _left -= time.process_time() - self._began
+
+
+_SPENT = _Spent()
+
+
+def spent() -> _Spent:
+    """Around every call of FFmpeg that reads or decodes: counts it, where a budget has begun."""
+    return _SPENT
 
 
 def watch() -> None:

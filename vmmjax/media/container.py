@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from vmmjax.errors import UserError
 from vmmjax.media import budget
 from vmmjax.media.formats import FORMATS
-from vmmjax.media.timeline import Timeline
+from vmmjax.media.timeline import Timeline, ticks_in_seconds
 
 # Titles and comments need not be UTF-8: PyAV keeps such bytes since version 19, and before it must be told to go on.
 ANY_TEXT: dict[str, Any] = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
@@ -131,7 +131,7 @@ def clock_zero(container: InputContainer) -> float:
 def seconds(stamp: int, stream: Stream) -> float:
     """A time stamp of a track in seconds, on the container's clock."""
     assert stream.time_base is not None  # What is read has one.
-    return float(stamp * stream.time_base)
+    return ticks_in_seconds(stamp, stream.time_base)
 
 
 def picture_delay(container: InputContainer, stream: VideoStream) -> float:

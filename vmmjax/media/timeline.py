@@ -4,6 +4,7 @@ Containers made for broadcasting (MPEG transport and program streams, Ogg) may b
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import av
 
@@ -14,6 +15,16 @@ _BACK = 0.1
 _FORWARD, _STEPS = 10.0, 4
 # Seconds by which a track may leap before or after another where they go on together.
 _TOGETHER = 5.0
+
+
+def ticks_in_seconds(ticks: int, base: Any) -> float:
+    """`float(ticks * base)` to the bit, without making a new fraction: this is done several times a packet.
+
+    Args:
+      ticks: of a time stamp.
+      base: seconds of a tick, a fraction of PyAV's or of the standard library's, by its version.
+    """
+    return ticks * base.numerator / base.denominator
 
 
 @dataclass
@@ -66,7 +77,8 @@ class Timeline:
         track = self._tracks.get(packet.stream_index)
         if packet.dts is None or packet.time_base is None:
             return self._offsets[track.part] if track else 0.0
-        now, lasts = float(packet.dts * packet.time_base), float((packet.duration or 0) * packet.time_base)
+        base = packet.time_base
+        now, lasts = ticks_in_seconds(packet.dts, base), ticks_in_seconds(packet.duration or 0, base)
         if track is None:
             self._tracks[packet.stream_index] = _Track(now, now, now + lasts, now)
             return 0.0

@@ -32,11 +32,15 @@ def uniform(seed: int, positions: np.ndarray, name: str, count: int) -> np.ndarr
     Returns:
       float64 (B, count).
     """
-    counter = np.array([0, 0, 0, zlib.crc32(name.encode())], np.uint64)
+    key = np.array([seed, 0], np.uint64)
+    bits = np.random.Philox(key=key, counter=np.array([0, 0, 0, zlib.crc32(name.encode())], np.uint64))
+    # One generator that is set back, with nothing drawn, for every position: a new one takes four times as long.
+    draw, state = np.random.Generator(bits).random, bits.state
     out = np.empty((len(positions), count))
-    for i, position in enumerate(positions):
-        key = np.array([seed, position], np.uint64)
-        np.random.Generator(np.random.Philox(key=key, counter=counter)).random(out=out[i])
+    for i, position in enumerate(positions.tolist()):
+        state['state']['key'][1] = position
+        bits.state = state
+        draw(out=out[i])
     return out
 
 

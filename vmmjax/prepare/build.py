@@ -168,7 +168,7 @@ def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder
       origin: name of the source, and what else makes it this one (a seed); recorded in the store.
       processes: processes of this machine that probe files, and make shards where there is no runner.
       progress: whether progress bars are shown.
-      runner: who makes the shards.
+      runner: who makes the shards; those processes unless given.
       share: which of the shards; the worker that finds all of them there completes the column.
       force: makes columns again that are complete; one that such a call had begun goes on.
       check: compares every shard of the columns with its checksum first, so that damaged ones are made again.
@@ -181,13 +181,13 @@ def prepare(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder
 
         def begin() -> None:
             atomic.remove_leftovers(folder)
-            _make_catalog(clips, folder, origin, processes, progress)
+            _make_catalog(clips, folder, origin, processes, progress, local)
 
-        with (locks.alone(folder, begin) if share.workers == 1
-              else locks.among_workers(folder, folder / 'store.json', begin)):
+        with Local(processes) as local, (locks.alone(folder, begin) if share.workers == 1
+                                         else locks.among_workers(folder, folder / 'store.json', begin)):
             _check_source(clips, folder, origin)
             found, items = _items(clips, folder, processes, progress)
-            maker = Maker(folder, found.splits, items, runner or Local(processes), share, processes, progress)
+            maker = Maker(folder, found.splits, items, runner or local, share, processes, progress)
             states = maker.make(columns, force=force, check=check)
             with locks.turn(folder / 'store.json'):
                 rejected = _list_rejected(folder)
@@ -220,7 +220,8 @@ def stages(clips: Sequence[Clip], folder: Path, columns: Sequence[ColumnBuilder]
     return '\n'.join([*lines, f'store    {folder}'])
 
 
-def _make_catalog(clips: Sequence[Clip], folder: Path, origin: str, processes: int, progress: bool) -> None:
+def _make_catalog(clips: Sequence[Clip], folder: Path, origin: str, processes: int, progress: bool,
+                  local: Local) -> None:
     """Writes the catalog, what its files held and, last, store.json; does nothing if that is there."""
     if (folder / 'store.json').exists():
         return
@@ -229,7 +230,7 @@ def _make_catalog(clips: Sequence[Clip], folder: Path, origin: str, processes: i
         if not (name.isidentifier() and name.isascii()):
             raise UserError(f'The split {name!r} cannot name a file of a TFDS data set; '
                             f'use letters, digits and underscores in the manifest.')
-    catalog_builder.build(given, folder, processes, progress)
+    catalog_builder.build(given, folder, processes, progress, local.pool)
     found = catalog.read(folder)
     fingerprint.write(folder, _paths(clips, found), processes, progress)
     atomic.write(folder / 'store.json', json.dumps({

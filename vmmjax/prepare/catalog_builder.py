@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 
 from vmmjax import atomic
@@ -15,7 +16,8 @@ from vmmjax.store.catalog import FIXED
 _FIRST = ('train', 'validation', 'test')
 
 
-def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = True) -> None:
+def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = True,
+          pool: Executor | None = None) -> None:
     """Probes every file and writes `catalog.csv`, `rejected.csv` and `damaged.csv`, each whole or not at all.
 
     Rows are ordered by split (train, validation, test, then others as they appear), within a split as given.
@@ -29,6 +31,7 @@ def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = Tr
       folder: made if need be.
       workers: processes.
       progress: whether a progress bar is shown.
+      pool: processes that are there already, which probe in the place of new ones.
 
     Raises:
       UserError: where no clip can be read (nothing is written then) or the folder cannot be written.
@@ -36,7 +39,8 @@ def build(clips: Sequence[Clip], folder: Path, workers: int, progress: bool = Tr
     splits = list(dict.fromkeys((*_FIRST, *(clip.split for clip in clips))))
     ordered = sorted(clips, key=lambda clip: splits.index(clip.split))  # Stable.
     files = list(dict.fromkeys(clip.path for clip in ordered if not clip.fault))
-    probes = ordered_map(probed, files, workers=workers, label='probing files', progress=progress, chunk=16)
+    probes = ordered_map(probed, files, workers=workers, label='probing files', progress=progress, chunk=16,
+                         pool=pool)
     found: dict[Path, Probe | str] = dict(zip(files, probes, strict=True))
     rows: list[list[object]] = []
     rejected: list[list[object]] = []

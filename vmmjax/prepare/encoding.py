@@ -18,7 +18,8 @@ def encode(kind: str, frames: np.ndarray) -> list[bytes]:
     """
     if kind == 'picture':
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        return [_imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality) for frame in frames]
+        bgr = np.empty(frames.shape[1:], np.uint8)
+        return [_imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR, dst=bgr), quality) for frame in frames]
     return [_imencode('.png', np.concatenate([frame[..., 0], frame[..., 1]], axis=1), []) for frame in frames]
 
 

@@ -5,8 +5,7 @@ import signal
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from tqdm import tqdm
 
@@ -33,46 +32,64 @@ class Runner(Protocol):
         """
 
 
-@dataclass(frozen=True)
 class Local:
-    """A pool of spawned processes; at an error the running ones stop at their next clip.
+    """Spawned processes, which begin at the first need and end with this context.
 
-    Attributes:
-      processes: how many.
+    A file is read by a process of theirs (`media.limits`), so that starting one is starting two: they probe the files
+    and then make the shards of all columns. At an error the running ones stop at their next clip.
     """
 
-    processes: int
+    def __init__(self, processes: int) -> None:
+        """Takes the number of processes."""
+        self._processes = processes
+        self._context = multiprocessing.get_context('spawn')  # A fork of a process with TensorFlow's threads hangs.
+        self._clips, self._stop = self._context.Value('q', 0), self._context.Event()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._stop.set()
+            self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def pool(self) -> ProcessPoolExecutor:
+        """The processes."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self._processes, mp_context=self._context, initializer=_begin,
+                                             initargs=(self._clips, self._stop))
+        return self._pool
 
     def __call__(self, jobs: Sequence[shards.Job], label: str, progress: bool) -> None:
-        """See `Runner`; the progress bar counts clips."""
+        """See `Runner`; the progress bar counts clips. After an error nothing else is to be made here."""
         missing = [job for job in jobs if shards.read_report(job) is None]
         if not missing:
             return
         total = sum(len(job.clips) for job in jobs)
         before = total - sum(len(job.clips) for job in missing)
-        context = multiprocessing.get_context('spawn')  # A fork of a process with TensorFlow's threads hangs.
-        clips, stop = context.Value('q', 0), context.Event()
-        pool = ProcessPoolExecutor(min(self.processes, len(missing)), mp_context=context, initializer=_begin,
-                                   initargs=(clips, stop))
+        self._clips.value = 0
         bar = tqdm(total=total, initial=before, desc=label, unit='clip', disable=not progress, mininterval=0.5)
         waiting, running = iter(missing), set[Future[None]]()
         try:
             while True:
-                while len(running) < self.processes * _JOBS_A_PROCESS and (job := next(waiting, None)) is not None:
-                    running.add(pool.submit(_make_shard, job))
+                while len(running) < self._processes * _JOBS_A_PROCESS and (job := next(waiting, None)) is not None:
+                    running.add(self.pool.submit(_make_shard, job))
                 if not running:
                     return
                 finished, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in finished:
                     future.result()
-                bar.update(before + clips.value - bar.n)
+                bar.update(before + self._clips.value - bar.n)
         except BrokenProcessPool as error:
             raise UserError(f'A process was killed while making {label} (out of memory?): the same command '
                             f'goes on with what is missing; try fewer --processes.') from error
         finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
             bar.close()
+            if running := {future for future in running if not future.cancel()}:
+                self._stop.set()
+                wait(running)  # Before what they have made is looked at.
 
 
 class _Stopped(Exception):

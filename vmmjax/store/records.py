@@ -38,34 +38,47 @@ def numbers(record: bytes, shape: tuple[int, ...]) -> np.ndarray:
 
 def _frames(view: memoryview, kind: int) -> tuple[int, int]:
     """Where the list of the feature `frames` is."""
-    for _, first, end in _fields(view, 0, len(view)):  # Features.
-        for _, begin, stop in _fields(view, first, end):  # Entries of the map from name to Feature.
-            entry = {field: (low, high) for field, low, high in _fields(view, begin, stop)}
-            if bytes(view[slice(*entry[1])]) == b'frames':
-                found = {field: (low, high) for field, low, high in _fields(view, *entry[2])}
-                return found.get(kind, (0, 0))  # Protobuf leaves an empty list out.
+    _, at, end = _field(view, 0, len(view))  # Features.
+    while at < end:  # Entries of the map from name to Feature, in each of them first the name.
+        _, first, at = _field(view, at, end)
+        _, first, stop = _field(view, first, at)
+        if view[first:stop] == b'frames':
+            _, first, stop = _field(view, stop, at)
+            if first == stop:
+                return 0, 0  # Protobuf leaves an empty list out.
+            number, first, stop = _field(view, first, stop)
+            return (first, stop) if number == kind else (0, 0)
     raise ValueError('it holds no frames')
 
 
 def _fields(view: memoryview, first: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Number, first byte and end of each field of a message."""
     while first < end:
-        tag = view[first]
-        if tag & 7 != _LENGTH_DELIMITED:
-            raise ValueError('it is no tf.train.Example')
-        first += 1
-        size = shift = 0
+        field = _field(view, first, end)
+        yield field
+        first = field[2]
+
+
+def _field(view: memoryview, first: int, end: int) -> tuple[int, int, int]:
+    """Number, first byte and end of the field that begins at a byte of a message."""
+    if first + 2 > end:
+        raise ValueError('it is cut off')
+    tag, size, shift = view[first], view[first + 1], 0
+    if tag & 7 != _LENGTH_DELIMITED:
+        raise ValueError('it is no tf.train.Example')
+    first += 2
+    if size > 127:
+        size &= 127
         while True:
+            shift += 7
             byte = view[first]
             first += 1
             size |= (byte & 127) << shift
             if byte < 128:
                 break
-            shift += 7
-        if first + size > end:
-            raise ValueError('it is cut off')
-        yield tag >> 3, first, first + size
-        first += size
+    if first + size > end:
+        raise ValueError('it is cut off')
+    return tag >> 3, first, first + size
 
 
 class DamagedRecord(UserError):

@@ -28,6 +28,7 @@ from vmmjax.checksum import sha256
 from vmmjax.errors import UserError
 from vmmjax.store import locks
 from vmmjax.store.column import shards_of
+from vmmjax.store.shard_files import open_shard
 
 _PAUSE = 0.05  # Seconds until it is tried again to find room.
 _STALE = 600.0  # Seconds without a byte after which a copy is one that was killed.
@@ -146,7 +147,7 @@ class Mirror:
 
 
 def _open(shard: Path) -> ArrayRecordReader:
-    reader = ArrayRecordReader(str(shard), options='readahead_buffer_size:0', file_reader_buffer_size=1 << 15)
+    reader = open_shard(shard)
     if not reader.ok() and not shard.exists():  # What is wrong is said by reading, not by opening.
         raise FileNotFoundError(shard)  # It was removed just now, to make room.
     return reader
