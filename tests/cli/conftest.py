@@ -1,11 +1,12 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
+import tempfile
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.cli.forks import ROOT, Command
+
 TOY = '--config=tests/cli/toy_config.py'
 
 
@@ -15,13 +16,26 @@ def environment():
 
 
 def command(*arguments):
+    """What a shell runs; `started` costs less."""
     return [sys.executable, '-m', 'vmmjax.cli.main', *map(str, arguments)]
 
 
-def vmmjax(*arguments):
+def started(*arguments, env=None, **files):
+    """A command that runs, as `forks.Command`."""
+    return Command(map(str, arguments), env=env or environment(), **files)
+
+
+def vmmjax(*arguments, stdin=None):
     """Runs a command to its end."""
-    return subprocess.run(command(*arguments), cwd=ROOT, env=environment(), text=True, capture_output=True, check=False,
-                          timeout=300)
+    with tempfile.TemporaryFile('w+', errors='replace') as stdout, tempfile.TemporaryFile('w+') as stderr:
+        running = started(*arguments, stdin=stdin, stdout=stdout, stderr=stderr)
+        try:
+            status = running.wait(300)
+        finally:
+            running.kill()
+        for file in (stdout, stderr):
+            file.seek(0)
+        return subprocess.CompletedProcess(arguments, status, stdout.read(), stderr.read())
 
 
 def refused(*arguments):

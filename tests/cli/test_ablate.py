@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.cli.conftest import ROOT, TOY, command, environment, refused, vmmjax
+from tests.cli.conftest import TOY, refused, started, vmmjax
 
 GRID = '--grid=model.fusion.name=concat,conct'
 
@@ -100,13 +100,12 @@ def test_folds_that_the_catalog_does_not_name_are_refused(tmp_path, store):
 def test_a_run_that_was_stopped_goes_on(tmp_path, store):
     arguments = ['ablate', TOY, '--grid=streams=rgb', f'--workdir={tmp_path}', f'--config.data.store={store}']
     folder = tmp_path / 'streams=rgb' / 'seed0'
-    with subprocess.Popen(command(*arguments), cwd=ROOT, env=environment(), text=True, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as process:
-        while not list(folder.glob('manifests/*')):
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    process = started(*arguments)
+    while not list(folder.glob('manifests/*')):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
     assert not (folder / 'eval').exists()
     found = vmmjax(*arguments)
     assert found.returncode == 0, found.stderr

@@ -1,14 +1,13 @@
 import json
 import shutil
 import signal
-import subprocess
 import time
 
 import numpy as np
 import pytest
 from simplejpeg import decode_jpeg
 
-from tests.cli.conftest import ROOT, command, environment, refused, vmmjax
+from tests.cli.conftest import refused, started, vmmjax
 from tests.media.files import counting_frames, write_media
 from tests.serving import tiny
 from vmmjax.media.video import read_frames
@@ -130,8 +129,7 @@ def test_a_killed_run_goes_on(run, videos, tmp_path):
         shutil.copy(videos / 'a.mp4', tmp_path / f'{i:02d}.mp4')
         names.append(tmp_path / f'{i:02d}.mp4')
     arguments = ('extract', *names, f'--weights={run}', f'--output={tmp_path / "f"}')
-    working = subprocess.Popen(command(*arguments), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+    working = started(*arguments)
     while working.poll() is None and not (tmp_path / 'f' / '03.mp4.npz').exists():
         time.sleep(0.02)
     working.send_signal(signal.SIGKILL)

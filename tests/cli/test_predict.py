@@ -2,11 +2,11 @@ import csv
 import json
 import os
 import shutil
-import subprocess
+import tempfile
 
 import pytest
 
-from tests.cli.conftest import ROOT, command, environment, refused, vmmjax
+from tests.cli.conftest import refused, vmmjax
 from tests.media.files import counting_frames, write_media
 from tests.serving import tiny
 
@@ -108,13 +108,11 @@ def test_a_run_of_several_streams_says_what_a_file_lacks(trained, videos, tmp_pa
 
 @pytest.mark.slow
 def test_a_file_may_have_any_name(run, videos):
-    strange = os.fsencode(videos) + b'/\xff\xe9.mp4'
-    with open(strange, 'wb') as file:
-        file.write((videos / 'a.mp4').read_bytes())
-    found = subprocess.run([*command('predict'), strange, f'--weights={run}'], cwd=ROOT, env=environment(),
-                           capture_output=True, check=False)
+    strange = os.fsdecode(os.fsencode(videos) + b'/\xff\xe9.mp4')
+    shutil.copy(videos / 'a.mp4', strange)
+    found = vmmjax('predict', strange, f'--weights={run}')
     assert found.returncode == 0, found.stderr
-    assert b'.mp4 (1.8 s)' in found.stdout
+    assert '.mp4 (1.8 s)' in found.stdout
 
 
 
@@ -135,8 +133,10 @@ def test_a_timeline_has_a_line_for_each_window(trained, videos):
 def test_folders_and_lists_as_a_table(run, videos, tmp_path):
     for name in ('a.mp4', 'broken.mp4'):
         shutil.copy(videos / name, tmp_path)
-    found = subprocess.run(command('predict', '-', tmp_path, f'--weights={run}', '--csv'), cwd=ROOT, env=environment(),
-                           input=f'{tmp_path / "a.mp4"}\n\n', text=True, capture_output=True, check=False)
+    with tempfile.TemporaryFile('w+') as names:
+        names.write(f'{tmp_path / "a.mp4"}\n\n')
+        names.seek(0)
+        found = vmmjax('predict', '-', tmp_path, f'--weights={run}', '--csv', stdin=names)
     assert found.returncode == 2
     rows = list(csv.DictReader(found.stdout.splitlines()))
     assert [row['clip'] for row in rows] == [str(tmp_path / name) for name in ('a.mp4', 'a.mp4', 'broken.mp4')]

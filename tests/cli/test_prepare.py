@@ -1,6 +1,5 @@
+import functools
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests import fakes
-from tests.cli.conftest import ROOT, command, environment
+from tests.cli.conftest import started, vmmjax
 from vmmjax.cli import flow
 from vmmjax.ops.tv_l1 import tv_l1
 from vmmjax.pipeline import inputs
@@ -22,9 +21,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fakes.write_source(tmp_path_factory.mktemp('source'), {'train': 3, 'test': 2})
 
 
-def _vmmjax(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, '-m', 'vmmjax.cli.main', 'prepare', *arguments], text=True,
-                          capture_output=True, check=False, cwd=Path(__file__).parents[2])
+_prepare = functools.partial(vmmjax, 'prepare')
 
 
 def test_files_to_a_store_and_again(manifest: Path, tmp_path: Path) -> None:
@@ -34,23 +31,23 @@ def test_files_to_a_store_and_again(manifest: Path, tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace(f'003.mp4,test,{label}', f'003.mp4,test,{label.upper()}'))
     arguments = (f'--source={manifest}', f'--store={store}', '--columns=rgb,tests.fakes:Ramp', '--fps=10',
                  '--short_side=24', '--processes=1')
-    first = _vmmjax(*arguments)
+    first = _prepare(*arguments)
     assert first.returncode == 0, first.stderr
     assert '4 clips, prepared rgb, ramp' in first.stdout
     assert f'1 could not be read: see {store}/rejected.csv' in first.stdout
     assert 'which differ in case or blanks alone' in first.stdout
     assert 'rgb, ramp: 100%' in first.stderr
     assert list(Store(store).columns) == ['ramp', 'rgb']
-    again = _vmmjax(*arguments)
+    again = _prepare(*arguments)
     assert 'nothing was done again' in again.stdout
-    other = _vmmjax(*arguments, '--short_side=20')
+    other = _prepare(*arguments, '--short_side=20')
     assert other.returncode == 2
     assert 'was prepared with short_side=24, not 20' in other.stderr
     assert 'Traceback' not in other.stderr
 
 
 def test_synthetic_files_stand_beside_the_store(tmp_path: Path) -> None:
-    done = _vmmjax('--source=synthetic:motion_sound', f'--store={tmp_path}/store', '--columns=rgb', '--processes=1',
+    done = _prepare('--source=synthetic:motion_sound', f'--store={tmp_path}/store', '--columns=rgb', '--processes=1',
                    '--short_side=48', '--seed=3', '--sizes=train=8,test=8')
     assert done.returncode == 0, done.stderr
     assert (tmp_path / 'store_files' / 'manifest.csv').is_file()
@@ -65,7 +62,7 @@ def test_motion_by_a_chosen_algorithm_and_no_other(manifest: Path, tmp_path: Pat
     store = tmp_path / 'store'
     arguments = (f'--source={manifest}', f'--store={store}', '--columns=flow', '--fps=10', '--short_side=18',
                  '--processes=2')
-    made = _vmmjax(*arguments, '--flow=tv_l1_jax')
+    made = _prepare(*arguments, '--flow=tv_l1_jax')
     assert made.returncode == 0, made.stderr
     options = json.loads((store / 'flow' / 'column.json').read_text())['options']
     assert options == {'fps': 10, 'short_side': 18, 'flow': 'tv_l1_jax', 'flow_on': 'resized'}
@@ -76,7 +73,7 @@ def test_motion_by_a_chosen_algorithm_and_no_other(manifest: Path, tmp_path: Pat
                       sources.read(str(manifest)))
     everything = np.arange(column.offsets[-1])
     assert files.columns['flow'].records(everything) == column.records(everything)
-    other = _vmmjax(*arguments, '--flow=dis')
+    other = _prepare(*arguments, '--flow=dis')
     assert other.returncode == 2
     assert 'was prepared with flow=tv_l1_jax, not dis' in other.stderr
     assert 'Traceback' not in other.stderr
@@ -105,7 +102,7 @@ def test_motion_by_jax_takes_blocks_of_any_length(monkeypatch: pytest.MonkeyPatc
     (['--source=tests', '--runner_options=--x=1'], 'for --runner, which is missing'),
 ])
 def test_bad_input_is_one_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
-    done = _vmmjax(f'--store={tmp_path}/store', *arguments)
+    done = _prepare(f'--store={tmp_path}/store', *arguments)
     assert done.returncode == 2
     assert said in done.stderr
     assert 'Traceback' not in done.stderr
@@ -116,25 +113,25 @@ def test_bad_input_is_one_sentence(arguments: list[str], said: str, tmp_path: Pa
 def test_workers_share_a_store_and_a_damaged_shard_is_named_and_made_again(manifest: Path, tmp_path: Path) -> None:
     store = tmp_path / 'store'
     arguments = (f'--source={manifest}', f'--store={store}', '--columns=tests.fakes:Ramp', '--processes=1')
-    first = _vmmjax(*arguments, '--worker=1', '--workers=2')
+    first = _prepare(*arguments, '--worker=1', '--workers=2')
     assert first.returncode == 0, first.stderr
     assert 'ramp is completed by the last of the others' in first.stdout
-    assert 'clips, prepared ramp' in _vmmjax(*arguments, '--worker=0', '--workers=2').stdout
-    assert '2 shards of 1 columns are whole' in _vmmjax(f'--store={store}', '--verify').stdout
+    assert 'clips, prepared ramp' in _prepare(*arguments, '--worker=0', '--workers=2').stdout
+    assert '2 shards of 1 columns are whole' in _prepare(f'--store={store}', '--verify').stdout
     shard = store / 'ramp' / 'ramp-train.array_record-00000-of-00001'
     before = shard.read_bytes()
     shard.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-    broken = _vmmjax(f'--store={store}', '--verify')
+    broken = _prepare(f'--store={store}', '--verify')
     assert broken.returncode == 2
     assert f'ramp/{shard.name} has another content' in broken.stderr
     assert 'Traceback' not in broken.stderr
-    assert '1 damaged shards were made again' in _vmmjax(*arguments, '--verify').stdout
+    assert '1 damaged shards were made again' in _prepare(*arguments, '--verify').stdout
     assert shard.read_bytes() == before
-    assert 'clips, prepared ramp' in _vmmjax(*arguments, '--force').stdout
+    assert 'clips, prepared ramp' in _prepare(*arguments, '--force').stdout
 
 
 def test_help_shows_two_examples_and_the_flags() -> None:
-    shown = _vmmjax('--help').stdout
+    shown = _prepare('--help').stdout
     assert shown.count('vmmjax prepare --source') >= 2
     for flag in ('source', 'store', 'columns', 'fps', 'short_side', 'audio_rate', 'hop_ms', 'bands', 'seed', 'sizes',
                  'processes', 'worker', 'workers', 'runner', 'runner_options', 'force', 'verify', 'files'):
@@ -145,18 +142,18 @@ def test_help_shows_two_examples_and_the_flags() -> None:
 def test_a_run_killed_at_every_stage_ends_with_the_same_bytes(store: Path, tmp_path: Path) -> None:
     """kill -9 while files are made, in the middle of the pictures and of the sound, then the same command again."""
     again = tmp_path / 'again'
-    arguments = command('prepare', '--source=synthetic:motion_sound', f'--store={again}', '--columns=rgb,audio',
-                        '--short_side=32', '--fps=6.25', '--sizes=train=40,validation=12,test=21', '--processes=1')
+    arguments = ('prepare', '--source=synthetic:motion_sound', f'--store={again}', '--columns=rgb,audio',
+                 '--short_side=32', '--fps=6.25', '--sizes=train=40,validation=12,test=21', '--processes=1')
     stages = [tmp_path / 'again_files' / 'clips', again / 'rgb', again / 'audio']
     for stage in stages:
-        process = subprocess.Popen(arguments, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
+        process = started(*arguments)
         while not any(stage.glob('[!.]*' if stage.name == 'clips' else '*array_record*')):
             assert process.poll() is None, f'the run ended before it was killed in {stage.name}'
             time.sleep(0.002)
         process.kill()
         process.wait()
-    finished = subprocess.run(arguments, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True)
+    finished = vmmjax(*arguments)
+    assert finished.returncode == 0, finished.stderr
     assert 'prepared' in finished.stdout
 
     def contents(folder: Path) -> dict[str, bytes]:

@@ -1,18 +1,14 @@
+import functools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests import fakes
-from tests.cli.conftest import ROOT, environment
+from tests.cli.conftest import vmmjax
 from vmmjax.store.store import Store
 
-
-def _prepare(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, '-m', 'vmmjax.cli.main', 'prepare', *arguments], text=True,
-                          capture_output=True, check=False, cwd=ROOT, env=environment())
+_prepare = functools.partial(vmmjax, 'prepare')
 
 
 def test_a_published_data_set_some_of_whose_videos_are_gone(tmp_path: Path) -> None:

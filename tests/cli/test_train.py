@@ -1,14 +1,13 @@
 import json
 import shutil
 import signal
-import subprocess
 import time
 
 import jax
 import numpy as np
 import pytest
 
-from tests.cli.conftest import ROOT, TOY, command, environment, refused, vmmjax
+from tests.cli.conftest import TOY, refused, started, vmmjax
 from vmmjax.training import Checkpoints
 
 
@@ -28,8 +27,7 @@ def steps(workdir):
 
 def kill_after(step, workdir, *arguments):
     """kill -9 of the training process as soon as it has logged a step."""
-    process = subprocess.Popen(command('train', *arguments, f'--workdir={workdir}'), cwd=ROOT, env=environment(),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = started('train', *arguments, f'--workdir={workdir}')
     deadline = time.monotonic() + 120
     while max(steps(workdir), default=0) < step:
         assert process.poll() is None, 'the run ended before it was killed'

@@ -5,13 +5,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 import urllib.request
 
 import pytest
 
-from tests.cli.conftest import ROOT, command, environment, refused
+from tests.cli.conftest import refused, started
 from tests.serving import two_streams
 from tests.serving.live import lights, servers, test_frames
 from vmmjax.experiment import Experiment
@@ -27,8 +26,7 @@ class Watching:
         self.folder = folder
         self._lines = (folder / 'said.txt').open('w')
         self._told = (folder / 'told.jsonl').open('w')
-        self.process = subprocess.Popen(command('watch', *arguments), cwd=ROOT, env=environment(), stdout=self._told,
-                                        stderr=self._lines)
+        self.process = started('watch', *arguments, stdout=self._told, stderr=self._lines)
 
     def said(self):
         return (self.folder / 'said.txt').read_text().splitlines()
@@ -97,10 +95,8 @@ def test_an_output_that_nobody_reads_holds_up_neither_log_nor_receiver(films, li
     reading, writing = os.pipe()
     os.close(reading)
     with (tmp_path / 'said.txt').open('w') as said:
-        process = subprocess.Popen(
-            command('watch', f'film={films / "film.mp4"}', f'--weights={lights_run}', '--speed=0',
-                    f'--output={tmp_path / "out"}', f'--webhook={receiver.address}'),
-            cwd=ROOT, env=environment(), stdout=writing, stderr=said)
+        process = started('watch', f'film={films / "film.mp4"}', f'--weights={lights_run}', '--speed=0',
+                          f'--output={tmp_path / "out"}', f'--webhook={receiver.address}', stdout=writing, stderr=said)
     os.close(writing)
     assert process.wait(PATIENCE) == 0
     receiver.close()

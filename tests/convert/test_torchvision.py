@@ -7,6 +7,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.convert.writers import assert_near, golden, golden_input, golden_tensors, write_torch
+from tests.models.frames import FAST
 from vmmjax import load_pretrained
 from vmmjax.convert import export, torchvision
 from vmmjax.errors import UserError
@@ -15,7 +16,7 @@ from vmmjax.models import create_model
 
 def logits(model: Any, variables: Any, x: np.ndarray) -> np.ndarray:
     (stream, _), = model.encoders.items()
-    return jax.jit(lambda v, x: model.apply(v, {stream: x}, train=False).logits)(variables, x)
+    return jax.jit(lambda v, x: model.apply(v, {stream: x}, train=False).logits, compiler_options=FAST)(variables, x)
 
 
 @pytest.mark.parametrize('name', ['resnet18_224', 'resnet50_224', 'mobilenet_v2_224',
@@ -30,7 +31,7 @@ def test_outputs_are_the_published_networks_and_the_way_back_is_an_identity(shar
     back = export(variables, 'torchvision')
     assert {*back} == {*tensors}
     for key, tensor in tensors.items():
-        np.testing.assert_array_equal(back[key], tensor, err_msg=key)
+        assert np.array_equal(back[key], tensor), key
 
 
 def drawn(name: str, channels: int, **options: Any) -> tuple[Any, Any]:

@@ -7,6 +7,11 @@ RNG = np.random.default_rng(0)
 DIGIT = np.tile(np.arange(4), 60).astype(str)
 
 
+@pytest.fixture(autouse=True)
+def few_permutations(monkeypatch):
+    monkeypatch.setattr(audit_columns, 'PERMUTATIONS', 200)
+
+
 def test_a_column_that_fixes_half_of_the_target_tells_a_bit():
     parity = np.where(DIGIT.astype(int) % 2, 'odd', 'even')
     first, second = audit_columns.relations({'other': RNG.choice(list('xyz'), 240), 'parity': parity}, DIGIT)

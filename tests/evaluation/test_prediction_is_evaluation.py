@@ -20,7 +20,7 @@ from vmmjax.prepare.columns import Audio, Rgb
 from vmmjax.prepare.sources.clip import Clip
 from vmmjax.store.store import Store
 
-CLIPS = 30
+CLIPS = 10
 WORDS = dict(name='gru', vocab_size=64, embedding_size=4, hidden_size=4)
 GRID = {
     'frames and sound in one window': dict(target='digit', seconds=2.0, streams=dict(

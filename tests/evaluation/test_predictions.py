@@ -1,7 +1,4 @@
 import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import hypothesis.strategies as st
@@ -177,48 +174,3 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'eval').write_text('a file where the folder belongs')
     with pytest.raises(UserError, match=r'test\.json cannot be written'):
         write(tmp_path, measured([batch_of([0])]))
-
-
-_WORKER = """
-import sys
-import jax, numpy as np
-jax.config.update('jax_cpu_collectives_implementation', 'gloo')
-process = int(sys.argv[1])
-jax.distributed.initialize(f'localhost:{sys.argv[2]}', 2, process)
-sys.path.insert(0, sys.argv[3])
-import test_predictions as t
-from vmmjax.evaluation import predictions
-from vmmjax.evaluation.result import write
-mesh = jax.sharding.Mesh(np.array(jax.devices())[::-1], 'data')  # Rows in another order than the processes.
-rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
-everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-put = lambda batch: {k: jax.make_array_from_process_local_data(rows, v) for k, v in batch.items()}
-heard = lambda row: row % 3 > 0
-batches = [[t.batch_of([0, 1, 2], 3, heard), t.batch_of([6, 7, 8], 3, heard)],
-           [t.batch_of([3, 4, 5], 3, heard), t.batch_of([9, 0], 3, heard)]][process]
-step = jax.jit(t.model, out_shardings=everywhere)
-found = predictions.subsets(step, np.float32(2), {}, batches, t.STREAMS, put=put, target='label')
-write(sys.argv[4], t.TASK.result(found, split='test', step=7, store=t.STORE))
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_give_what_one_gives(tmp_path, unused_tcp_port):
-    environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}
-    workers = [subprocess.Popen([sys.executable, '-c', _WORKER, str(i), str(unused_tcp_port),
-                                 str(Path(__file__).parent), str(tmp_path / str(i))], env=environment,
-                                stderr=subprocess.PIPE, text=True) for i in range(2)]
-    for worker in workers:
-        _, said = worker.communicate(timeout=240)
-        assert worker.returncode == 0, said
-    one = measured([batch_of(range(10), audio=lambda row: row % 3 > 0)])
-    for i in range(2):
-        assert Result.from_json((tmp_path / str(i) / 'eval' / 'test.json').read_text()) == one
-
-
-@pytest.fixture
-def unused_tcp_port():
-    import socket
-    with socket.socket() as door:
-        door.bind(('localhost', 0))
-        return door.getsockname()[1]

@@ -11,6 +11,11 @@ SPLIT = np.array(['train'] * 90 + ['validation'] * 30 + ['test'] * 30)
 FOLD = (np.arange(N) // 3 % 5).astype(str)
 
 
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch):
+    monkeypatch.setattr(probe, '_TREES', 30)
+
+
 def features(signal):
     x = RNG.normal(size=(N, 40)).astype(np.float32)
     x[:, :3] += signal * (KIND[:, None] == np.unique(KIND))

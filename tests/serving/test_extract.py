@@ -45,7 +45,8 @@ def test_every_endpoint_can_be_listed_without_computing(network):
 def test_heads_of_several_targets_and_of_single_streams_have_names_of_their_own():
     config = tiny.CONFIG | dict(stream_head=dict(name='consensus'))
     model = models.create(config, {'colour': 2, 'place': 5})
-    variables = model.init(jax.random.key(0), {'rgb': jnp.zeros((1, 4, 24, 24, 3))}, train=False)
+    variables = jax.jit(lambda key: model.init(key, {'rgb': jnp.zeros((1, 4, 24, 24, 3))}, train=False))(
+        jax.random.key(0))
     shapes = extract.Extractor(model, variables, []).shapes(batch_of(1))
     assert shapes == {'features': (3,), 'logits/colour': (2,), 'logits/place': (5,), 'rgb/logits/colour': (2,),
                       'rgb/logits/place': (5,), 'rgb/tokens': (1, 3)}

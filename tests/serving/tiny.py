@@ -36,7 +36,8 @@ class Brightness(nn.Module):
 def network(**changes):
     """A model and its variables."""
     model = models.create(CONFIG | changes, len(CLASSES))
-    variables = model.init(jax.random.key(0), {'rgb': jnp.zeros((1, 4, 24, 24, 3))}, train=False)
+    variables = jax.jit(lambda key: model.init(key, {'rgb': jnp.zeros((1, 4, 24, 24, 3))}, train=False))(
+        jax.random.key(0))
     return model, {'params': jax.tree.map(lambda leaf: 4 * leaf, variables['params'])}
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests.models.frames import FAST
 from vmmjax import config as configs
 from vmmjax.experiment import Experiment
 from vmmjax.training.checkpoint import Checkpoints
@@ -48,7 +49,7 @@ def experiment(config, **facts):
     recorded = {'data': DATA | {'texts': texts}, 'task': {'classes': CLASSES} | facts,
                 'spec': SPEC | (TEXT if texts else {})}
     run = Experiment(configs.lock(config), run_inputs=recorded)
-    variables = dict(run.init(jax.random.key(0)))
+    variables = dict(jax.jit(run.init, compiler_options=FAST)(jax.random.key(0)))
     # Away from what a head begins with, so that an error shows.
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: jnp.asarray(random.normal(0, 0.5, leaf.shape), leaf.dtype),

@@ -118,7 +118,7 @@ def save_run(folder: Path, store: Path, task=None, streams=STREAMS, encoder='Mea
     config.model.head = dict(name='per_token' if over_time else 'consensus', dropout=0.0)
     config = configs.lock(config)
     experiment = Experiment(config)
-    params = experiment.init(jax.random.key(0))['params']
+    params = jax.jit(experiment.init)(jax.random.key(0))['params']
     weights = {'rgb': 6.0, 'audio': 0.5}
 
     def by_hand(path, leaf):

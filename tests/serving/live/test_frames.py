@@ -13,13 +13,13 @@ RGB = {'rgb': reading.COLUMNS['rgb']}
 
 
 def experiment(seconds=2.0, shift='uni', **changes):
-    """A TSM-MobileNetV2 of pictures alone with 10 frames a second, whose weights say something."""
+    """A thin TSM-ResNet-18 of pictures alone with 10 frames a second, whose weights say something."""
     config = two_streams.config_of()
     count = round(seconds * lights.FPS)
     config.data.window.seconds = seconds
     config.data.streams = dict(rgb=dict(modality='rgb', frames=count, size=SIDE))
     config.model.preprocess = dict(rgb='signed')
-    config.model.encoders = dict(rgb=dict(name='tsm_mobilenet_v2', shift=shift, width_multiplier=0.25))
+    config.model.encoders = dict(rgb=dict(name='tsm_resnet18', shift=shift, width_multiplier=0.125))
     config.update_from_flattened_dict(changes)
     run = two_streams.experiment(config)
     run.run_inputs['data'] = {'format': 1, 'texts': {}, 'columns': {'rgb': {
@@ -103,6 +103,8 @@ def test_what_cannot_go_frame_by_frame_is_refused():
         FrameJudge(experiment(**{'data.window.seconds': 0.0}), 1)
     with pytest.raises(UserError, match='10 frames a second; leave --window out'):
         FrameJudge(experiment(), 1, 1.0)
+    with pytest.raises(UserError, match='needs the frames to come; a live stream cannot be'):
+        FrameJudge(experiment(**{'model.preprocess.rgb': 'centred'}), 1)
     run = two_streams.experiment(two_streams.config_of())
     with pytest.raises(UserError, match='audio'):
         FrameJudge(run, 1)
