@@ -114,7 +114,7 @@ def main() -> None:
                         help='such as 4,10 (default: 10)')
     parser.add_argument('--vocabulary', type=int, default=51, help='tokens (default: 51)')
     parser.add_argument('--length', type=int, default=6, help='tokens of a text at most (default: 6)')
-    parser.add_argument('--repeats', type=int, default=31, help='calls of each program (default: 31)')
+    parser.add_argument('--repeats', type=int, default=301, help='calls of each program (default: 301)')
     parser.add_argument('--write', action='store_true', help=f'put the table into {PAGE.relative_to(ROOT)}')
     flags = parser.parse_args()
     rows = [row for argument in flags.only for row in measure(argument, flags)]
