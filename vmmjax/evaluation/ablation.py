@@ -130,7 +130,7 @@ def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
     series, _ = training_log.read_log(folder / 'log.jsonl')
     seconds = cost.training_seconds(series, json.loads((folder / 'config.json').read_text())['batch_size'])
     macs = figures.cost.get('macs')  # Runs of an older version have none.
-    from vmmjax.training.checkpoint import Checkpoints  # Brings Orbax along, which reading tables needs not.
+    from vmmjax.training.checkpoint import Checkpoints  # Brings Orbax along, which flags need not.
 
     checkpoints = Checkpoints(folder)
     shapes = checkpoints.shapes(figures.step)
