@@ -20,15 +20,15 @@ def command(*arguments):
     return [sys.executable, '-m', 'vmmjax.cli.main', *map(str, arguments)]
 
 
-def started(*arguments, env=None, **files):
+def started(*arguments, env=None, **options):
     """A command that runs, as `forks.Command`."""
-    return Command(map(str, arguments), env=env or environment(), **files)
+    return Command(map(str, arguments), env=env or environment(), **options)
 
 
-def vmmjax(*arguments, stdin=None):
+def vmmjax(*arguments, **options):
     """Runs a command to its end."""
     with tempfile.TemporaryFile('w+', errors='replace') as stdout, tempfile.TemporaryFile('w+') as stderr:
-        running = started(*arguments, stdin=stdin, stdout=stdout, stderr=stderr)
+        running = started(*arguments, **options, stdout=stdout, stderr=stderr)
         try:
             status = running.wait(300)
         finally:

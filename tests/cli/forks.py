@@ -9,6 +9,7 @@ import contextlib
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -31,16 +32,17 @@ class Command:
     Args:
       arguments: of the command.
       env: its whole environment.
+      cwd: its folder.
       stdin: a descriptor or a file; nothing otherwise.
       stdout: likewise.
       stderr: likewise.
     """
 
-    def __init__(self, arguments, *, env, stdin=None, stdout=None, stderr=None):
+    def __init__(self, arguments, *, env, cwd=ROOT, stdin=None, stdout=None, stderr=None):
         self._report, theirs = socket.socketpair()
         with open(os.devnull, 'r+b') as nothing:
             files = [nothing if file is None else file for file in (stdin, stdout, stderr)]
-            message = json.dumps([list(map(os.fspath, arguments)), env]).encode()
+            message = json.dumps([list(map(os.fspath, arguments)), env, os.fspath(cwd)]).encode()
             requests = _requests()
             requests.sendall(len(message).to_bytes(8))
             socket.send_fds(requests, [b'f'], [*(file if isinstance(file, int) else file.fileno() for file in files),
@@ -120,13 +122,13 @@ def _serve(requests):
         _reap(os.WNOHANG)
         size = int.from_bytes(_exactly(requests, 8))
         _, files, *_ = socket.recv_fds(requests, 1, 4)
-        arguments, env = json.loads(_exactly(requests, size))
+        asked = json.loads(_exactly(requests, size))
         if not os.fork():
             requests.close()
             report = socket.socket(fileno=files.pop())
             if not (pid := os.fork()):
                 report.close()
-                return arguments, env, files
+                return *asked, files
             for file in (0, 1, 2, *files):
                 os.close(file)
             report.sendall(pid.to_bytes(8))
@@ -142,10 +144,12 @@ def _main():
         with contextlib.suppress(ImportError):  # Of an extra that is not installed.
             importlib.import_module(name)
     gc.freeze()  # What is imported is not gone through again by every fork.
-    arguments, env, files = _serve(socket.socket(fileno=int(sys.argv[1])))
+    arguments, env, cwd, files = _serve(socket.socket(fileno=int(sys.argv[1])))
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    os.chdir(cwd)
+    multiprocessing.process.ORIGINAL_DIR = cwd  # Which it noted when it was imported, and tells its own processes.
     os.environ.clear()
     os.environ.update(env)
     sys.argv = ['vmmjax', *arguments]

@@ -2,20 +2,17 @@
 
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 
-from tests.cli.conftest import ROOT, environment
+from tests.cli.conftest import ROOT, vmmjax
 
 EXAMPLE = ROOT / 'experiments' / 'examples' / 'mine.py'
 
 
 def in_folder(folder, *arguments):
-    """Runs a command as its console script does, which does not put the current folder on the path."""
-    found = subprocess.run([sys.executable, '-P', '-m', 'vmmjax.cli.main', *map(str, arguments)], cwd=folder,
-                           env=environment(), text=True, capture_output=True, check=False, timeout=300)
+    """Runs a command there, which is not on the path before, as by the console script."""
+    found = vmmjax(*arguments, cwd=folder)
     return found.returncode, found.stdout, found.stderr
 
 

@@ -180,7 +180,7 @@ def test_a_file_is_dropped_beside_a_live_source(films, lights_run, serving, brow
 def test_damaged_files_are_a_sentence_each(lights_run, serving, tmp_path):
     server, rng, failed = serving(f'--weights={lights_run}'), np.random.default_rng(1), 0
     clips = fuzz_media.originals(tmp_path)
-    for _ in range(12):
+    for _ in range(6):
         content, suffix = fuzz_media.mutant(clips, rng)
         job = server.judged(content, 'mutant' + suffix)
         if job['state'] == 'failed':

@@ -74,7 +74,7 @@ def _clip_pairs(folder: Path, clips: int, short_side: int) -> list[tuple[np.ndar
 
 
 @pytest.mark.parametrize(('source', 'short_side'), [
-    ('grid', 96), pytest.param('fights', 240, marks=pytest.mark.slow)])
+    ('grid', 96), pytest.param('fights', 128, marks=pytest.mark.slow)])
 def test_flow_of_real_clips_is_opencvs(source: str, short_side: int, shared_data: Path) -> None:
     differences = []
     for first, second in _clip_pairs(shared_data / source, 3, short_side):

