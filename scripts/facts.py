@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'vmmjax'
-CLOSURES = ('vmmjax.store.store', 'vmmjax.pipeline.pipeline', 'vmmjax.tasks', 'vmmjax.training.loop', 'vmmjax.experiment')
+CLOSURES = ('vmmjax.store.store', 'vmmjax.pipeline.pipeline', 'vmmjax.tasks', 'vmmjax.training.loop',
+            'vmmjax.experiment')
 
 
 def closure(module: str) -> tuple[int, int]:
