@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import convolution
 from vmmjax.models.convolution import conv2d, conv3d
@@ -14,12 +15,12 @@ from vmmjax.training import make_mesh
 RNG = np.random.default_rng(0)
 
 
-def both_forms(function: Any, *arguments: jax.Array) -> list[Any]:
-    """Value, and gradients of a weighted sum, in both forms."""
+def both_forms(function: Any, *arguments: jax.Array, other: str = 'stacked') -> list[Any]:
+    """Value, and gradients of a weighted sum, in the native form and another."""
     weights = jnp.asarray(RNG.normal(size=function(*arguments, form='native').shape), jnp.float32)
     return [(function(*arguments, form=form),
              jax.grad(lambda args, form=form: (function(*args, form=form) * weights).sum())(arguments))
-            for form in convolution.FORMS]
+            for form in ('native', other)]
 
 
 @pytest.mark.parametrize(('size', 'window', 'strides'), [
@@ -31,6 +32,26 @@ def test_forms_of_a_convolution_agree(size: tuple[int, ...], window: tuple[int, 
     kernel = jnp.asarray(RNG.normal(size=(*window, 3, 4)), jnp.float32)
     native, stacked = both_forms(lambda x, k, form: conv3d(x, k, strides, form), x, kernel)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), native, stacked)
+
+
+@pytest.mark.parametrize(('size', 'window', 'strides'), [
+    ((6, 8, 10), (7, 7, 7), (2, 2, 2)), ((1, 9, 8), (1, 7, 7), (1, 2, 2)), ((9, 5, 2), (2, 4, 1), (3, 3, 1))])
+def test_folded_pixels_are_convolved_as_they_are(size: tuple[int, ...], window: tuple[int, ...], strides: Any) -> None:
+    x = jnp.asarray(RNG.normal(size=(2, *size, 3)), jnp.float32)
+    kernel = jnp.asarray(RNG.normal(size=(*window, 3, 4)), jnp.float32)
+    native, folded = jax.jit(lambda *arguments: both_forms(
+        lambda x, k, form: conv3d(x, k, strides, form), *arguments, other='folded'), compiler_options=FAST)(x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * abs(a).max()), native, folded)
+
+
+@pytest.mark.parametrize(('channels', 'platform', 'strides'), [
+    (3, 'tpu', (1, 1, 1)), (3, 'gpu', (2, 2, 2)), (8, 'tpu', (2, 2, 2))])
+def test_pixels_are_folded_on_a_tpu_and_features_are_not(channels: int, platform: str, strides: Any) -> None:
+    shapes = jnp.zeros((1, 4, 8, 8, channels)), jnp.zeros((7, 7, 7, channels, 4))
+    with convolution.on_platform(platform):
+        equations = jax.make_jaxpr(lambda x, kernel: conv3d(x, kernel, (2, 2, 2)))(*shapes).eqns
+    assert [each.params['window_strides'] for each in equations
+            if each.primitive.name == 'conv_general_dilated'] == [strides]
 
 
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1)])
@@ -107,6 +128,9 @@ def test_padding_is_tensorflows() -> None:
 
 
 def test_the_form_is_chosen_by_platform_or_by_name() -> None:
-    assert convolution.resolve_form(None) == ('stacked' if jax.default_backend() == 'cpu' else 'native')
+    assert convolution.resolve_form('native') == 'native'
+    for platform, form in (('cpu', 'stacked'), ('cuda', 'native'), ('tpu', 'folded')):
+        with convolution.on_platform(platform):
+            assert convolution.resolve_form(None) == form
     with pytest.raises(UserError, match="did you mean 'stacked'"):
         convolution.resolve_form('staked')

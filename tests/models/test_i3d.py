@@ -52,7 +52,7 @@ def test_variables_are_those_of_the_released_checkpoint(shared_golden: Path) -> 
     assert sum(int(np.prod(shape)) for shape in ours.values()) == 12_704_544
 
 
-@pytest.mark.parametrize('form', ['stacked', 'native'])
+@pytest.mark.parametrize('form', ['stacked', 'folded'])
 def test_outputs_are_the_published_networks(shared_golden: Path, form: str) -> None:
     case, recipe, expected = golden(shared_golden)
     model = create_model('i3d', form=form)

@@ -18,8 +18,8 @@ from vmmjax.models.zoo import MODELS
 from vmmjax.ops.preprocess import PREPROCESS, preprocess
 
 (ROWS,) = export.symbolic_shape('batch')
-# The forms of a convolution, by a platform that has each.
-FORMS = dict(stacked='cpu', native='tpu')
+# Forms of a convolution, by a platform that has each; 'folded' is 'native' but for a few.
+FORMS = dict(stacked='cpu', folded='tpu')
 
 
 def spec(shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:

@@ -2,14 +2,16 @@
 
 Arrays are channels last: (B, H, W, C), (B, T, H, W, C). A form says how the same sums are written: 'native' with
 XLA's own operations, 'stacked' with matrix products and 2-D convolutions, cut so that they keep a CPU busy, and with a
-product a tap where each channel is convolved by itself. None takes the platform's. Values agree to rounding.
+product a tap where each channel is convolved by itself; 'folded', of TPUs, as 'native', but for strides over pixels in
+space and time, see `_folded`. None takes the platform's. Values agree to rounding.
 """
 
 import contextlib
 import contextvars
 import functools
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +22,13 @@ from vmmjax.errors import UserError, did_you_mean
 Shape2 = tuple[int, int]
 Shape3 = tuple[int, int, int]
 Edges = tuple[Shape2, Shape2]
-FORMS = ('native', 'stacked')
+FORMS = ('native', 'stacked', 'folded')
 # Where what is traced will run, if not where JAX computes by default.
 _PLATFORM: contextvars.ContextVar[str | None] = contextvars.ContextVar('platform', default=None)
 # Elements of a band's gradient when the weights' gradient is computed: 2 MB.
 BAND = 2 ** 19
+# Channels that pixels have at most, of pictures and of motion.
+PIXEL = 4
 
 
 def resolve_form(form: str | None) -> str:
@@ -34,7 +38,7 @@ def resolve_form(form: str | None) -> str:
       UserError: for an unknown form.
     """
     if form is None:
-        return 'stacked' if (_PLATFORM.get() or jax.default_backend()) == 'cpu' else 'native'
+        return {'cpu': 'stacked', 'tpu': 'folded'}.get(_PLATFORM.get() or jax.default_backend(), 'native')
     if form not in FORMS:
         raise UserError(f'There is no form {form!r} of a convolution: {did_you_mean(form, FORMS)}.')
     return form
@@ -74,7 +78,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, strides: Shape2 = (1, 1), padding: S
     edges = ((padding[0], padding[0]), (padding[1], padding[1]))
     if resolve_form(form) == 'stacked' and groups == x.shape[-1] == kernel.shape[-1]:
         return _channelwise(x, kernel, strides, edges)
-    if resolve_form(form) == 'native' or groups > 1:
+    if resolve_form(form) != 'stacked' or groups > 1:
         return _native(x, kernel, strides, edges, groups)
     if kernel.shape[:2] == (1, 1) and padding == (0, 0):
         return _product(x[:, ::strides[0], ::strides[1]], kernel[0, 0])
@@ -93,8 +97,12 @@ def conv3d(x: jax.Array, kernel: jax.Array, strides: Shape3 = (1, 1, 1), form: s
     Returns:
       (B, ceil(T / st), ceil(H / sh), ceil(W / sw), O).
     """
-    if resolve_form(form) == 'native':
-        return lax.conv_general_dilated(x, kernel, strides, 'SAME', dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'))
+    if (form := resolve_form(form)) != 'stacked':
+        edges = [same_padding(*each) for each in zip(x.shape[1:4], kernel.shape[:3], strides, strict=True)]
+        if form == 'folded' and max(strides) > 1 and x.shape[-1] <= PIXEL:
+            x, kernel, edges = _folded(x, kernel, strides, edges)
+            strides = (1, 1, 1)
+        return lax.conv_general_dilated(x, kernel, strides, edges, dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'))
     if kernel.shape[:3] == (1, 1, 1) and strides == (1, 1, 1):
         return _product(x, kernel[0, 0, 0])
     (batch, size), (taps, stride) = x.shape[:2], (kernel.shape[0], strides[0])
@@ -116,6 +124,38 @@ def conv3d(x: jax.Array, kernel: jax.Array, strides: Shape3 = (1, 1, 1), form: s
     y = _banded(stacked, flat, strides[1:], (height, width))
     y = jnp.moveaxis(y.reshape(batch, count, *y.shape[1:3], group, -1), 4, 2)
     return y.reshape(batch, length, *y.shape[3:])
+
+
+def _folded(x: jax.Array, kernel: jax.Array, strides: Shape3,
+            edges: Sequence[Shape2]) -> tuple[jax.Array, jax.Array, list[Shape2]]:
+    """A convolution with strides as one without, of blocks of pixels whose channels stand behind each other.
+
+    A TPU has arrays in tiles of 8 x 128. It lays out pixels of three channels with the batch in the place of the 128,
+    so that eight clips take up the memory of 128.
+
+    Args:
+      x: (B, T, H, W, C).
+      kernel: (kt, kh, kw, C, O).
+      strides: in time, height, width, which are the size of a block.
+      edges: zeros before and after, in time, height, width.
+
+    Returns:
+      x (B, ceil(T / st), ceil(H / sh), ceil(W / sw), st sh sw C), the kernel for it and its edges.
+    """
+    ends, taps, outer = [], [], []
+    for size, window, stride, (before, after) in zip(x.shape[1:4], kernel.shape, strides, edges, strict=False):
+        front = -before % stride  # An output's first pixel is to be the first of a block.
+        reach, first = -(-(front + window) // stride), (before + front) // stride
+        outputs = (before + size + after - window) // stride + 1
+        ends.append((0, -size % stride))
+        taps.append((front, reach * stride - front - window))
+        outer.append((first, outputs - 1 + reach - first - -(-size // stride)))
+    x, kernel = jnp.pad(x, ((0, 0), *ends, (0, 0))), jnp.pad(kernel, (*taps, (0, 0), (0, 0)))
+    # Cut out and joined: of a transposition the compiler makes copies in the very layout that is to be avoided.
+    parts = [tuple(slice(start, None, stride) for start, stride in zip(place, strides, strict=True))
+             for place in itertools.product(*map(range, strides))]
+    return (jnp.concatenate([x[:, *part] for part in parts], -1),
+            jnp.concatenate([kernel[part] for part in parts], -2), outer)
 
 
 @jax.custom_vjp

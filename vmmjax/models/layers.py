@@ -41,7 +41,7 @@ def _maximum_jvp(primals: Any, tangents: Any) -> Any:
 
 def max_pool3d(x: jax.Array, window: Shape3, strides: Shape3, form: str | None = None) -> jax.Array:
     """SAME max pooling of (B, T, H, W, C); padding never wins."""
-    if resolve_form(form) == 'native':
+    if resolve_form(form) != 'stacked':
         return nn.max_pool(x, window, strides, 'SAME')
     edges = [same_padding(*each) for each in zip(x.shape[1:4], window, strides, strict=True)]
     return _separable_max(x, window, strides, edges)
@@ -68,7 +68,7 @@ def max_pool2d(x: jax.Array, window: Shape2, strides: Shape2, padding: Shape2 = 
                form: str | None = None) -> jax.Array:
     """Max pooling of (B, H, W, C) with padding on both sides, which never wins; PyTorch's `MaxPool2d`."""
     edges = [(size, size) for size in padding]
-    if resolve_form(form) == 'native':
+    if resolve_form(form) != 'stacked':
         return nn.max_pool(x, window, strides, edges)
     return _separable_max(x, window, strides, edges)
 

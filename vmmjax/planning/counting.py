@@ -23,8 +23,8 @@ def macs(function: Callable[..., Any], *arguments: Any) -> int:
     Raises:
       ValueError: for a loop whose number of turns is only known when it runs.
     """
-    # On a CPU convolutions are written as other sums, with zeros of their own.
-    with on_platform('tpu'):
+    # On CPUs and TPUs convolutions are written as other sums, with zeros of their own.
+    with on_platform('gpu'):
         return _of(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
