@@ -1,0 +1,217 @@
+r"""Which fusion recovers which kind of information, from how many clips: the table of `results/known_information.md`.
+
+  python experiments/known_information.py --workdir=runs/known_information \
+      --page=experiments/results/known_information.md
+
+Clips are those of `synthetic:known_information`, whose labels a known number of bits tells; streams are features of its
+frames (mean colours of the quarters), of its sound (levels of the bands) and its words, so that a run says what the
+fusion does and not what encoders need. Each kind of fusion joins three small time-delay networks and tells all six
+labels at once. A run is kept at its best step by the loss on validation clips. What was run is kept in the workdir, so
+that a killed command goes on.
+"""
+
+import argparse
+import functools
+import itertools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from vmmjax import models
+from vmmjax.prepare.sources import known_information as known
+from vmmjax.reports import results_page
+from vmmjax.text_table import markdown
+
+KINDS = ('concat', 'tanh_concat', 'sum', 'weighted_average', 'gated', 'film', 'tensor', 'low_rank_tensor',
+         'multiplicative', 'cross_attention', 'non_local', 'transformer', 'bottleneck', 'scores')
+SIZES = (100, 1000, 10000)  # Training clips; the smaller sets are the first clips of the larger ones.
+COUNTS = {'train': SIZES[-1], 'validation': 1000, 'test': 2000}
+SETTINGS = known.Settings()
+_MOMENTS, _BATCH, _STEPS, _EVERY, _RATE, _DECAY = 20, 64, 1000, 50, 3e-3, 1e-2
+_BINS = np.array([*known.BANDS, known.HUM])
+
+
+def features(scene: known.Scene) -> dict[str, np.ndarray]:
+    """Float32 rgb (25, 12), audio (20, 5), text (3, 6) of a clip, and whether it has each; zeros where it has not."""
+    frames, half = known.frames(scene).astype(np.float32) / 128 - 1, known.SIDE // 2
+    quarters = [frames[:, y:y + half, x:x + half].mean((1, 2)) for y in (0, half) for x in (0, half)]
+    heard, sound = np.zeros((_MOMENTS, len(_BINS)), np.float32), known.sound(scene)
+    if sound is not None:
+        parts = sound.reshape(_MOMENTS, -1)
+        waves = np.exp(-2j * np.pi * _BINS[:, None] * np.arange(parts.shape[1]) / known.RATE)
+        heard = np.log(np.abs(parts @ waves.T) + 1e-2).astype(np.float32)
+    words = scene.labels['text'].split()
+    read = np.array([[word == each for each in itertools.chain(*known.WORDS)] for word in words] or [[0] * 6] * 3)
+    found = {'rgb': np.concatenate(quarters, 1), 'audio': heard, 'text': read.astype(np.float32)}
+    return found | {f'present/{name}': np.bool_(scene.labels[f'has_{name}'] == '1') for name in known.STREAMS}
+
+
+def make(file: Path, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
+    """Of each split the features of its clips, stacked, with the labels and the recording; kept in the file."""
+    if not file.exists():
+        arrays = {}
+        for split, count in COUNTS.items():
+            scenes = known.plan(SETTINGS, seed, split, count)
+            rows = [features(scene) | {name: np.int32(scene.labels[name]) for name in (*known.TARGETS, 'recording')}
+                    for scene in tqdm(scenes, desc=split, unit='clip')]
+            arrays |= {f'{split}|{name}': np.stack([row[name] for row in rows]) for name in rows[0]}
+        np.savez(file, **arrays)
+    with np.load(file) as arrays:
+        every = dict(arrays)
+    return {split: {name.partition('|')[2]: values for name, values in every.items() if name.startswith(f'{split}|')}
+            for split in COUNTS}
+
+
+def bits(target: str, streams: tuple[str, ...] = known.STREAMS) -> float:
+    """Mutual information of a label and what the streams show, in bits: 1 less the least log-loss of any model."""
+    flip, total = SETTINGS.flip, 0.0
+    for there in itertools.product((False, True), repeat=len(streams)):
+        seen = {stream for stream, is_there in zip(streams, there, strict=True) if is_there}
+        chance = math.prod(1 - SETTINGS.missing if is_there else SETTINGS.missing for is_there in there)
+        if target == 'redundant':
+            copies = len(seen)
+            for wrong in range(copies + 1):
+                each = (flip ** wrong * (1 - flip) ** (copies - wrong), flip ** (copies - wrong) * (1 - flip) ** wrong)
+                total += chance * math.comb(copies, wrong) * sum(each) / 2 * (1 - _entropy(each[0] / sum(each)))
+        elif (parts := set(known.PARITIES[target])) <= seen:
+            total += chance * (1 - _entropy(0.5 + 0.5 * (1 - 2 * flip) ** len(parts)))
+    return total
+
+
+def _entropy(p: float) -> float:
+    return -sum(each * math.log2(each) for each in (p, 1 - p) if each)
+
+
+def network(kind: str) -> Any:
+    """Three time-delay networks, a fusion and a head for all labels."""
+    encoder = dict(name='tdnn', frame_size=32, widths=(32,), strides=(2,), features=32, dropout=0.0)
+    return models.create(ConfigDict(dict(
+        encoders=dict.fromkeys(known.STREAMS, encoder), preprocess=dict.fromkeys(known.STREAMS, 'none'),
+        fusion=dict(name=kind), head=dict(name='consensus', dropout=0.0))), dict.fromkeys(known.TARGETS, 2))
+
+
+def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
+    """A compiled `(training clips, keys (S,)) -> log-probabilities (S, 1 + streams, clips, labels)` of the test clips.
+
+    The first are those of all streams, the others those with one withheld, of `STREAMS` in this order.
+    """
+    model = network(kind)
+    train, validation, test = ({name: jnp.asarray(values) for name, values in data[split].items()} for split in COUNTS)
+    optimizer = optax.adamw(optax.cosine_decay_schedule(_RATE, _STEPS), weight_decay=_DECAY)
+
+    def said(logits: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> jax.Array:
+        """Log-probabilities of the right values (B, labels)."""
+        return jnp.stack([jnp.take_along_axis(jax.nn.log_softmax(logits[name]), batch[name][:, None], 1)[:, 0]
+                          for name in known.TARGETS], 1)
+
+    def judged(params: Any, state: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+        return said(model.apply({'params': params, **state}, batch, train=False).logits, batch)
+
+    def one(count: jax.Array, key: jax.Array) -> jax.Array:
+        first, steps = jax.random.split(key)
+        few = jax.tree.map(lambda values: values[:2], train)
+        state, params = flax.core.pop(model.init(first, few, train=False), 'params')
+
+        def step(carry: Any, key: jax.Array) -> tuple[Any, None]:
+            params, state, slots = carry
+            draw, drop = jax.random.split(key)
+            rows = jax.random.randint(draw, (_BATCH,), 0, count)
+            batch = {name: values[rows] for name, values in train.items()}
+
+            def loss(params: Any) -> tuple[jax.Array, Any]:
+                found, new = model.apply({'params': params, **state}, batch, train=True, mutable=['batch_stats'],
+                                         rngs={'dropout': drop})
+                return -said(found.logits, batch).mean(), new
+
+            gradients, state = jax.grad(loss, has_aux=True)(params)
+            updates, slots = optimizer.update(gradients, slots, params)
+            return (optax.apply_updates(params, updates), state, slots), None
+
+        def part(carry: Any, keys: jax.Array) -> tuple[Any, None]:
+            now, best, least = carry
+            now, _ = jax.lax.scan(step, now, keys)
+            loss = -judged(*now[:2], validation).mean()
+            best = jax.tree.map(lambda new, old: jnp.where(loss < least, new, old), now[:2], best)
+            return (now, best, jnp.minimum(loss, least)), None
+
+        begun = ((params, state, optimizer.init(params)), (params, state), jnp.inf)
+        (_, best, _), _ = jax.lax.scan(part, begun, jax.random.split(steps, (_STEPS // _EVERY, _EVERY)))
+        withheld = [{name: values for name, values in test.items() if name not in (out, f'present/{out}')}
+                    for out in known.STREAMS]
+        return jnp.stack([judged(*best, batch) for batch in (test, *withheld)])
+
+    return jax.jit(lambda count, keys: jax.lax.map(functools.partial(one, count), keys))
+
+
+def run(folder: Path, data: Mapping[str, Mapping[str, np.ndarray]], seeds: int) -> dict[tuple[str, int], np.ndarray]:
+    """What every kind says after training on so many clips: bits (seeds, 1 + streams, clips, labels)."""
+    found = {}
+    with tqdm(total=len(KINDS) * len(SIZES), unit='row') as bar:
+        for kind in KINDS:
+            train = None
+            for size in SIZES:
+                file = folder / f'{kind}_{size}_{seeds}.npy'
+                bar.set_description(f'{kind}, {size} clips')
+                if not file.exists():
+                    train = train or trainer(kind, data)
+                    np.save(file, np.asarray(train(size, jax.random.split(jax.random.key(0), seeds))) / math.log(2))
+                found[kind, size] = np.load(file)
+                bar.update()
+    return found
+
+
+def tables(found: Mapping[tuple[str, int], np.ndarray], data: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """Markdown: bits by kind and size, then what withheld streams and the recording do at the largest size."""
+    head = ('fusion', 'clips', *known.TARGETS)
+    there = ('bits there', '', *(f'{bits(name):.2f}' for name in known.TARGETS))
+    rows = [(kind, f'{size:,}', *(_mean(1 + told[:, 0, :, place].mean(1)) for place in range(len(known.TARGETS))))
+            for (kind, size), told in found.items()]
+    test, place = data['test'], known.TARGETS.index('redundant')
+    agrees = test['recording'] == test['redundant']
+    rest = ('rgb', 'text')
+    second = [('bits there', f"{bits('redundant', rest):.2f}", f"{bits('unique_rgb', rest):.2f}", '0.0')]
+    for kind in KINDS:
+        told = found[kind, SIZES[-1]]
+        withheld = 1 + told[:, 1 + known.STREAMS.index('audio')].mean(1)
+        right = told[:, 0, :, place] > -1
+        gap = right[:, agrees].mean(1) - right[:, ~agrees].mean(1)
+        second.append((kind, _mean(withheld[:, place]), _mean(withheld[:, known.TARGETS.index('unique_rgb')]),
+                       _mean(100 * gap, 1)))
+    names = ('fusion', 'redundant, bits', 'unique_rgb, bits', 'redundant: points more where the recording agrees')
+    return '\n\n'.join((
+        f'{COUNTS["test"]:,} test clips, {len(next(iter(found.values())))} seeds; bits a clip, mean and standard '
+        f'deviation over seeds:', markdown(head, [there, *rows], '<>' + '>' * len(known.TARGETS)),
+        f'After {SIZES[-1]:,} clips, the sound withheld, and the cue of the recording:',
+        markdown(names, second, '<>>>')))
+
+
+def _mean(values: np.ndarray, digits: int = 2) -> str:
+    return f'{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}'
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--workdir', type=Path, required=True, help='folder of what was run')
+    parser.add_argument('--seeds', type=int, default=5, help='trainings of each row (default: 5)')
+    parser.add_argument('--page', type=Path, help='page whose table is written anew')
+    options = parser.parse_args()
+    options.workdir.mkdir(parents=True, exist_ok=True)
+    data = make(options.workdir / 'clips.npz')
+    text = tables(run(options.workdir, data, options.seeds), data)
+    print(text)
+    if options.page:
+        results_page.insert(options.page, f'{results_page.machine(("jax", "optax"))}.', text)
+
+
+if __name__ == '__main__':
+    main()
