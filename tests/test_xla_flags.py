@@ -4,7 +4,7 @@ import pytest
 
 from vmmjax import xla_flags
 
-OWN = '--xla_backend_extra_options=none'
+OWN = '--xla_backend_extra_options=xla_cpu_none'
 
 
 @pytest.mark.parametrize(('given', 'after'), [
