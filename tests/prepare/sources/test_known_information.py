@@ -50,6 +50,19 @@ def test_the_files_show_the_bits_that_the_manifest_has(tmp_path):
             assert not words
 
 
+def test_what_is_random_beside_the_bits_tells_nothing_of_them():
+    scenes = known.plan(SETTINGS, 0, 'test', 400)
+    half, shown = known.SIDE // 2, []
+    for scene in scenes:
+        # In the middle of their change, where what grows and what falls are alike.
+        frame, sound = known.frames(scene)[9].astype(float), known.sound(scene)
+        levels = [frame[y:y + half, x:x + half].mean() for y in (0, half) for x in (0, half)]
+        shown.append([*levels, 0.0 if sound is None else np.log(np.std(sound[15500:16500]))])
+    bits = np.array([[int(scene.labels[name]) for name in known.TARGETS] for scene in scenes])
+    found = np.corrcoef(np.array(shown).T, bits.T)[:5, 5:]
+    assert np.abs(found).max() < 0.2  # Four standard deviations of chance.
+
+
 def best(labels, target, streams):
     """What the best model says: the likeliest label given what the streams show, by counting all that could be."""
     seen = [stream for stream in streams if labels[f'has_{stream}'] == '1']
