@@ -256,15 +256,16 @@ def kill_again_and_again(folder: Path, store: Path, anew: Path, args: argparse.N
     workdir = folder / 'run1'
     while True:
         lacking = [kind for kind, quota in quotas.items() if counts[kind] < quota]
-        over = counts.total() >= args.kills and not lacking and refused >= args.anew and failed >= args.failures
-        if newest(workdir) and refused < args.anew and rng.random() < 0.3:
+        enough = counts.total() >= args.kills and not lacking
+        if newest(workdir) and refused < args.anew and (enough or rng.random() < 0.3):
             refuses(workdir, anew, args.steps)
             refused += 1
             print(f'refused {refused}: the store was prepared anew', flush=True)
-        if newest(workdir) and failed < args.failures and rng.random() < 0.3 and fails_to_evaluate(
+        if newest(workdir) and failed < args.failures and (enough or rng.random() < 0.3) and fails_to_evaluate(
                 workdir, store, args.steps):
             failed += 1
             print(f'evaluation failed {failed}: at step {newest(workdir)} of {args.steps}', flush=True)
+        over = enough and refused >= args.anew and failed >= args.failures
         possible = [kind for kind in lacking if kind != 'early' and (newest(workdir) or kind == 'save')]
         if 'early' in lacking and not newest(workdir):
             possible = ['early']

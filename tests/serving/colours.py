@@ -39,10 +39,10 @@ def make_store(folder):
     return runs.prepared(folder / 'manifest.csv', folder / 'store')
 
 
-def trained(store, folder, steps=80):
+def trained(store, folder):
     """The folder of a run of the task contrastive."""
     config = clips.config_of(store.path, dict(name='contrastive', streams=('rgb', 'audio', 'text'), dimensions=8),
-                             'text', streams=('rgb', 'audio', 'text'), steps=steps, head={}).unlock()
+                             'text', streams=('rgb', 'audio', 'text'), steps=80, head={}).unlock()
     config.data.window.seconds = 1.0
     config.data.streams = dict(rgb=runs.RGB, audio=runs.AUDIO, text=dict(modality='text:text', length=6))
     config.model.preprocess.update(rgb='signed', text='ids')

@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from tests.cli.conftest import refused, vmmjax
 from tests.evaluation.pages import Page
-from tests.serving import colours
+from tests.serving import colours, two_streams
 from vmmjax.errors import UserError
+from vmmjax.experiment import Experiment
 from vmmjax.serving.embeddings import Embedded, Towers
 from vmmjax.serving.index import SETTINGS, WINDOWS, Index, IndexWriter
 
@@ -143,8 +145,10 @@ def test_an_index_is_whole_or_not_there(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_asked_is_one_sentence(index, store, run, tmp_path):
-    other = colours.trained(store, tmp_path / 'other', steps=6)
+def test_what_cannot_be_asked_is_one_sentence(index, run, tmp_path):
+    changed, other = Experiment.load(run), tmp_path / 'other'
+    changed.state = changed.state.replace(params=jax.tree.map(lambda leaf: 1.01 * leaf, changed.state.params))
+    two_streams.save(other, changed)
     with pytest.raises(UserError, match=f'{other} has other parameters, with which its vectors do not compare'):
         Index(index).check(Towers(other).identity, str(other))
     towers = Towers(run)
@@ -169,6 +173,7 @@ def test_a_question_is_checked_before_anything_is_read(tmp_path):
 def test_a_full_disk_leaves_nothing_of_an_index(tmp_path):
     code = '''import pathlib, resource, sys, numpy as np
 from vmmjax.errors import UserError
+from vmmjax.experiment import Experiment
 from vmmjax.serving.embeddings import Embedded
 from vmmjax.serving.index import IndexWriter
 settings = {'streams': ['one'], 'dimensions': 8}
