@@ -49,7 +49,7 @@ class Command:
                                                theirs.fileno()])
             requests.sendall(message)
         theirs.close()
-        self._report.settimeout(120)  # The first one waits for the imports.
+        self._report.settimeout(300)  # The first one waits for the imports.
         self.pid, self.returncode = int.from_bytes(self._received()), None
 
     def poll(self):
@@ -103,23 +103,23 @@ def _exactly(requests, count):
     while len(found) < count:
         part = requests.recv(count - len(found))
         if not part:
-            _reap(0)
+            _reap()
             sys.exit(0)
         found += part
     return found
 
 
-def _reap(options):
-    """Waits for those that have ended, or for all."""
+def _reap():
+    """Takes leave of those that have ended; who still runs is not waited for."""
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, options)[0]:
+        while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def _serve(requests):
     """Forks a command for each request, and a process that waits for it and reports its status."""
     while True:
-        _reap(os.WNOHANG)
+        _reap()
         size = int.from_bytes(_exactly(requests, 8))
         _, files, *_ = socket.recv_fds(requests, 1, 4)
         asked = json.loads(_exactly(requests, size))
