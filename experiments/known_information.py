@@ -1,17 +1,16 @@
-r"""Which fusion recovers which kind of information, from how many clips: the table of `results/known_information.md`.
+r"""Which fusion recovers which kind of information, from how many clips: the table of `results/fusion.md`.
 
-  python experiments/known_information.py --workdir=runs/known_information \
-      --page=experiments/results/known_information.md
+  python experiments/known_information.py --workdir=runs/known_information --page=experiments/results/fusion.md
 
 Clips are those of `synthetic:known_information`, whose labels a known number of bits tells; streams are features of its
 frames (mean colours of the quarters), of its sound (levels of the bands) and its words, so that a run says what the
-fusion does and not what encoders need. Each kind of fusion joins three small time-delay networks and tells all six
-labels at once. A run is kept at its best step by the loss on validation clips. What was run is kept in the workdir, so
-that a killed command goes on.
+fusion does and not what encoders need. Each kind of fusion joins three networks of one hidden layer and tells all six
+labels at once. A run is kept at its best step by the loss on validation clips, on which a factor for the logits of each
+label is chosen, too (temperature scaling), so that bits are not lost by being too sure. What was run is kept in the
+workdir, so that a killed command goes on.
 """
 
 import argparse
-import functools
 import itertools
 import math
 from collections.abc import Mapping
@@ -23,20 +22,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from vmmjax import models
+from vmmjax.models import Tokens
 from vmmjax.prepare.sources import known_information as known
 from vmmjax.reports import results_page
 from vmmjax.text_table import markdown
 
-KINDS = ('concat', 'tanh_concat', 'sum', 'weighted_average', 'gated', 'film', 'tensor', 'low_rank_tensor',
-         'multiplicative', 'cross_attention', 'non_local', 'transformer', 'bottleneck', 'scores')
+_WIDE, _LAYER = dict(features=64), dict(features=64, num_hidden_layers=1)
+# Kind -> its options; `multiplicative` and `non_local` are of two streams.
+KINDS: dict[str, dict[str, int]] = {
+    'concat': {}, 'scores': {}, 'tanh_concat': _WIDE, 'sum': _WIDE, 'weighted_average': _WIDE, 'gated': _WIDE,
+    'film': _WIDE, 'tensor': dict(features=8), 'low_rank_tensor': _WIDE, 'cross_attention': _LAYER,
+    'transformer': _LAYER, 'bottleneck': _LAYER}
 SIZES = (100, 1000, 10000)  # Training clips; the smaller sets are the first clips of the larger ones.
 COUNTS = {'train': SIZES[-1], 'validation': 1000, 'test': 2000}
 SETTINGS = known.Settings()
-_MOMENTS, _BATCH, _STEPS, _EVERY, _RATE, _DECAY = 20, 64, 1000, 50, 3e-3, 1e-2
+_MOMENTS, _BATCH, _STEPS, _EVERY, _RATE, _DECAY = 20, 64, 2000, 50, 3e-3, 1e-2
+_FACTORS = np.geomspace(0.01, 2, 24)
 _BINS = np.array([*known.BANDS, known.HUM])
 
 
@@ -91,12 +97,24 @@ def _entropy(p: float) -> float:
     return -sum(each * math.log2(each) for each in (p, 1 - p) if each)
 
 
+class Layer(nn.Module):
+    """A hidden layer over all moments of a stream: one token."""
+
+    features: int = 32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> tuple[Tokens, dict[str, jax.Array]]:
+        """Encodes x (B, T, D); a clip that is there is valid throughout."""
+        hidden = nn.relu(nn.Dense(64)(x.reshape(len(x), -1)))
+        return Tokens(nn.Dense(self.features)(hidden)[:, None], valid.any(1, keepdims=True)), {}
+
+
 def network(kind: str) -> Any:
-    """Three time-delay networks, a fusion and a head for all labels."""
-    encoder = dict(name='tdnn', frame_size=32, widths=(32,), strides=(2,), features=32, dropout=0.0)
+    """Three encoders, a fusion and a head for all labels."""
+    encoder = dict(name=f'{__name__}:Layer')
     return models.create(ConfigDict(dict(
         encoders=dict.fromkeys(known.STREAMS, encoder), preprocess=dict.fromkeys(known.STREAMS, 'none'),
-        fusion=dict(name=kind), head=dict(name='consensus', dropout=0.0))), dict.fromkeys(known.TARGETS, 2))
+        fusion=dict(name=kind, **KINDS[kind]), head=dict(name='consensus', dropout=0.0))), dict.fromkeys(known.TARGETS, 2))
 
 
 def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
@@ -108,13 +126,12 @@ def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
     train, validation, test = ({name: jnp.asarray(values) for name, values in data[split].items()} for split in COUNTS)
     optimizer = optax.adamw(optax.cosine_decay_schedule(_RATE, _STEPS), weight_decay=_DECAY)
 
-    def said(logits: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> jax.Array:
-        """Log-probabilities of the right values (B, labels)."""
-        return jnp.stack([jnp.take_along_axis(jax.nn.log_softmax(logits[name]), batch[name][:, None], 1)[:, 0]
-                          for name in known.TARGETS], 1)
+    def margins(logits: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> jax.Array:
+        """By how much the logit of the right value is above that of the other (B, labels)."""
+        return jnp.stack([(logits[name][:, 1] - logits[name][:, 0]) * (2 * batch[name] - 1) for name in known.TARGETS], 1)
 
     def judged(params: Any, state: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
-        return said(model.apply({'params': params, **state}, batch, train=False).logits, batch)
+        return margins(model.apply({'params': params, **state}, batch, train=False).logits, batch)
 
     def one(count: jax.Array, key: jax.Array) -> jax.Array:
         first, steps = jax.random.split(key)
@@ -130,7 +147,7 @@ def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
             def loss(params: Any) -> tuple[jax.Array, Any]:
                 found, new = model.apply({'params': params, **state}, batch, train=True, mutable=['batch_stats'],
                                          rngs={'dropout': drop})
-                return -said(found.logits, batch).mean(), new
+                return -jax.nn.log_sigmoid(margins(found.logits, batch)).mean(), new
 
             gradients, state = jax.grad(loss, has_aux=True)(params)
             updates, slots = optimizer.update(gradients, slots, params)
@@ -139,17 +156,19 @@ def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
         def part(carry: Any, keys: jax.Array) -> tuple[Any, None]:
             now, best, least = carry
             now, _ = jax.lax.scan(step, now, keys)
-            loss = -judged(*now[:2], validation).mean()
+            loss = -jax.nn.log_sigmoid(judged(*now[:2], validation)).mean()
             best = jax.tree.map(lambda new, old: jnp.where(loss < least, new, old), now[:2], best)
             return (now, best, jnp.minimum(loss, least)), None
 
         begun = ((params, state, optimizer.init(params)), (params, state), jnp.inf)
         (_, best, _), _ = jax.lax.scan(part, begun, jax.random.split(steps, (_STEPS // _EVERY, _EVERY)))
+        losses = -jax.nn.log_sigmoid(_FACTORS[:, None, None] * judged(*best, validation)).mean(1)
+        factors = jnp.asarray(_FACTORS)[losses.argmin(0)]  # (labels,)
         withheld = [{name: values for name, values in test.items() if name not in (out, f'present/{out}')}
                     for out in known.STREAMS]
-        return jnp.stack([judged(*best, batch) for batch in (test, *withheld)])
+        return jax.nn.log_sigmoid(factors * jnp.stack([judged(*best, batch) for batch in (test, *withheld)]))
 
-    return jax.jit(lambda count, keys: jax.lax.map(functools.partial(one, count), keys))
+    return jax.jit(jax.vmap(one, (None, 0)))
 
 
 def run(folder: Path, data: Mapping[str, Mapping[str, np.ndarray]], seeds: int) -> dict[tuple[str, int], np.ndarray]:

@@ -104,3 +104,4 @@ def _forget_compiled() -> Iterator[None]:
     if 'jax' in sys.modules:
         sys.modules['jax'].clear_caches()
         gc.collect()
+        gc.freeze()  # What is left are packages, which no later collection goes through again.

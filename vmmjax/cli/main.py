@@ -1,6 +1,7 @@
 """`vmmjax COMMAND [--flag=value ...]`: finds the command, reads its flags, runs it."""
 
 import errno
+import gc
 import importlib
 import logging
 import os
@@ -58,6 +59,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     try:
         status = _dispatch(arguments)
         sys.stdout.flush()
+        gc.freeze()  # The process ends: collecting what packages hold would take a second.
         sys.exit(status)
     except UserError as error:
         sys.exit(_say(str(error)))
