@@ -114,7 +114,8 @@ def network(kind: str) -> Any:
     encoder = dict(name=f'{__name__}:Layer')
     return models.create(ConfigDict(dict(
         encoders=dict.fromkeys(known.STREAMS, encoder), preprocess=dict.fromkeys(known.STREAMS, 'none'),
-        fusion=dict(name=kind, **KINDS[kind]), head=dict(name='consensus', dropout=0.0))), dict.fromkeys(known.TARGETS, 2))
+        fusion=dict(name=kind, **KINDS[kind]), head=dict(name='consensus', dropout=0.0))),
+        dict.fromkeys(known.TARGETS, 2))
 
 
 def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
@@ -128,7 +129,8 @@ def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
 
     def margins(logits: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> jax.Array:
         """By how much the logit of the right value is above that of the other (B, labels)."""
-        return jnp.stack([(logits[name][:, 1] - logits[name][:, 0]) * (2 * batch[name] - 1) for name in known.TARGETS], 1)
+        return jnp.stack([(logits[name][:, 1] - logits[name][:, 0]) * (2 * batch[name] - 1)
+                          for name in known.TARGETS], 1)
 
     def judged(params: Any, state: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
         return margins(model.apply({'params': params, **state}, batch, train=False).logits, batch)
