@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vmmjax import xla_flags
 from vmmjax.text_table import markdown_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,7 @@ def measure(path: Path, devices: int, classes: int) -> list[str]:
     from vmmjax.planning import operations
     from vmmjax.training.build import build
 
+    xla_flags.add(xla_flags.COMPILE_FASTER)  # As every command does.
     config = runpy.run_path(str(path))['get_config']()
     there = (Path(config.data.store) / 'store.json').is_file()
     store = None if there else SpecStore(config, classes=classes, fps=25.0)

@@ -11,16 +11,16 @@ import itertools
 import json
 import runpy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 
+from vmmjax import xla_flags
 from vmmjax.experiment import Experiment
-from vmmjax.training import sharding, train, workdir
-from vmmjax.training.build import build
+from vmmjax.training import loop, sharding, workdir
 from vmmjax.training.state import TrainState
 
 WARM_UP = 20  # Steps before the first that count.
@@ -42,7 +42,7 @@ class _Enough(Exception):
 
 
 class Watch:
-    """Looks at a run after each of its steps, which `train` takes for an evaluation without figures.
+    """Looks at a run before each of its steps, in the place of which `train` calls it.
 
     Attributes:
       marks: when the run came how far, by the clock that all processes share.
@@ -71,29 +71,39 @@ class Watch:
                 self.mark('input')
             yield batch
 
-    def after_step(self, state: TrainState) -> dict[str, float]:
-        """Takes bare steps where a repeat ends."""
-        self._done += 1
-        if self._done == 1:
-            jax.block_until_ready(state)
-            self.mark('step')
-            if self._first:
-                raise _Enough
-        elif self._done >= WARM_UP and (self._done - WARM_UP) % self._steps == 0:
+    def over(self, compile_step: Callable[..., Any]) -> Callable[..., Any]:
+        """`loop._compiled`, whose step is this object."""
+        def compiled(*arguments: Any) -> Self:
+            self._compiled = compile_step(*arguments)
+            return self
+        return compiled
+
+    def cost_analysis(self) -> Any:
+        """The compiled step's."""
+        return self._compiled.cost_analysis()
+
+    def __call__(self, state: TrainState, batch: Any) -> Any:
+        """A step of the loop, and before it bare ones where a repeat ends."""
+        if self._done >= WARM_UP and (self._done - WARM_UP) % self._steps == 0:
             # The loop has just logged, so that no step of it still runs.
             if self._began is not None:
                 self.loop.append(since(self._began))
             self.bare.append(self._take(state))
             self._began = clock()
-        return {}
+        out = self._compiled(state, batch)
+        self._done += 1
+        if self._done == 1:
+            jax.block_until_ready(out)
+            self.mark('step')
+            if self._first:
+                raise _Enough
+        return out
 
     def _take(self, state: TrainState) -> list[float]:
         run = self._run
-        if self._compiled is None:
+        if not self._batches:
             found = itertools.islice(run.pipeline('train', train=True).batches(0, run.rows), _BATCHES)
             self._batches = [sharding.put(batch, run.batch_sharding) for batch in found]
-            step: Any = build(run.config, run.mesh, run.apply, run.init, run.task).step
-            self._compiled = step.lower(state, self._batches[0]).compile()
         state = jax.tree.map(jnp.copy, state)  # The step takes its arrays over.
         for count in (2, self._steps // 2):  # The first are not counted.
             jax.block_until_ready((state, self._batches))
@@ -117,6 +127,7 @@ def fetch(feed: Iterator[Any], count: int) -> list[float]:
 def main() -> None:
     """The command."""
     imported = time.monotonic()
+    xla_flags.add(xla_flags.COMPILE_FASTER)  # As every command does.
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', type=Path, help='file')
     parser.add_argument('store', help='that it trains on')
@@ -130,8 +141,8 @@ def main() -> None:
     config = runpy.run_path(str(flags.config))['get_config']()
     config.data.store = flags.store
     config.model.encoders.rgb.width_multiplier = flags.width
-    config.steps = WARM_UP + flags.steps * flags.repeats
-    config.evaluate_every = 1
+    config.steps = WARM_UP + flags.steps * flags.repeats + 1  # Before the last of which the last repeat ends.
+    config.evaluate_every = 0
     if flags.steps % config.log_every or flags.steps % 2 or WARM_UP % config.log_every:
         parser.error(f'--steps must be even, and a multiple of {config.log_every}')
 
@@ -144,9 +155,10 @@ def main() -> None:
             watch.mark('weights')
             return watch.batches(pipeline.batches(step, run.rows))
 
+        loop._compiled = watch.over(loop._compiled)  # Of this process alone.
         with contextlib.suppress(_Enough):
-            train(config, flags.workdir, mesh=run.mesh, apply=run.apply, init=run.init, objective=run.task,
-                  batches=batches, evaluate=watch.after_step, identity=run.identity)
+            loop.train(config, flags.workdir, mesh=run.mesh, apply=run.apply, init=run.init, objective=run.task,
+                       batches=batches, evaluate=lambda state: {}, identity=run.identity)
     found: dict[str, Any] = {'marks': {'started': flags.began, 'imports': imported, **watch.marks}}
     if not flags.first:
         log = [json.loads(line) for line in (flags.workdir / 'log.jsonl').read_text().splitlines()]
