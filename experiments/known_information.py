@@ -216,7 +216,7 @@ def tables(found: Mapping[tuple[str, int], np.ndarray], data: Mapping[str, Mappi
 
 
 def _mean(values: np.ndarray, digits: int = 2) -> str:
-    return f'{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}'
+    return f'{round(values.mean(), digits) + 0:.{digits}f} ± {values.std(ddof=1):.{digits}f}'  # No minus before 0.
 
 
 def main() -> None:
