@@ -31,7 +31,7 @@ def run(store, tmp_path_factory):  # noqa: F811
     config = toy_config.get_config()
     with config.unlocked():
         config.steps, config.evaluate_every, config.data.store = 6, 0, str(here)
-    experiment = Experiment(configs.lock(config)).train(folder / 'run')
+    experiment = Experiment(configs.lock(config), devices=jax.devices()[:1]).train(folder / 'run')
     found = experiment.predictions('test')
     result = experiment.evaluate('test')
     shutil.rmtree(here)
@@ -117,7 +117,7 @@ def test_low_rank_factors_are_trained_on_few_labels_and_merged(tmp_path):
         config = config_of(path, dict(name='classification'), 'letter', steps=8)
         with config.unlocked():
             config.update_from_flattened_dict(changes)
-        return Experiment(configs.lock(config)).train(tmp_path / name)
+        return Experiment(configs.lock(config), devices=jax.devices()[:1]).train(tmp_path / name)
 
     first = trained('first')
     second = trained('second', **{'lora.rank': 2, 'lora.kernels': ('encoders_one/.*kernel',), 'data.labels_share': 0.25,

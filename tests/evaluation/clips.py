@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from tests.evaluation.sensors import COLUMNS, SECONDS, SIZES, Sensor, facts
@@ -49,8 +50,8 @@ def config_of(store, task, target, *, streams=('one', 'two'), steps=120, **model
 
 
 def trained(config, folder):
-    """A trained experiment, and what was logged at its end."""
-    experiment = Experiment(config).train(folder)
+    """An experiment trained on one device, and what was logged at its end."""
+    experiment = Experiment(config, devices=jax.devices()[:1]).train(folder)
     lines = map(json.loads, (folder / 'log.jsonl').read_text().splitlines())
     measured = [line for line in lines if 'validation/loss' in line][-1]
     return experiment, {name: value for name, value in measured.items() if name.startswith('validation/')}

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from vmmjax import config as configs
 from vmmjax.experiment import Experiment
 from vmmjax.prepare import sources
@@ -26,7 +28,7 @@ def prepared(manifest: Path, folder: Path, columns: Sequence[Any] = COLUMNS) -> 
 def trained(store: Store, folder: Path, *, task: Mapping[str, Any] | None = None, target: Any = 'label', steps: int = 1,
             seconds: float = 0.6, streams: Mapping[str, Any] | None = None, model: Mapping[str, Any] | None = None,
             encoders: Mapping[str, Any] | None = None, **data: Any) -> Experiment:
-    """A run of a few steps, as it is loaded from its folder."""
+    """A run of a few steps on one device, as it is loaded from its folder."""
     streams = dict(streams or dict(rgb=RGB, audio=AUDIO))
     config = configs.defaults()
     config.steps, config.batch_size, config.evaluate_every, config.log_every = steps, 8, 0, 1
@@ -38,5 +40,5 @@ def trained(store: Store, folder: Path, *, task: Mapping[str, Any] | None = None
                                else 'none' for name, stream in streams.items()}
     config.model.encoders = {name: (encoders or {}).get(name, ENCODER) for name in streams}
     config.model.update(dict(model or {}))
-    Experiment(configs.lock(config)).train(folder)
+    Experiment(configs.lock(config), devices=jax.devices()[:1]).train(folder)
     return Experiment.load(folder)

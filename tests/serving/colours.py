@@ -2,6 +2,7 @@
 
 import csv
 
+import jax
 import numpy as np
 
 from tests.evaluation import clips, runs
@@ -47,5 +48,5 @@ def trained(store, folder):
     config.data.streams = dict(rgb=runs.RGB, audio=runs.AUDIO, text=dict(modality='text:text', length=6))
     config.model.preprocess.update(rgb='signed', text='ids')
     config.model.encoders.text = dict(name='gru', vocab_size=16, embedding_size=8, hidden_size=16)
-    Experiment(configs.lock(config)).train(folder)
+    Experiment(configs.lock(config), devices=jax.devices()[:1]).train(folder)
     return folder

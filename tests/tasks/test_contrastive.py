@@ -183,7 +183,7 @@ def test_a_batch_of_one_and_streams_of_other_clips(tmp_path):
     with pytest.raises(UserError, match='one row has nothing to be told from'):
         Experiment(config)
     config.batch_size = 16
-    experiment = Experiment(config)
+    experiment = Experiment(config, devices=jax.devices()[:1])
     column = experiment.store.column('two')
     lacking = dataclasses.replace(column, lengths=np.zeros_like(column.lengths))
     store = SimpleNamespace(rows=experiment.store.rows, name='s', splits=experiment.store.splits,

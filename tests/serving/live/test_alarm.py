@@ -62,6 +62,17 @@ def test_the_time_of_a_start_is_that_of_the_clock():
     assert message.peak == pytest.approx(.9)
 
 
+def test_a_clock_that_is_known_better_tells_the_next_alarm_and_leaves_the_one_that_lasts():
+    follower = Follower('door', 'fight', Rules(.5, .5), wall=1000.0, speed=1.0)
+    follower.wall = 999.0
+    (first,) = follower.judged([level(.9)], 0.0, 1.0, 1.0, ['rgb'])
+    follower.wall = 998.0
+    (ended,) = follower.judged([level(.1)], 1.0, 1.0, 2.0, ['rgb'])
+    (second,) = follower.judged([level(.9)], 2.0, 1.0, 3.0, ['rgb'])
+    assert first.time == ended.time == '1970-01-01T00:16:39.000+00:00'
+    assert second.time == '1970-01-01T00:16:40.000+00:00'
+
+
 def test_a_way_of_telling_that_fails_holds_up_no_other():
     told, said = [], []
 

@@ -82,7 +82,12 @@ def to_each(ways: Sequence[Callable[[Alarm], None]], say: Callable[[str], None])
 
 
 class Follower:
-    """Follows one class of one connection."""
+    """Follows one class of one connection.
+
+    Attributes:
+      wall: seconds since 1970 at the clock's zero; of a live stream it is known better with every frame, and the alarms
+        that begin after it is set go by it.
+    """
 
     def __init__(self, source: str, label: str, rules: Rules, *, wall: float, speed: float) -> None:
         """Begins a connection.
@@ -91,10 +96,11 @@ class Follower:
           source: its name.
           label: the class.
           rules: of alarms.
-          wall: seconds since 1970 at the clock's zero.
+          wall: see the attribute.
           speed: seconds of the clock in a second; 0 where they have no relation.
         """
-        self._source, self._label, self._wall, self._speed = source, label, wall, speed or 1.0
+        self.wall = wall
+        self._source, self._label, self._speed = source, label, speed or 1.0
         self._timeline, self._tracker = Timeline(), Tracker(rules)
         self._seen = 0.0  # The end of the last window.
         self._told: Alarm | None = None  # The newest message of the alarm that lasts.
@@ -145,7 +151,10 @@ class Follower:
 
     def _message(self, state: str, span: Span, present: Sequence[str]) -> Alarm:
         told = self._told
-        begun = datetime.fromtimestamp(self._wall + span.start / self._speed, UTC).isoformat(timespec='milliseconds')
+        if told is None:
+            begun = datetime.fromtimestamp(self.wall + span.start / self._speed, UTC).isoformat(timespec='milliseconds')
+        else:
+            begun = told.time
         message = Alarm(uuid.uuid4().hex if told is None else told.id, 0 if told is None else told.number + 1, state,
                         self._source, self._label, span.start, span.end, begun, span.value, tuple(present))
         self._told = None if state == END else message

@@ -129,6 +129,7 @@ class Monitor:
                 except OSError as error:  # An output that nobody reads does not end the watch.
                     self._say(f'{source.name}: a sentence cannot be told: {error.strerror}')
             for name, follower in connection.followers.items():
+                follower.wall = connection.session.wall
                 self._tell(source, connection, follower.judged(
                     levels[name], window.start, self._judge.window, window.start + self._stride, present))
             source.delay = time.monotonic() - connection.session.arrived
