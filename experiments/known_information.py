@@ -26,7 +26,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from vmmjax import models
+from vmmjax import atomic, models
 from vmmjax.models import Tokens
 from vmmjax.prepare.sources import known_information as known
 from vmmjax.reports import results_page
@@ -47,18 +47,18 @@ _BINS = np.array([*known.BANDS, known.HUM])
 
 
 def features(scene: known.Scene) -> dict[str, np.ndarray]:
-    """Float32 rgb (25, 12), audio (20, 5), text (3, 6) of a clip, and whether it has each; zeros where it has not."""
+    """The streams of a clip, float32 rgb (25, 12), audio (20, 5), text (3, 6), 0 if absent; whether each is there."""
     frames, half = known.frames(scene).astype(np.float32) / 128 - 1, known.SIDE // 2
     quarters = [frames[:, y:y + half, x:x + half].mean((1, 2)) for y in (0, half) for x in (0, half)]
-    heard, sound = np.zeros((_MOMENTS, len(_BINS)), np.float32), known.sound(scene)
+    levels, sound = np.zeros((_MOMENTS, len(_BINS)), np.float32), known.sound(scene)
     if sound is not None:
         parts = sound.reshape(_MOMENTS, -1)
         waves = np.exp(-2j * np.pi * _BINS[:, None] * np.arange(parts.shape[1]) / known.RATE)
-        heard = np.log(np.abs(parts @ waves.T) + 1e-2).astype(np.float32)
+        levels = np.log(np.abs(parts @ waves.T) + 1e-2).astype(np.float32)
     words = scene.labels['text'].split()
-    read = np.array([[word == each for each in itertools.chain(*known.WORDS)] for word in words] or [[0] * 6] * 3)
-    found = {'rgb': np.concatenate(quarters, 1), 'audio': heard, 'text': read.astype(np.float32)}
-    return found | {f'present/{name}': np.bool_(scene.labels[f'has_{name}'] == '1') for name in known.STREAMS}
+    one_hot = np.array([[word == each for each in itertools.chain(*known.WORDS)] for word in words] or [[0] * 6] * 3)
+    streams = {'rgb': np.concatenate(quarters, 1), 'audio': levels, 'text': one_hot.astype(np.float32)}
+    return streams | {f'present/{name}': np.bool_(scene.labels[f'has_{name}'] == '1') for name in known.STREAMS}
 
 
 def make(file: Path, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
@@ -70,31 +70,12 @@ def make(file: Path, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
             rows = [features(scene) | {name: np.int32(scene.labels[name]) for name in (*known.TARGETS, 'recording')}
                     for scene in tqdm(scenes, desc=split, unit='clip')]
             arrays |= {f'{split}|{name}': np.stack([row[name] for row in rows]) for name in rows[0]}
-        np.savez(file, **arrays)
+        with atomic.replacing(file) as partial, partial.open('wb') as out:
+            np.savez(out, **arrays)
     with np.load(file) as arrays:
         every = dict(arrays)
     return {split: {name.partition('|')[2]: values for name, values in every.items() if name.startswith(f'{split}|')}
             for split in COUNTS}
-
-
-def bits(target: str, streams: tuple[str, ...] = known.STREAMS) -> float:
-    """Mutual information of a label and what the streams show, in bits: 1 less the least log-loss of any model."""
-    flip, total = SETTINGS.flip, 0.0
-    for there in itertools.product((False, True), repeat=len(streams)):
-        seen = {stream for stream, is_there in zip(streams, there, strict=True) if is_there}
-        chance = math.prod(1 - SETTINGS.missing if is_there else SETTINGS.missing for is_there in there)
-        if target == 'redundant':
-            copies = len(seen)
-            for wrong in range(copies + 1):
-                each = (flip ** wrong * (1 - flip) ** (copies - wrong), flip ** (copies - wrong) * (1 - flip) ** wrong)
-                total += chance * math.comb(copies, wrong) * sum(each) / 2 * (1 - _entropy(each[0] / sum(each)))
-        elif (parts := set(known.PARITIES[target])) <= seen:
-            total += chance * (1 - _entropy(0.5 + 0.5 * (1 - 2 * flip) ** len(parts)))
-    return total
-
-
-def _entropy(p: float) -> float:
-    return -sum(each * math.log2(each) for each in (p, 1 - p) if each)
 
 
 class Layer(nn.Module):
@@ -147,9 +128,9 @@ def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
             batch = {name: values[rows] for name, values in train.items()}
 
             def loss(params: Any) -> tuple[jax.Array, Any]:
-                found, new = model.apply({'params': params, **state}, batch, train=True, mutable=['batch_stats'],
+                outputs, new = model.apply({'params': params, **state}, batch, train=True, mutable=['batch_stats'],
                                          rngs={'dropout': drop})
-                return -jax.nn.log_sigmoid(margins(found.logits, batch)).mean(), new
+                return -jax.nn.log_sigmoid(margins(outputs.logits, batch)).mean(), new
 
             gradients, state = jax.grad(loss, has_aux=True)(params)
             updates, slots = optimizer.update(gradients, slots, params)
@@ -174,8 +155,8 @@ def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
 
 
 def run(folder: Path, data: Mapping[str, Mapping[str, np.ndarray]], seeds: int) -> dict[tuple[str, int], np.ndarray]:
-    """What every kind says after training on so many clips: bits (seeds, 1 + streams, clips, labels)."""
-    found = {}
+    """Of every kind and number of training clips what `trainer` gives, in bits: (seeds, 1 + streams, clips, labels)."""
+    log_probabilities = {}
     with tqdm(total=len(KINDS) * len(SIZES), unit='row') as bar:
         for kind in KINDS:
             train = None
@@ -184,34 +165,36 @@ def run(folder: Path, data: Mapping[str, Mapping[str, np.ndarray]], seeds: int) 
                 bar.set_description(f'{kind}, {size} clips')
                 if not file.exists():
                     train = train or trainer(kind, data)
-                    np.save(file, np.asarray(train(size, jax.random.split(jax.random.key(0), seeds))) / math.log(2))
-                found[kind, size] = np.load(file)
+                    nats = np.asarray(train(size, jax.random.split(jax.random.key(0), seeds)))
+                    with atomic.replacing(file) as partial, partial.open('wb') as out:
+                        np.save(out, nats / math.log(2))
+                log_probabilities[kind, size] = np.load(file)
                 bar.update()
-    return found
+    return log_probabilities
 
 
-def tables(found: Mapping[tuple[str, int], np.ndarray], data: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+def tables(log_probabilities: Mapping[tuple[str, int], np.ndarray], data: Mapping[str, Mapping[str, np.ndarray]]
+           ) -> str:
     """Markdown: bits by kind and size, then what withheld streams and the recording do at the largest size."""
     head = ('fusion', 'clips', *known.TARGETS)
-    there = ('bits there', '', *(f'{bits(name):.2f}' for name in known.TARGETS))
-    rows = [(kind, f'{size:,}', *(_mean(1 + told[:, 0, :, place].mean(1)) for place in range(len(known.TARGETS))))
-            for (kind, size), told in found.items()]
-    test, place = data['test'], known.TARGETS.index('redundant')
+    there = ('bits there', '', *(f'{known.bits(SETTINGS, name, known.STREAMS):.2f}' for name in known.TARGETS))
+    rows = [(kind, f'{size:,}', *map(_mean, 1 + values[:, 0].mean(1).T))
+            for (kind, size), values in log_probabilities.items()]
+    test, redundant, unique = data['test'], known.TARGETS.index('redundant'), known.TARGETS.index('unique_rgb')
     agrees = test['recording'] == test['redundant']
-    rest = ('rgb', 'text')
-    second = [('bits there', f"{bits('redundant', rest):.2f}", f"{bits('unique_rgb', rest):.2f}", '0.0')]
+    second = [('bits there', *(f"{known.bits(SETTINGS, name, ('rgb', 'text')):.2f}"
+                               for name in ('redundant', 'unique_rgb')), '0.0')]
     for kind in KINDS:
-        told = found[kind, SIZES[-1]]
-        withheld = 1 + told[:, 1 + known.STREAMS.index('audio')].mean(1)
-        right = told[:, 0, :, place] > -1
+        values = log_probabilities[kind, SIZES[-1]]
+        without_audio = 1 + values[:, 1 + known.STREAMS.index('audio')].mean(1)
+        right = values[:, 0, :, redundant] > -1
         gap = right[:, agrees].mean(1) - right[:, ~agrees].mean(1)
-        second.append((kind, _mean(withheld[:, place]), _mean(withheld[:, known.TARGETS.index('unique_rgb')]),
-                       _mean(100 * gap, 1)))
+        second.append((kind, _mean(without_audio[:, redundant]), _mean(without_audio[:, unique]), _mean(100 * gap, 1)))
     names = ('fusion', 'redundant, bits', 'unique_rgb, bits', 'redundant: points more where the recording agrees')
     return '\n\n'.join((
-        f'{COUNTS["test"]:,} test clips, {len(next(iter(found.values())))} seeds; bits a clip, mean and standard '
-        f'deviation over seeds:', markdown(head, [there, *rows], '<>' + '>' * len(known.TARGETS)),
-        f'After {SIZES[-1]:,} clips, the sound withheld, and the cue of the recording:',
+        f'{COUNTS["test"]:,} test clips, {len(next(iter(log_probabilities.values())))} seeds; bits per clip, mean and '
+        f'standard deviation over seeds:', markdown(head, [there, *rows], '<>' + '>' * len(known.TARGETS)),
+        f'After {SIZES[-1]:,} clips, without the sound, and the cue of the recording:',
         markdown(names, second, '<>>>')))
 
 

@@ -40,7 +40,7 @@ def counted(target, streams):
 @pytest.mark.parametrize('target', known.TARGETS)
 def test_bits_that_are_there_are_counted(target):
     for streams in (known.STREAMS, ('rgb', 'text'), ('audio',)):
-        assert table.bits(target, streams) == pytest.approx(counted(target, streams), abs=1e-12)
+        assert known.bits(table.SETTINGS, target, streams) == pytest.approx(counted(target, streams), abs=1e-12)
 
 
 def test_features_show_what_the_clip_shows():

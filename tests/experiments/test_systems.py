@@ -6,13 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from tests.experiments.test_configs import CLASSES, CONFIGS, QUICK, ROOT, clips, load, stepped_in_shapes
+from tests.experiments.test_configs import CONFIGS, ROOT, Prepared, load, stepped_in_shapes, stepped_twice
 from vmmjax import config as configs
-from vmmjax import models, tasks
 from vmmjax.cli import rows
 from vmmjax.errors import UserError
-from vmmjax.training import make_train_step, optimizer
-from vmmjax.training.state import initializer
 
 SMALL = {
     'audio': ('', 'cnn10', 'cnn14', 'vggish'),
@@ -40,22 +37,6 @@ FULL = {
 }
 
 
-class Prepared:
-    """A config's model with everything that a step needs."""
-
-    def __init__(self, name, argument):
-        self.module, self.config = load(f'systems/{name}', argument)
-        config = self.config
-        self.model = models.create(config.model, CLASSES)
-        self.batch = clips(config, 2)
-        players = optimizer.players(config)
-        self.create = initializer(
-            lambda key: self.model.init(key, self.model.preprocess(self.batch), train=False), players)
-        self.step = make_train_step(
-            lambda variables, batch, **options: self.model.apply(variables, self.model.preprocess(batch), **options),
-            tasks.create(config), players, seed=config.seed)
-
-
 def test_every_system_is_tested():
     assert {path.stem for path in (CONFIGS / 'systems').glob('*.py')} - {'common'} == SMALL.keys() == STREAMS.keys()
 
@@ -78,14 +59,7 @@ def test_a_config_says_what_it_is(name):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', [name for name in SMALL if name not in ('i3d_tsm', 'two_stream_i3d')])
 def test_a_small_system_is_stepped_twice(name):
-    prepared = Prepared(name, SMALL[name][0])
-    state = jax.jit(prepared.create, compiler_options=QUICK)(jax.random.key(0))
-    before = jax.device_get(state.params)
-    step = jax.jit(prepared.step, compiler_options=QUICK)
-    for _ in range(2):
-        state, metrics = step(state, prepared.batch)
-    assert all(np.isfinite(value) for value in metrics.values())
-    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, jax.device_get(state.params))
+    _, moved = stepped_twice(Prepared(f'systems/{name}', SMALL[name][0]))
     # Residual branches that begin at zero let what is in them move a step later.
     assert np.mean(jax.tree.leaves(moved)) > 0.75
 
@@ -96,14 +70,14 @@ def test_a_small_system_is_stepped_twice(name):
     for argument in (SMALL[name] if name in ('i3d_tsm', 'two_stream_i3d') else SMALL[name][1:])
     if 'digit' not in argument and argument != 'fights,concat'])
 def test_others_are_stepped_in_shapes(name, argument):
-    stepped_in_shapes(Prepared(name, argument))
+    stepped_in_shapes(Prepared(f'systems/{name}', argument))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('name', 'argument', 'millions'), [
     (name.strip(), argument, millions) for name, (argument, millions) in FULL.items()])
 def test_a_full_size_system_is_stepped_in_shapes(name, argument, millions):
-    state = stepped_in_shapes(Prepared(name, argument))
+    state = stepped_in_shapes(Prepared(f'systems/{name}', argument))
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params)) / 1e6
     assert 0.98 * millions < count < 1.25 * millions + 3
 

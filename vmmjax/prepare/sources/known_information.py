@@ -20,7 +20,7 @@ import functools
 import itertools
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,12 +150,10 @@ def ceiling(known: Settings, target: str, streams: Sequence[str]) -> float:
       streams: of `STREAMS`.
     """
     total = 0.0
-    for there in itertools.product((False, True), repeat=len(streams)):
-        seen = [stream for stream, is_there in zip(streams, there, strict=True) if is_there]
-        chance = math.prod(1 - known.missing if is_there else known.missing for is_there in there)
+    for seen, chance in _seen(known, streams):
         if target == 'redundant':
-            best = _majority(len(seen), known.flip)
-        elif set(PARITIES[target]) <= set(seen):
+            best = sum(max(each) for each in _copies(len(seen), known.flip))
+        elif set(PARITIES[target]) <= seen:
             best = 0.5 + 0.5 * abs(1 - 2 * known.flip) ** len(PARITIES[target])
         else:
             best = 0.5
@@ -163,11 +161,40 @@ def ceiling(known: Settings, target: str, streams: Sequence[str]) -> float:
     return total
 
 
-def _majority(copies: int, flip: float) -> float:
-    """The accuracy of the likelier value given noisy copies of a bit."""
-    return sum(math.comb(copies, wrong) * max(flip ** wrong * (1 - flip) ** (copies - wrong),
-                                              flip ** (copies - wrong) * (1 - flip) ** wrong)
-               for wrong in range(copies + 1)) / 2
+def bits(known: Settings, target: str, streams: Sequence[str]) -> float:
+    """The mutual information of a label and what some streams show, in bits: 1 less the least log-loss of any model.
+
+    Args:
+      known: the settings.
+      target: one of `TARGETS`.
+      streams: of `STREAMS`.
+    """
+    total = 0.0
+    for seen, chance in _seen(known, streams):
+        if target == 'redundant':
+            total += chance * sum(sum(each) * (1 - _entropy(each[0] / sum(each)))
+                                  for each in _copies(len(seen), known.flip) if sum(each))
+        elif set(PARITIES[target]) <= seen:
+            total += chance * (1 - _entropy(0.5 + 0.5 * (1 - 2 * known.flip) ** len(PARITIES[target])))
+    return total
+
+
+def _seen(known: Settings, streams: Sequence[str]) -> Iterator[tuple[set[str], float]]:
+    """Which of the streams a clip may have, and the probability of it."""
+    for there in itertools.product((False, True), repeat=len(streams)):
+        yield ({stream for stream, is_there in zip(streams, there, strict=True) if is_there},
+               math.prod(1 - known.missing if is_there else known.missing for is_there in there))
+
+
+def _copies(copies: int, flip: float) -> Iterator[tuple[float, float]]:
+    """For each number of noisy copies of a bit that say 1: the probability of it with the bit 0, and with the bit 1."""
+    for ones in range(copies + 1):
+        ways = math.comb(copies, ones) / 2
+        yield ways * flip ** ones * (1 - flip) ** (copies - ones), ways * flip ** (copies - ones) * (1 - flip) ** ones
+
+
+def _entropy(p: float) -> float:
+    return -sum(each * math.log2(each) for each in (p, 1 - p) if each)
 
 
 def ceilings(known: Settings) -> dict[str, dict[str, float]]:
