@@ -160,7 +160,7 @@ def prepare_table(source: str, short_side: int, processes: int, turns: int) -> s
     for side, times in taken.items():
         ratios = [own / its for own, its in zip(mine, times, strict=True)]
         rows.append([side, f'{len(clips) / statistics.median(times):.1f}',
-                     *(('', '') if times is mine else (_spread(ratios), '1.3'))])
+                     *(('', '') if times is mine else (_spread(ratios), '1.25'))])
     return markdown(['side', 'clips/s', 'ours, times its time (quartiles)', 'to reach'], rows)
 
 

@@ -132,8 +132,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
         shape = ' x '.join(map(str, NETWORKS[row['network']][2]))
-        cells = (f"{NETWORKS[row['network']][0]}, {shape}", row['work'], f"{1e3 * row['ours']:.0f}",
-                 *(f'{1e3 * seconds:.0f}' for seconds in row['theirs']), '{:.2f} ({:.2f} to {:.2f})'.format(row['ratio'], *row['spread']),
+        times = [row['ours'], *row['theirs']]
+        cells = (f"{NETWORKS[row['network']][0]}, {shape}", row['work'], *(f'{1e3 * seconds:.0f}' for seconds in times),
+                 '{:.2f} ({:.2f} to {:.2f})'.format(row['ratio'], *row['spread']),
                  f"{row['best']:.2f}", f"{ROWS[row['network'], row['work']]:.2f}", f"{row['compile']:.0f}")
         lines.append(cells)
     return markdown(head, lines)

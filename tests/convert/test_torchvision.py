@@ -1,15 +1,19 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax.traverse_util import flatten_dict
+from sklearn.datasets import load_sample_image
 
 from tests.convert.writers import assert_near, golden, golden_input, golden_tensors, write_torch
 from tests.models.frames import FAST
 from vmmjax import load_pretrained
-from vmmjax.convert import export, torchvision
+from vmmjax.convert import export, files, torchvision
+from vmmjax.convert.load import find, load
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
 
@@ -92,3 +96,40 @@ def test_a_network_with_other_layers_is_not_exported() -> None:
     _, variables = drawn('tsm_resnet18', 3, num_classes=2, non_local=True)
     with pytest.raises(UserError, match='has no network'):
         export(variables, 'torchvision')
+
+
+def test_efficientnet_of_imagenet_knows_a_photo_and_gives_the_published_logits() -> None:
+    picture = cv2.resize(load_sample_image('flower.jpg'), (384, 256), interpolation=cv2.INTER_LINEAR)[16:240, 80:304]
+    model, variables = load_pretrained('efficientnet_lite0_imagenet')
+    x = (picture.astype(np.float32) - 127) / 128
+    found = np.asarray(logits(model, variables, x[None, None]))[0]
+    assert found.argmax() == 985  # daisy
+    # By the package efficientnet_lite_pytorch 0.1.0 in PyTorch 2.14.
+    assert_near(found[[985, 108, 947, 0]], np.array([7.454381, 5.683618, 5.670090, -1.627793], np.float32))
+    tensors = export(variables, 'efficientnet_pytorch')
+    assert len(tensors) == 296
+    assert tensors['_blocks.15._bn2.running_var'].shape == (320,)
+
+
+def test_shifted_efficientnet_begins_with_the_weights_of_imagenet() -> None:
+    loaded = load('efficientnet_lite0_imagenet', name='tsm_efficientnet_lite0', num_classes=4, allow_missing='head/.*')
+    assert loaded.model.encoders['rgb'].shift == 'bi'
+    assert sum(entry.path.startswith('params/encoder') for entry in loaded.report.entries) == 147
+
+
+def test_vgg_of_imagenet_is_the_convolutions_of_the_file() -> None:
+    model, variables = load_pretrained('vgg16_imagenet')
+    tensors = files.parts(find('vgg16_imagenet'))['']
+    x = np.random.default_rng(0).normal(size=(1, 40, 36, 3)).astype(np.float32)
+    tokens = jax.jit(lambda v, x: model.apply(v, {'rgb': x}, train=False).endpoints['rgb/tokens'],
+                     compiler_options=FAST)(variables, x[None])
+    index = 0
+    for count in (2, 2, 3, 3, 3):
+        for _ in range(count):
+            layer = f'VGG16_0/Conv_{index}/'
+            x = jax.lax.conv_general_dilated(x, tensors[layer + 'kernel'], (1, 1), 'SAME',
+                                             dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+            x = jax.nn.relu(x + tensors[layer + 'bias'])
+            index += 1
+        x = nn.max_pool(x, (2, 2), (2, 2))
+    assert_near(tokens[0, 0], np.asarray(x).mean((1, 2))[0])

