@@ -4,7 +4,7 @@ r"""Whether streams that were trained alone, combined by weights of a validation
   vmmjax prepare --source=fights/manifest.csv --store=stores/fights --columns=rgb,audio --short_side=128
   vmmjax convert i3d_rgb_kinetics400 --output=runs/kinetics400/i3d_rgb
   python experiments/late_fusion.py --esc10=ESC-10/manifest.csv --workdir=runs/late_fusion \
-      --page=experiments/results/late_fusion.md
+      --page=experiments/results/late_fusion.md --scores=experiments/results/scores
 
 Every stream is trained alone and stopped at its best step by the loss on the validation fold; the scores are combined
 as `vmmjax evaluate --fuse --weights=fit` does, with the weights of that fold. Controls: equal weights, and one network
@@ -168,8 +168,7 @@ def measure(name: str, chosen: Set, workdir: Path) -> Measured:
                 # The same networks of frames serve with and without babble.
                 part = 'words' if streams == ('rgb',) and name == 'babble' else name
                 heard = chosen.heard if 'waveform' in streams else None
-                folder = workdir / part / f'{"+".join(streams)}_fold{fold}_seed{seed}'
-                return trained(folder, configs.lock(config), heard)
+                return trained(workdir / part / _run(streams, fold, seed), configs.lock(config), heard)
 
             alone = {title: run((stream,)) for title, stream in chosen.streams.items()}
             tuned = [each['validation'] for each in alone.values()]
@@ -191,6 +190,24 @@ def measure(name: str, chosen: Set, workdir: Path) -> Measured:
         groups.append(tested[0].group)
     return Measured({target: {way: np.concatenate([np.stack(turn) for turn in turns], 1) for way, turns in ways.items()}
                      for target, ways in found.items()}, np.concatenate(groups), np.array(weights))
+
+
+def keep_scores(name: str, chosen: Set, workdir: Path, folder: Path) -> None:
+    """Writes the test scores of each network and seed, all folds in one file, as `vmmjax evaluate` has them."""
+    rows = [(stream,) for stream in chosen.streams.values()] + [tuple(chosen.streams.values())] * chosen.joint
+    for streams in rows:
+        if chosen.heard is not None and 'waveform' not in streams:
+            continue  # Those of the set without noise.
+        file = 'test.npz' if chosen.heard is None else f'test_{chosen.heard:g}dB.npz'
+        for seed in range(chosen.seeds):
+            folds = [np.load(workdir / name / _run(streams, fold, seed) / 'eval' / file) for fold in chosen.folds]
+            joined = {key: folds[0][key] if key == 'store' else np.concatenate([fold[key] for fold in folds])
+                      for key in folds[0].files}
+            np.savez_compressed(folder / f'{name}_{"+".join(streams)}_seed{seed}.npz', **joined)
+
+
+def _run(streams: Sequence[str], fold: int, seed: int) -> str:
+    return f'{"+".join(streams)}_fold{fold}_seed{seed}'
 
 
 def _whole(scores: Scores) -> np.ndarray:
@@ -245,6 +262,7 @@ def main() -> None:
     parser.add_argument('--workdir', type=Path, required=True, help='folder of the runs')
     parser.add_argument('--sets', default='words,babble,esc10,fights', help='which sets')
     parser.add_argument('--page', type=Path, help='page whose tables are written anew')
+    parser.add_argument('--scores', type=Path, help='folder that gets the scores of the test clips, a file a network')
     options = parser.parse_args()
     add(COMPILE_FASTER)
     keep_compiled()
@@ -257,6 +275,9 @@ def main() -> None:
     measured = {name: measure(name, sets[name], options.workdir) for name in names}
     parts = list(tables(sets, measured))
     print('\n\n'.join(parts))
+    if options.scores:
+        for name in names:
+            keep_scores(name, sets[name], options.workdir, options.scores)
     if options.page:
         results_page.insert(options.page, f'{results_page.machine()}.', *parts)
 
