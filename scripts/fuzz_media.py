@@ -274,21 +274,21 @@ def tree(process: int) -> set[int]:
     return found
 
 
-def most_memory(processes: set[int]) -> int:
+def most_memory(processes: set[int]) -> float:
     """MB that the largest of them has ever had."""
-    most = 0
+    most = 0.0
     for process in processes:
         try:
             lines = Path(f'/proc/{process}/status').read_text().splitlines()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        most = max([most, *(int(line.split()[1]) // 1000 for line in lines if line.startswith('VmHWM:'))])
+        most = max([most, *(int(line.split()[1]) / 1000 for line in lines if line.startswith('VmHWM:'))])
     return most
 
 
 def check(folder: Path, store: Path, wanted: set[bytes]) -> list[str]:
     """Prepares a tree; says what is wrong."""
-    began, memory = time.monotonic(), 0
+    began, memory = time.monotonic(), 0.0
     limit = SECONDS[0] + SECONDS[1] * len(wanted)
     with tempfile.TemporaryFile('w+') as said, subprocess.Popen(
             [sys.executable, '-m', 'vmmjax.cli.main', 'prepare', f'--source={folder}', f'--store={store}',
@@ -303,7 +303,7 @@ def check(folder: Path, store: Path, wanted: set[bytes]) -> list[str]:
             time.sleep(0.05)
         said.seek(0)
         text = said.read()
-    faults = [f'a process had {memory} MB'] * (memory > MOST_MEMORY)
+    faults = [f'a process had {memory:.0f} MB'] * (memory > MOST_MEMORY)
     if process.returncode or 'Traceback' in text:
         return [*faults, f'status {process.returncode}: {text[-3000:]}']
     listed: dict[str, list[str]] = {'catalog': [], 'rejected': []}
@@ -316,7 +316,7 @@ def check(folder: Path, store: Path, wanted: set[bytes]) -> list[str]:
     names = {printable(os.fsdecode(path)) for path in wanted}
     faults += [f'{name!r} is not accounted for' for name in sorted(names - {*listed['catalog'], *listed['rejected']})]
     read = len(set(listed['catalog']) - set(listed['rejected']))
-    print(f'{len(wanted)} entries: {read} read, {len(names) - read} rejected; {memory} MB at most, '
+    print(f'{len(wanted)} entries: {read} read, {len(names) - read} rejected; {memory:.0f} MB at most, '
           f'{time.monotonic() - began:.0f} s', flush=True)
     return faults
 

@@ -18,7 +18,7 @@ from vmmjax.errors import UserError
 from vmmjax.experiment import Experiment
 from vmmjax.prepare.sources import read
 from vmmjax.prepare.sources.clip import of_file
-from vmmjax.serving.extract import of_run
+from vmmjax.serving.network_inputs import of_run
 from vmmjax.training import Checkpoints, manifest
 from vmmjax.training.workdir import run_inputs
 

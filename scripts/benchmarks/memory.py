@@ -20,6 +20,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from scripts import fuzz_media
 from vmmjax.reports import results_page
 from vmmjax.text_table import markdown
 
@@ -54,36 +55,19 @@ def write_sound(path: Path, seconds: int, rate: int) -> None:
         container.mux(stream.encode())
 
 
-def children(process: int) -> list[int]:
-    """A process and those below it."""
-    found = [process]
-    for number in found:
-        try:
-            for task in Path(f'/proc/{number}/task').iterdir():
-                found += map(int, (task / 'children').read_text().split())
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    return found
-
-
 def most_memory(folder: Path, column: str) -> float:
     """MB that the largest process had at most while the folder was prepared."""
     command = [sys.executable, '-m', 'vmmjax.cli.main', 'prepare', f'--source={folder}', f'--store={folder}.store',
                f'--columns={column}', '--processes=2']
-    most = 0
+    most = 0.0
     with subprocess.Popen(command, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)},
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            for number in children(process.pid):
-                try:
-                    lines = Path(f'/proc/{number}/status').read_text().splitlines()
-                except (FileNotFoundError, ProcessLookupError):
-                    continue
-                most = max([most, *(int(line.split()[1]) for line in lines if line.startswith('VmHWM:'))])
+            most = max(most, fuzz_media.most_memory(fuzz_media.tree(process.pid)))
             time.sleep(0.02)
     if process.returncode:
         sys.exit(f'{" ".join(command)} ended with status {process.returncode}.')
-    return most / 1000
+    return most
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from vmmjax.cli import main
 try:
     main.run(sys.argv[1:])
 finally:
-    print([name for name in ('jax', 'flax', 'optax', 'orbax', 'tensorflow') if name in sys.modules], file=sys.stderr)
+    print([name for name in ('jax', 'flax', 'optax', 'orbax', 'tensorflow', 'tensorflow_datasets', 'av', 'librosa')
+           if name in sys.modules], file=sys.stderr)
 '''
 
 

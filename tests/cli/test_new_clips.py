@@ -11,7 +11,7 @@ import pytest
 from tests import fakes
 from tests.cli.conftest import refused, vmmjax
 from tests.evaluation import runs
-from vmmjax.cli import new_clips
+from vmmjax.cli import evaluate_source, new_clips
 from vmmjax.errors import UserError
 from vmmjax.experiment import Experiment
 
@@ -30,7 +30,7 @@ def run(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Experim
 def _measure(run: tuple[Experiment, Path], source: Path, *, name: str = '', split: str = '') -> Path:
     experiment, folder = run
     out = new_clips.folder_of(folder / 'run', name, str(source))
-    new_clips.measure_source(
+    evaluate_source.measure(
         experiment, folder / 'run', str(source), out=out, split=split, media=None, trained_on=str(folder / 'store'),
         config='{}', changes={}, streaming=False)
     return out

@@ -1,5 +1,6 @@
 import functools
 import json
+import re
 import time
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from tests.cli.conftest import started, vmmjax
 from vmmjax.cli import flow
 from vmmjax.ops.tv_l1 import tv_l1
 from vmmjax.pipeline import inputs
-from vmmjax.prepare import sources
+from vmmjax.prepare import columns, sources
 from vmmjax.prepare.file_store import FileStore
+from vmmjax.prepare.sources import synthetic
 from vmmjax.store.store import Store
 
 
@@ -136,6 +138,13 @@ def test_help_shows_two_examples_and_the_flags() -> None:
     for flag in ('source', 'store', 'columns', 'fps', 'short_side', 'audio_rate', 'hop_ms', 'bands', 'seed', 'sizes',
                  'processes', 'worker', 'workers', 'runner', 'runner_options', 'force', 'verify', 'files'):
         assert f'--{flag}' in shown
+    # It says again what the library has, without importing it.
+    for names in (sources.ANNOTATIONS, columns.COLUMNS, flow.Flow.algorithms):
+        assert ', '.join(names) in shown
+    sizes = ','.join(f'{split}={clips}' for split, clips in synthetic.SIZES.items())
+    for flag, default in (('fps', columns.Flow.fps), ('short_side', columns.Flow.short_side), ('sizes', sizes),
+                          ('flow', flow.Flow.flow), ('flow_on', flow.Flow.flow_on)):
+        assert re.search(rf'--{flag}: .* \(default: {re.escape(str(default))}\)\n', shown)
 
 
 @pytest.mark.slow

@@ -133,3 +133,14 @@ def test_what_does_not_belong_together_is_refused(runs, tmp_path, change, messag
 def test_weights_are_one_a_file(runs, weights):
     with pytest.raises(UserError, match='give one a file'):
         score_fusion.fuse(score_fusion.read(runs), weights, 'logits')
+
+
+def test_weights_are_numbers_or_found_on_another_split(runs):
+    scores = score_fusion.read(runs)
+    assert score_fusion.chosen_weights([], scores, 'logits') == (1, 1)
+    assert score_fusion.chosen_weights(['3', '1'], scores, 'logits') == (3, 1)
+    for given, message in ((['3', 'one'], '--weights is 3,one'), (['fit'], '--weights=fit needs --tune')):
+        with pytest.raises(UserError, match=message):
+            score_fusion.chosen_weights(given, scores, 'logits')
+    with pytest.raises(UserError, match='among those that are measured'):
+        score_fusion.chosen_weights(['search'], scores, 'logits', runs)

@@ -21,7 +21,7 @@ from vmmjax.convert.bundle import README, WEIGHTS, Bundle, packed
 from vmmjax.convert.bundle import write as write_members
 from vmmjax.errors import UserError
 from vmmjax.experiment import Experiment
-from vmmjax.serving import bundle, extract
+from vmmjax.serving import bundle, network_inputs
 from vmmjax.tasks.classification import Classification
 
 
@@ -100,7 +100,7 @@ def test_the_network_is_loaded_from_it(run):
     assert one.keys() == other.keys()
     for name, array in one.items():
         np.testing.assert_array_equal(array, other[name])
-    assert extract.of_run(path)[0] == extract.of_run(folder)[0]
+    assert network_inputs.of_run(path)[0] == network_inputs.of_run(folder)[0]
     with pytest.raises(UserError, match='is a run of vmmjax, which tells its model itself'):
         convert.load(path, name='i3d')
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.evaluation import clips
 from vmmjax import config as configs
+from vmmjax import tasks
 from vmmjax.errors import UserError
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.evaluation.result import Result, write
@@ -227,6 +228,15 @@ def test_the_losses_of_clips_are_the_loss(store, task, target):
 def test_what_a_config_gets_wrong(store, task, target, model, message):
     with pytest.raises(UserError, match=message):
         Experiment(clips.config_of(store, task, target, **model))
+
+
+def test_another_name_in_the_default_config_is_another_task():
+    config = configs.defaults()
+    config.task.name = 'regression'
+    assert tasks.create(config).name == 'regression'
+    config.task.label_smoothing = 0.1
+    with pytest.raises(UserError, match="'regression' takes no option 'label_smoothing'"):
+        tasks.create(config)
 
 
 @pytest.mark.parametrize(('key', 'value', 'message'), [

@@ -24,27 +24,24 @@ import dataclasses
 import functools
 import shlex
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from vmmjax import atomic
 from vmmjax import config as configs
+from vmmjax.cli import ablation_runs
 from vmmjax.cli import rows as ablations
+from vmmjax.cli.ablation_runs import RunMaker
 from vmmjax.cli.rows import Run, Variant
 from vmmjax.errors import UserError
 from vmmjax.evaluation import ablation, noise_sweep
 from vmmjax.evaluation.ablation import Line, Measured
 from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.reports import ablation_page, curves, results_page
-from vmmjax.store.store import Store
 
 CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Config file of all rows, as path.py or path.py:argument; set its keys with --config.key=value.')
@@ -67,19 +64,6 @@ PAGE = flags.DEFINE_string('page', '',
                            f'and {results_page.END}, with date, commit and machine.')
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the runs and their commands, and do nothing.')
 
-_FAILED = 'failed.txt'
-_POLL = 5  # Seconds between two looks at a run that another worker makes.
-_TRAIN = '''"""{name}: written by vmmjax ablate."""
-
-from pathlib import Path
-
-from vmmjax import config as configs
-
-
-def get_config():
-    """The config beside this file."""
-    return configs.from_json(Path(__file__).with_name('config.json').read_text())
-'''
 
 
 def main() -> None:
@@ -91,24 +75,24 @@ def main() -> None:
         raise UserError(f'--worker={WORKER.value} is to be less than --workers={WORKERS.value}.')
     overrides = {} if CONFIG.value is None else config_flags.get_override_values(flags.FLAGS['config'])
     runs = ablations.plan(rows, folder, seeds=SEEDS.value, folds=_folds(), overrides=overrides)
-    own = runs[WORKER.value::WORKERS.value]
+    own, maker = runs[WORKER.value::WORKERS.value], RunMaker(SPLIT.value, SNR.value, NOISE.value)
     if DRY_RUN.value:
-        print(_described(runs, own))
+        print(_described(runs, own, maker))
         return
     for run in runs:
-        _check_unchanged(run)
+        ablation_runs.check_unchanged(run)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # Ends what it started, too.
     with tqdm(own, unit='run', dynamic_ncols=True) as progress:
         for run in progress:
-            _make(run, progress)
-            _write(folder, question, rows, runs)
-    paths = _write(folder, question, rows, runs)
+            maker.make(run, progress)
+            _write(folder, question, rows, runs, maker)
+    paths = _write(folder, question, rows, runs, maker)
     table = (folder / 'table.md').read_text()
     print(table)
     if PAGE.value:
         results_page.insert(Path(PAGE.value), results_page.machine(), table.strip())
     print(f'Wrote {", ".join(map(str, paths))}.')
-    failed = [f'{run.row.name}, {run.name}: {_reason(run)}' for run in own if _reason(run)]
+    failed = [f'{run.row.name}, {run.name}: {maker.reason(run)}' for run in own if maker.reason(run)]
     if failed:
         raise UserError(f'{len(failed)} of {len(own)} runs failed; the same command tries them again. {failed[0]}')
 
@@ -131,33 +115,13 @@ def _folds() -> list[int]:
         raise UserError(f'--folds={",".join(FOLDS.value)} are no numbers; give them as --folds=0,1.') from error
 
 
-def _commands(run: Run) -> list[list[str]]:
-    vmmjax = [sys.executable, '-m', 'vmmjax.cli.main']
-    # Each is a run of its own, also where `srun` or `mpirun` has started several workers and says so to all.
-    alone = '--num_processes=1'
-    in_noise = [f'--snr={",".join(SNR.value)}', f'--noise={",".join(NOISE.value)}']
-    return [[*vmmjax, 'train', f'--config={run.folder / "config.py"}', f'--workdir={run.folder}', alone],
-            [*vmmjax, 'evaluate', f'--workdir={run.folder}', f'--split={SPLIT.value}',
-             f'--store={run.config.data.store}', alone, *(in_noise if _hears(run.config.data) else [])]]
-
-
-def _hears(data: Any) -> bool:
-    """Whether a run is to be measured in noise: it was asked for, and there is a stream to add it to."""
-    return bool(SNR.value) and bool(noise_sweep.waveforms(data.streams, _store(data.store)))
-
-
-def _is_finished(run: Run) -> bool:
-    names = [SPLIT.value, *([SPLIT.value + noise_sweep.SUFFIX] if _hears(run.config.data) else [])]
-    return all(ablation.is_finished(run.folder, name) for name in names)
-
-
-def _described(runs: Sequence[Run], own: Sequence[Run]) -> str:
+def _described(runs: Sequence[Run], own: Sequence[Run], maker: RunMaker) -> str:
     """What would be done."""
     lines = []
     for run in own:
-        state = ' (finished)' if _is_finished(run) else ''
+        state = ' (finished)' if maker.is_finished(run) else ''
         lines.append(f'# {run.row.name}, {run.name}{state}')
-        lines += [shlex.join(['vmmjax', *command[3:]]) for command in _commands(run)]
+        lines += [shlex.join(['vmmjax', *command[3:]]) for command in maker.commands(run)]
     each, last = f'{_command()} --workers={len(runs)} --worker=', len(runs) - 1
     lines += ['# Or one job a run, with SLURM; the last to finish completes the table:',
               f'sbatch --array=0-{last} --wrap={shlex.quote(each + "$SLURM_ARRAY_TASK_ID")}',
@@ -173,86 +137,13 @@ def _command() -> str:
     return shlex.join(['vmmjax', *(argument for argument in sys.argv[1:] if argument.partition('=')[0] not in own)])
 
 
-def _check_unchanged(run: Run) -> None:
-    """Refuses a folder that holds a run of another config: its figures would be those of something else."""
-    from vmmjax.training.workdir import changes
-
-    path = run.folder / 'config.json'
-    if not path.is_file():
-        return
-    changed = [f'{key} was {old!r}, is {new!r}' for key, (old, new)
-               in changes(path.read_text(), configs.to_json(run.config)).items()]
-    if changed:
-        raise UserError(f'The folder {run.folder} holds a run of another config: {"; ".join(changed)}. Name another '
-                        f'--workdir, or delete that folder.')
-
-
-def _make(run: Run, progress: Any) -> None:
-    """Trains and measures, unless that is done; what fails leaves a sentence in the run's folder."""
-    if _is_finished(run):
-        return
-    run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / _FAILED).unlink(missing_ok=True)
-    for other in run.begin:
-        while not _is_finished(other):
-            if _reason(other):
-                atomic.write(run.folder / _FAILED, f'it begins with {other.row.name}, {other.name}, which failed')
-                return
-            _show(progress, run, f'waits for {other.row.name}')
-            time.sleep(_POLL)
-    atomic.write(run.folder / 'config.json', configs.to_json(run.config))
-    atomic.write(run.folder / 'config.py', _TRAIN.format(name=run.folder.name))
-    for command in _commands(run):
-        reason = _run(command, run, progress)
-        if reason:
-            atomic.write(run.folder / _FAILED, reason)
-            progress.write(f'{run.row.name}, {run.name} failed: {reason}')
-            return
-
-
-def _show(progress: Any, run: Run, what: str) -> None:
-    """What a run does, beside the bar: at once in a terminal, in a log not before the bar's next line."""
-    progress.set_postfix_str(f'{run.row.name}, {run.name}: {what}', refresh=sys.stderr.isatty())
-
-
-def _run(command: Sequence[str], run: Run, progress: Any) -> str:
-    """Runs a command to its end, its output in the run's folder; returns why it failed, or nothing."""
-    last = ''
-    with (run.folder / 'ablate.log').open('a') as log, subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace') as process:
-        try:
-            assert process.stdout is not None
-            for text in process.stdout:
-                log.write(text)
-                log.flush()
-                line = text.strip()
-                last = line or last
-                if line:
-                    _show(progress, run, ' '.join(line.split())[:60])
-        except BaseException:
-            # The checkpoint of the last whole step is there: the same command goes on from it.
-            process.send_signal(signal.SIGTERM)
-            raise
-    if process.returncode == 0:
-        return last if last.startswith('Stopped') else ''  # After SIGTERM a run ends well, but early.
-    if process.returncode < 0:
-        return f'ended by {signal.Signals(-process.returncode).name}, see {run.folder / "ablate.log"}'
-    return last.removeprefix('vmmjax: ') or f'exit status {process.returncode}'
-
-
-def _reason(run: Run) -> str:
-    """Why a run has no figures; empty where it has, or was not made yet."""
-    path = run.folder / _FAILED
-    return path.read_text() if path.is_file() and not _is_finished(run) else ''
-
-
-def _write(folder: Path, question: str, rows: Sequence[Variant], runs: Sequence[Run]) -> list[Path]:
+def _write(folder: Path, question: str, rows: Sequence[Variant], runs: Sequence[Run], maker: RunMaker) -> list[Path]:
     """The table of what is finished, by whichever worker."""
     own = {row.name: [run for run in runs if run.row is row] for row in rows}
-    finished = {name: [run for run in found if _is_finished(run)] for name, found in own.items()}
+    finished = {name: [run for run in found if maker.is_finished(run)] for name, found in own.items()}
     lines = []
     for line in _lines(rows, finished, ''):
-        failed = {run.name: reason for run in own[line.name] if (reason := _reason(run))}
+        failed = {run.name: reason for run in own[line.name] if (reason := maker.reason(run))}
         missing = len(own[line.name]) - len(line.runs) - len(failed)
         lines.append(dataclasses.replace(line, failed=failed, missing=missing))
     levels = noise_sweep.levels(noise_sweep.ratios(SNR.value)) if SNR.value else []
@@ -296,6 +187,3 @@ def _measured(name: str, folder: Path, condition: str) -> Measured:
     if not condition:
         return ablation.measure(name, folder, SPLIT.value, METRIC.value)
     return ablation.in_noise(_measured(name, folder, ''), folder, SPLIT.value, condition)
-
-
-_store = functools.cache(Store)

@@ -45,27 +45,15 @@ the groups.
   vmmjax evaluate --scores=theirs_0.npz,theirs_1.npz --against=runs/mine_0/eval/test.npz,runs/mine_1/eval/test.npz
 """
 
-import dataclasses
-import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from absl import flags
-from ml_collections import ConfigDict
 
-from vmmjax import config as configs
-from vmmjax.cli import rows
+from vmmjax.cli import protocol
 from vmmjax.cli.processes import several_processes
 from vmmjax.errors import UserError
 from vmmjax.evaluation import noise_sweep
-from vmmjax.evaluation.config_diff import Difference, differing, without_paths
 from vmmjax.pipeline.views import AVERAGES
-
-if TYPE_CHECKING:
-    from vmmjax.experiment import Experiment
-    from vmmjax.serving.explanation import Explanation
-    from vmmjax.store.store import Store
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run that `vmmjax train` made, or a bundle.')
 SPLIT = flags.DEFINE_string('split', 'test', 'Split of the store to measure.')
@@ -98,114 +86,63 @@ AVERAGE = flags.DEFINE_enum('average', 'logits', AVERAGES, 'What --fuse adds up.
 def main() -> None:
     """The command."""
     if FUSE.value:
-        _fuse([Path(name) for name in FUSE.value])
-        return
-    if SCORES.value:
-        if not AGAINST.value:
-            raise UserError('--scores needs --against: a score file of a run of ours on the same clips, such as '
-                            'runs/mine/eval/test.npz, which has their targets and groups.')
-        from vmmjax.evaluation import outside_scores
-
-        print(outside_scores.table([Path(name) for name in SCORES.value], [Path(name) for name in AGAINST.value]))
-        return
-    if not WORKDIR.value:
+        _fuse()
+    elif SCORES.value:
+        _compare()
+    elif WORKDIR.value:
+        _measure(Path(WORKDIR.value))
+    else:
         raise UserError('--workdir is missing: name the folder of a run, or score files with --fuse.')
-    _measure(Path(WORKDIR.value))
 
 
-def _measure(folder: Path) -> None:
-    """Measures a run, on its store or on other clips, and writes what was found."""
-    import jax
+def _fuse() -> None:
+    """Adds up the scores of several runs."""
+    from vmmjax.evaluation import score_fusion
 
-    from vmmjax.cli import measuring, new_clips
+    runs = score_fusion.read(_paths(FUSE.value))
+    weights = score_fusion.chosen_weights(WEIGHTS.value, runs, AVERAGE.value, tune=_paths(TUNE.value))
+    fused = score_fusion.fuse(runs, weights, AVERAGE.value)
+    print(score_fusion.table(FUSE.value, runs, fused))
+    print(f'{len(fused.clip)} clips; weights {", ".join(f"{weight:g}" for weight in weights)} of {AVERAGE.value}.')
+
+
+def _compare() -> None:
+    """Measures scores of another framework beside those of a run."""
+    if not AGAINST.value:
+        raise UserError('--scores needs --against: a score file of a run of ours on the same clips, such as '
+                        'runs/mine/eval/test.npz, which has their targets and groups.')
+    from vmmjax.evaluation import outside_scores
+
+    print(outside_scores.table(_paths(SCORES.value), _paths(AGAINST.value)))
+
+
+def _measure(workdir: Path) -> None:
+    """Measures a run, on clips of a store or on others."""
+    from vmmjax.cli import evaluate_source, evaluate_store, measuring, new_clips
     from vmmjax.convert.bundle import is_bundle
     from vmmjax.convert.saved_run import SavedRun
-    from vmmjax.evaluation import statistics
-    from vmmjax.evaluation.result import count_evaluation, read_split, write
     from vmmjax.experiment import Experiment
-    from vmmjax.reports import noise_table, reconstructions, run_page, tensorboard, worst_clips
-    from vmmjax.serving import explain_split
 
-    saved = SavedRun.open(folder, best=BEST.value)
-    if is_bundle(folder):
-        folder = folder.with_name(f'{folder.name}.results')
-    meta = saved.meta
-    changes = _changes()
-    config = _changed(saved.config, changes)
-    trained_on = config.data.store
-    recorded = saved.run_inputs
+    saved = SavedRun.open(workdir, best=BEST.value)
+    folder = workdir.with_name(f'{workdir.name}.results') if is_bundle(workdir) else workdir
+    changes = protocol.changes(CHANGE.value)
+    config = protocol.changed(saved.config, changes)
     if SOURCE.value:
         _check_source()
-        run = Experiment(config, streaming=STREAMING.value, run_inputs=recorded)
+        run = Experiment(config, streaming=STREAMING.value, run_inputs=saved.run_inputs)
         run.restore(saved.checkpoints, saved.step)
-        new_clips.measure_source(
+        evaluate_source.measure(
             run, folder, SOURCE.value, out=new_clips.folder_of(folder, NAME.value, SOURCE.value), media=MEDIA.value,
-            split=SPLIT.value if flags.FLAGS['split'].present else '', trained_on=trained_on, config=meta['config'],
-            changes=changes, streaming=STREAMING.value, explain=_explain(run))
+            split=SPLIT.value if flags.FLAGS['split'].present else '', trained_on=saved.config.data.store,
+            config=saved.meta['config'], changes=changes, streaming=STREAMING.value,
+            explain=measuring.explainer(run) if EXPLAIN.value else None)
         return
-    if STORE.value:
-        config.data.store = STORE.value
-    base = _base(Path(BASE.value), meta['config']) if BASE.value else None
-    store = new_clips.opened(config, meta['fingerprint'], recorded)
-    run = Experiment(config, store, streaming=STREAMING.value, run_inputs=recorded)
-    new_clips.check_classes(run, meta['classes'], folder)
-    out = folder
-    if store.fingerprint != meta['fingerprint']:
-        new_clips.check_apart(store, store.rows(SPLIT.value), f'the split {SPLIT.value} of {store.name}', trained_on,
-                              config.data.fold)
-    identity = new_clips.identity(run)
-    if not new_clips.is_own(identity, meta['fingerprint'], recorded):
-        out = new_clips.folder_of(folder, NAME.value, store.name)
-        new_clips.check_free(out, identity)
-    others = [Path(name) for name in BESIDE.value]
-    for other in others:
-        read_split(other, SPLIT.value)  # Before the time is spent on measuring.
-    ratios = _ratios(run)
-    run.restore(saved.checkpoints, saved.step)
-    explain = _explain(run)
-    predictions = run.predictions(SPLIT.value)
-    measured = run.result(predictions, SPLIT.value)
-    swept = measuring.with_noise(run, out, ratios, SPLIT.value, NOISE.value) if ratios else None
-    if jax.process_index() == 0:
-        whole = next(iter(predictions.values()))
-        measured = dataclasses.replace(
-            measured, changes=changes, streaming=STREAMING.value, cost=measuring.cost(run, SPLIT.value),
-            worst=measuring.worst(run, whole))
-        measured = explain_split.added(run, predictions, measured, run.store)
-        if out != folder:
-            new_clips.mark(out, identity)
-        statistics.write_scores(out / 'eval' / f'{SPLIT.value}.npz', predictions, run.store)
-        path, times = write(out, measured), count_evaluation(out, measured)
-        tensorboard.write(out, measured)
-        if swept is not None:
-            noise_sweep.write(out, swept)
-    made = reconstructions.shown(run, SPLIT.value)  # By all processes; what was measured is written by now.
-    if jax.process_index() == 0:
-        page = run_page.write(out, config=meta['config'], others=others, base=base,
-                              show=functools.partial(worst_clips.shown, store=run.store, data=config.data.to_dict(),
-                                                     explain=explain),
-                              made=made,
-                              command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
-                                      f'{f" --store={STORE.value}" if STORE.value else ""}')
-        print(run_page.terminal_table(run_page.beside(measured, others)))
-        if swept is not None:
-            print(noise_table.terminal_table(swept))
-        print(f'Wrote {path} and {page}; the clips are of {run.store.name}.')
-        if times > 1:
-            print(f'This is the evaluation number {times} of the split {SPLIT.value} by this run.')
-
-
-def _explain(run: 'Experiment') -> 'Callable[[Store, int], Explanation] | None':
-    """What draws the maps of --explain."""
-    if not EXPLAIN.value:
-        return None
-    import jax
-
-    from vmmjax.serving.explain import Explainer
-
-    if jax.process_count() > 1:
-        raise UserError('--explain draws maps in one process; leave it out, and evaluate once more in one for them.')
-    return Explainer(run, methods=('hirescam',)).of_row
+    config.data.store = STORE.value or config.data.store
+    evaluate_store.measure(saved, config, folder, evaluate_store.Measurement(
+        split=SPLIT.value, changes=changes, streaming=STREAMING.value, name=NAME.value, beside=_paths(BESIDE.value),
+        base=Path(BASE.value) if BASE.value else None, snr=SNR.value, noise=NOISE.value, explain=EXPLAIN.value,
+        command=f'vmmjax evaluate --workdir={WORKDIR.value} --split={SPLIT.value}'
+                f'{f" --store={STORE.value}" if STORE.value else ""}'))
 
 
 def _check_source() -> None:
@@ -215,61 +152,5 @@ def _check_source() -> None:
             raise UserError(f'--{name} is for clips of a store, and --source names others; leave one out.')
 
 
-def _changes() -> dict[str, Any]:
-    """The keys of --change, with their values."""
-    changes = {}
-    for part in filter(None, rows.apart(CHANGE.value, ';')):
-        key, equals, value = (text.strip() for text in part.partition('='))
-        of_data = key.startswith('data.') and key not in ('data.store', 'data.target', 'data.fold')
-        if not equals or not (of_data or key == 'task.generation'):
-            raise UserError(f"--change has {part!r}, where key=value of config.data is meant, such as "
-                            f"--change='data.views.clips=10;data.streams.rgb.size=256'.")
-        changes[key] = rows.literal(value)
-    return changes
-
-
-def _changed(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
-    values = config.to_dict()
-    for key, value in changes.items():
-        rows.put(values, key, value, '--change')
-    return configs.lock(ConfigDict(values))
-
-
-def _base(folder: Path, config: str) -> tuple[str, list[Difference]]:
-    """The name of a run, and where this config differs from its."""
-    from vmmjax.convert import own
-
-    _, meta = own.opened(folder).newest_meta()
-    return without_paths(str(folder)), differing(meta['config'], config)
-
-
-def _fuse(paths: list[Path]) -> None:
-    from vmmjax.evaluation import score_fusion
-
-    runs = score_fusion.read(paths)
-    if WEIGHTS.value in (['search'], ['fit']):
-        if len(TUNE.value) != len(paths):
-            raise UserError(f'--weights={WEIGHTS.value[0]} needs --tune: a score file of another split for each of '
-                            f'--fuse.')
-        tuned = score_fusion.read([Path(name) for name in TUNE.value], measured=runs[0])
-        if WEIGHTS.value == ['fit'] and AVERAGE.value != 'logits':
-            raise UserError(f'--weights=fit is of logits, not of {AVERAGE.value}; leave --average out, or search.')
-        weights: tuple[float, ...] = (score_fusion.fit(tuned) if WEIGHTS.value == ['fit'] else
-                                      score_fusion.search(tuned, AVERAGE.value))
-    else:
-        try:
-            weights = tuple(float(text) for text in WEIGHTS.value) or (1.0,) * len(paths)
-        except ValueError as error:
-            raise UserError(f'--weights is {",".join(WEIGHTS.value)} ({error}); give numbers, `fit` or '
-                            f'`search`.') from error
-    fused = score_fusion.fuse(runs, weights, AVERAGE.value)
-    print(score_fusion.table(FUSE.value, runs, fused))
-    print(f'{len(fused.clip)} clips; weights {", ".join(f"{weight:g}" for weight in weights)} of {AVERAGE.value}.')
-
-
-def _ratios(run: 'Experiment') -> list[float]:
-    """Those of --snr, checked before time is spent on measuring."""
-    ratios = noise_sweep.ratios(SNR.value)
-    if ratios:
-        noise_sweep.heard(run.config, run.store, NOISE.value)
-    return ratios
+def _paths(names: list[str]) -> list[Path]:
+    return [Path(name) for name in names]

@@ -33,7 +33,7 @@ from vmmjax.store.store import Store, is_remote
 from vmmjax.text_table import aligned
 
 if TYPE_CHECKING:
-    from vmmjax.serving import extract
+    from vmmjax.serving import extract, network_inputs
 
 POSITIONAL = 'VIDEO...|STORE'
 WEIGHTS = flags.DEFINE_string(
@@ -63,7 +63,7 @@ def main(paths: list[str]) -> None:
         raise UserError('--output is missing: name a folder for the features.')
     from vmmjax import convert
     from vmmjax.convert.bundle import is_run
-    from vmmjax.serving import extract
+    from vmmjax.serving import extract, network_inputs
     from vmmjax.training.runtime import keep_compiled
 
     store = _store(paths)
@@ -73,12 +73,12 @@ def main(paths: list[str]) -> None:
         if WINDOW.value or FRONT_END.value:
             raise UserError(f'--{"window" if WINDOW.value else "front_end"} is for published networks; {folder} reads '
                             f'clips as it was trained.')
-        trained, run = extract.of_run(folder)
-        reading: extract.Reading = trained
+        trained, run = network_inputs.of_run(folder)
+        reading: network_inputs.Reading = trained
         model, variables, network = run.model, run.variables, f'step {trained.step}'
     else:
         model, variables, report, *_ = convert.load(WEIGHTS.value)
-        reading, network = extract.published(model, WINDOW.value, FRONT_END.value), report.model
+        reading, network = network_inputs.published(model, WINDOW.value, FRONT_END.value), report.model
     if STRIDE.value and not reading.window:
         raise UserError(f'{WEIGHTS.value} sees a whole clip at once, so there is no --stride; name a --window.')
     store = None if store is None else reading.of_store(store)
@@ -96,7 +96,7 @@ def main(paths: list[str]) -> None:
         _of_store(store, reading, cut, extractor, settings | {'columns': reading.columns(store)})
 
 
-def _of_files(paths: list[str], reading: 'extract.Reading', cut: WindowSpec, extractor: 'extract.Extractor',
+def _of_files(paths: list[str], reading: 'network_inputs.Reading', cut: WindowSpec, extractor: 'extract.Extractor',
               settings: dict[str, Any]) -> None:
     from vmmjax.media.probe import MediaError
     from vmmjax.parallel import read_all
@@ -128,7 +128,7 @@ def _of_files(paths: list[str], reading: 'extract.Reading', cut: WindowSpec, ext
         raise UserError(f'{failed} of {len(paths)} files could not be read.')
 
 
-def _of_store(store: Store, reading: 'extract.Reading', cut: WindowSpec, extractor: 'extract.Extractor',
+def _of_store(store: Store, reading: 'network_inputs.Reading', cut: WindowSpec, extractor: 'extract.Extractor',
               settings: dict[str, Any]) -> None:
     from vmmjax.pipeline.windows import SlidingWindows
 
@@ -185,7 +185,7 @@ def _listing(extractor: 'extract.Extractor', batch: _Arrays) -> str:
                               for name, shape in extractor.shapes(batch).items()]))
 
 
-def _any_batch(paths: list[str], store: Store | None, reading: 'extract.Reading', cut: WindowSpec) -> _Arrays:
+def _any_batch(paths: list[str], store: Store | None, reading: 'network_inputs.Reading', cut: WindowSpec) -> _Arrays:
     if store is not None:
         from vmmjax.pipeline.windows import SlidingWindows
 

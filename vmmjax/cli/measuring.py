@@ -1,12 +1,13 @@
-"""What `vmmjax evaluate` measures of a run beside its metrics: the worst clips, the cost, the figures in noise."""
+"""What `vmmjax evaluate` tells of a run beside its metrics: the worst clips and maps of them, the cost, noise."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from vmmjax.errors import UserError
 from vmmjax.evaluation import attention, noise_sweep
 from vmmjax.evaluation.predictions import Predictions
 from vmmjax.experiment import Experiment
@@ -14,6 +15,9 @@ from vmmjax.pipeline import options
 from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.planning.counting import macs
 from vmmjax.reports import results_page, worst_clips
+from vmmjax.serving.explain import Explainer
+from vmmjax.serving.explanation import Explanation
+from vmmjax.store.store import Store
 from vmmjax.tasks.writing import Writes
 from vmmjax.training.objective import Context
 from vmmjax.training.state import parameters
@@ -26,6 +30,17 @@ def worst(run: Experiment, rows: Predictions) -> list[dict[str, Any]]:
         return listed
     found = attention.attended(run, [each['clip'] for each in listed])
     return [{**each, 'attention': found[each['clip']]} if each['clip'] in found else each for each in listed]
+
+
+def explainer(run: Experiment) -> Callable[[Store, int], Explanation]:
+    """What draws maps of a clip, by its row in a store.
+
+    Raises:
+      UserError: where several processes evaluate together.
+    """
+    if jax.process_count() > 1:
+        raise UserError('--explain draws maps in one process; leave it out, and evaluate once more in one for them.')
+    return Explainer(run, methods=('hirescam',)).of_row
 
 
 def cost(run: Experiment, split: str) -> dict[str, Any]:

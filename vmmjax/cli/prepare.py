@@ -42,24 +42,23 @@ import dataclasses
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from vmmjax import registry
-from vmmjax.cli.flow import Flow
 from vmmjax.errors import UserError
 from vmmjax.front_ends import FRONT_ENDS
-from vmmjax.prepare import columns, sources, verify
-from vmmjax.prepare.beam import Beam
-from vmmjax.prepare.build import WHOLE, Share, Summary, prepare, stages
-from vmmjax.prepare.runners import Runner
-from vmmjax.prepare.sources import synthetic
-from vmmjax.reports import store_page
 
+if TYPE_CHECKING:
+    from vmmjax.prepare.build import Share, Summary
+    from vmmjax.prepare.runners import Runner
+    from vmmjax.prepare.sources.clip import Clip
+
+# The names and defaults in flags are those of the library, which takes seconds to import; a test compares them.
 SOURCE = flags.DEFINE_string(
     'source', None, 'Manifest (CSV), folder with a folder a class, NAME:ANNOTATION_FILES of a published data set '
-    f'({", ".join(sources.ANNOTATIONS)}), tfds:NAME, dmvr:FILES, synthetic:motion_sound or '
+    '(kinetics, something, ucf101, hmdb51, audioset, esc50, grid), tfds:NAME, dmvr:FILES, synthetic:motion_sound or '
     'synthetic:known_information.')
 MEDIA = flags.DEFINE_string(
     'media', None, 'Folder below which the files lie that annotations name; that of the annotations unless given.')
@@ -69,15 +68,15 @@ SOURCE_AUDIO_RATE = flags.DEFINE_integer(
     'source_audio_rate', None, 'Samples a second of the sound in dmvr: records.', lower_bound=1)
 STORE = flags.DEFINE_string('store', None, 'Folder of the store; made where it is not there.', required=True)
 COLUMNS = flags.DEFINE_list(
-    'columns', ['rgb', 'audio'], f'What to prepare: {", ".join(columns.COLUMNS)}, or your own as '
+    'columns', ['rgb', 'audio'], 'What to prepare: rgb, flow, audio, mfcc, waveform, or your own as '
     'package.module:Name.')
-FPS = flags.DEFINE_float('fps', columns.Rgb.fps, 'Pictures a second of rgb and flow.')
-SHORT_SIDE = flags.DEFINE_integer('short_side', columns.Rgb.short_side, 'Short side of the pictures in pixels.')
+FPS = flags.DEFINE_float('fps', 25.0, 'Pictures a second of rgb and flow.')
+SHORT_SIDE = flags.DEFINE_integer('short_side', 128, 'Short side of the pictures in pixels.')
 FLOW = flags.DEFINE_string(
-    'flow', Flow.flow, f'Algorithm of the motion: {", ".join(Flow.algorithms)}, or your own as package.module:Name. '
-    'tv_l1_jax is TV-L1 on the CPU, GPU or TPU that JAX finds.')
+    'flow', 'farneback', 'Algorithm of the motion: farneback, tv_l1, dis, lucas_kanade, tv_l1_jax, or your own as '
+    'package.module:Name. tv_l1_jax is TV-L1 on the CPU, GPU or TPU that JAX finds.')
 FLOW_ON = flags.DEFINE_string(
-    'flow_on', Flow.flow_on, 'Pictures that the motion is taken from: resized, or source (then it is resized).')
+    'flow_on', 'resized', 'Pictures that the motion is taken from: resized, or source (then it is resized).')
 AUDIO_RATE = flags.DEFINE_integer(
     'audio_rate', None, 'Samples a second of audio, mfcc and waveform; 16000, or what the front end has, unless given.')
 HOP_MS = flags.DEFINE_float('hop_ms', None, 'Milliseconds between frames of audio and mfcc; 10 unless given.')
@@ -115,8 +114,7 @@ PREVIEW = flags.DEFINE_bool(
     'of what is there.')
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of a synthetic source.', lower_bound=0)
 SIZES = flags.DEFINE_list(
-    'sizes', [f'{split}={clips}' for split, clips in synthetic.SIZES.items()],
-    'Clips of a synthetic source a split.')
+    'sizes', ['train=1600', 'validation=160', 'test=800'], 'Clips of a synthetic source a split.')
 FILES = flags.DEFINE_string(
     'files', None, 'Folder for the files that are made of a synthetic source, of records or of folders of pictures; '
     '<store>_files unless given.')
@@ -124,6 +122,10 @@ FILES = flags.DEFINE_string(
 
 def main() -> None:
     """The command."""
+    from vmmjax.prepare import verify
+    from vmmjax.prepare.build import prepare, stages
+    from vmmjax.reports import store_page
+
     store = Path(STORE.value)
     if SOURCE.value is None:
         if not (VERIFY.value or PREVIEW.value):
@@ -145,7 +147,7 @@ def main() -> None:
         print(f'Wrote {store_page.write(store)}.')
 
 
-def report(summary: Summary, store: Path) -> str:
+def report(summary: 'Summary', store: Path) -> str:
     """What the command says at its end."""
     lines = []
     if summary.made:
@@ -165,7 +167,9 @@ def report(summary: Summary, store: Path) -> str:
     return '\n'.join([*lines, *summary.warnings])
 
 
-def _share() -> Share:
+def _share() -> 'Share':
+    from vmmjax.prepare.build import WHOLE, Share
+
     worker, workers = WORKER.value, WORKERS.value
     if worker is None and workers is None:
         return WHOLE
@@ -178,7 +182,9 @@ def _share() -> Share:
     return Share(worker, workers)
 
 
-def _runner() -> Runner | None:
+def _runner() -> 'Runner | None':
+    from vmmjax.prepare.beam import Beam
+
     options = tuple(shlex.split(RUNNER_OPTIONS.value))
     if RUNNER.value is None and options:
         raise UserError('--runner_options is for --runner, which is missing.')
@@ -186,6 +192,9 @@ def _runner() -> Runner | None:
 
 
 def _column(name: str) -> Any:
+    from vmmjax.cli.flow import Flow
+    from vmmjax.prepare import columns
+
     kind = registry.find(name, {**columns.COLUMNS, 'flow': Flow}, 'column')
     if kind in (columns.Audio, columns.Mfcc, columns.Waveform):
         options = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(kind)}
@@ -197,8 +206,10 @@ def _column(name: str) -> Any:
     return kind()
 
 
-def _read_source(store: Path) -> tuple[list[sources.Clip], str]:
+def _read_source(store: Path) -> 'tuple[list[Clip], str]':
     """The clips, and a name of the source that holds no absolute path."""
+    from vmmjax.prepare import sources
+
     source = str(SOURCE.value)
     kind, _, rest = source.partition(':')
     for flag, kinds in ((SIZES, ['synthetic']), (MEDIA, list(sources.ANNOTATIONS)), (SOURCE_AUDIO_RATE, ['dmvr']),

@@ -22,7 +22,6 @@ from pathlib import Path
 from absl import flags
 
 from vmmjax.errors import UserError
-from vmmjax.prepare.sources.media_index import SOUNDS, VIDEOS
 from vmmjax.text_table import aligned
 
 POSITIONAL = 'INDEX SENTENCE|FILE'
@@ -42,6 +41,8 @@ def main(arguments: list[str]) -> None:
     if not question.strip():
         raise UserError('The question is empty; ask with a sentence, or name a file.')
     asks_file = os.path.isfile(question)  # `Path.is_file` raises for a sentence that is too long to be a name.
+    from vmmjax.prepare.sources.media_index import SOUNDS, VIDEOS
+
     if not asks_file and os.path.splitext(question)[1].lower() in VIDEOS + SOUNDS:
         raise UserError(f'The file {question} is not there; name one, or ask with a sentence.')
     from vmmjax.prepare.sources.clip import of_file

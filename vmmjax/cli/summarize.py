@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     from vmmjax.media import summary
     from vmmjax.pipeline.windows import WindowSpec
     from vmmjax.prepare.sources.clip import of_file
-    from vmmjax.serving.extract import of_run
+    from vmmjax.serving.network_inputs import of_run
     from vmmjax.training.runtime import keep_compiled
 
     keep_compiled()

@@ -4,7 +4,8 @@
 without bounds. `scripts/bench intervals` prints how often they contain the truth.
 """
 
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -145,6 +146,33 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Interval:
     half = float(special.stdtrit(sample.groups - 1, (1 + LEVEL) / 2) * sample.group_variance ** 0.5)
     return Interval(sample.mean, sample.mean - half, sample.mean + half,
                     sample.named("Student's t", "Student's t by group"))
+
+
+def of_metrics(metrics: Mapping[str, tuple[np.ndarray, np.ndarray | None]], groups: np.ndarray | None,
+               unbounded: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The intervals of metrics that are means over clips, as a `Result` keeps them.
+
+    Args:
+      metrics: by name the value of each clip, float (N,), NaN where it has none, and its weight, see `Task.per_clip`.
+      groups: as of `proportion`.
+      unbounded: those that are no fractions.
+
+    Returns:
+      Of each metric that some clip has `low` and `high`, None where there is no interval, and `label`.
+    """
+    found = {}
+    for name, (values, weights) in metrics.items():
+        there = np.isfinite(values)
+        if not there.any():
+            continue
+        own = None if groups is None else groups[there]
+        if name in unbounded:
+            interval = mean(values[there], own)
+        else:
+            interval = proportion(values[there], own, None if weights is None else weights[there])
+        low, high = interval.ends
+        found[name] = {'low': low, 'high': high, 'label': interval.label}
+    return found
 
 
 class _Sample(NamedTuple):

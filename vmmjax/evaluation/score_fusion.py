@@ -88,6 +88,34 @@ def _of_target(runs: Sequence[Scores], name: str) -> list[np.ndarray]:
     return parts
 
 
+def chosen_weights(given: Sequence[str], runs: Sequence[Scores], average: str, tune: Sequence[Path] = ()
+                   ) -> tuple[float, ...]:
+    """The weights of runs as a user gives them.
+
+    Args:
+      given: one number a run, as texts; `fit` or `search` alone; nothing for all the same.
+      runs: see `read`.
+      average: see `fuse`.
+      tune: for `fit` and `search` a score file of another split for each run.
+
+    Raises:
+      UserError: for what is none of these, besides what `read` and `fit` raise.
+    """
+    if list(given) not in (['search'], ['fit']):
+        try:
+            return tuple(float(text) for text in given) or (1.0,) * len(runs)
+        except ValueError as error:
+            raise UserError(f'--weights is {",".join(given)} ({error}); give numbers, `fit` or `search`.') from error
+    if len(tune) != len(runs):
+        raise UserError(f'--weights={given[0]} needs --tune: a score file of another split for each of --fuse.')
+    tuned = read(tune, measured=runs[0])
+    if given[0] == 'search':
+        return search(tuned, average)
+    if average != 'logits':
+        raise UserError(f'--weights=fit is of logits, not of {average}; leave --average out, or search.')
+    return fit(tuned)
+
+
 def search(runs: Sequence[Scores], average: str) -> tuple[float, ...]:
     """The weights, in tenths, that get most clips right; of equally good ones those nearest to equal weights.
 

@@ -1,9 +1,7 @@
 """A store to clip batches, with tf.data: each batch is a function of (store, config, seed, step)."""
 
-import atexit
 import logging
 import os
-import weakref
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.pipeline import options, sampling, training_views
+from vmmjax.pipeline import options, sampling, tf_batches, training_views
 from vmmjax.pipeline.batch_builder import Clips, Filler
 from vmmjax.pipeline.streams import Stream
 from vmmjax.pipeline.targets import Classes, Targets, WindowBatch
@@ -23,27 +21,10 @@ from vmmjax.pipeline.views import ViewsConfig
 from vmmjax.store.records import DamagedRecord
 from vmmjax.store.store import Store
 
-# Two batches are made at a time, so that one is read while the other is decoded; memory is bounded by those in flight.
-_PARALLEL_BATCHES = 2
-_PREFETCH = 2
 _ON_DAMAGE = ('stop', 'skip')
 _LITTLE = 0.25  # Of the region of a stream; a square inside the usual wide ones has half.
 
 _LOG = logging.getLogger(__name__)
-
-# TensorFlow only reads data here; its notes about CPU features help nobody.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
-
-# Iterators that somebody still holds when the interpreter ends are closed before: later their threads, waiting for an
-# interpreter that is gone, would hold up its end for ever.
-_OPEN: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    for batches in list(_OPEN):
-        batches.close()
 
 
 class Pipeline:
@@ -161,7 +142,7 @@ class Pipeline:
           UserError: for a damaged record, where the config says to stop; for rows that part a pair of mixup.
         """
         found = self._batches(start_step, rows)
-        _OPEN.add(found)
+        tf_batches.close_at_exit(found)
         return found
 
     def _batches(self, start_step: int, rows: slice | None) -> Generator[dict[str, np.ndarray], None, None]:
@@ -170,41 +151,10 @@ class Pipeline:
             raise UserError(f'data.augment.mixup and cutmix mix the pairs (0, 1), (2, 3), ... of a batch, and the rows '
                             f'{places[0]} to {places[-1]} of this process part one; choose a batch size that is a '
                             f'multiple of twice the number of processes.')
-        import tensorflow as tf  # Takes seconds, which --help and a sentence about a mistake need not wait for.
-
-        specs = self._specs(len(places))
-        stopped: dict[int, UserError] = {}
         with ThreadPoolExecutor(self._threads) as pool:
             filler = Filler(self._streams, self._rows, self._augment, self._views, pool)
-
-            def make(step: np.ndarray) -> list[np.ndarray]:
-                try:
-                    batch = self._make(int(step), places, filler)
-                except UserError as error:
-                    stopped[int(step)] = error
-                    raise
-                return [batch[key] for key in specs]
-
-            def load(step: tf.Tensor) -> dict[str, tf.Tensor]:
-                # One operation makes a whole batch: its arrays are handed over without a copy.
-                values = tf.numpy_function(make, [step], [tf.as_dtype(dtype) for _, dtype in specs.values()])
-                return {key: tf.ensure_shape(value, specs[key][0])
-                        for key, value in zip(specs, values, strict=True)}
-
-            stop = np.iinfo(np.int64).max if self._train else self.steps
-            dataset = tf.data.Dataset.range(start_step, stop)
-            dataset = dataset.map(load, num_parallel_calls=_PARALLEL_BATCHES, deterministic=True).prefetch(_PREFETCH)
-            how = tf.data.Options()
-            how.deterministic = True
-            how.autotune.enabled = False
-            how.threading.private_threadpool_size = _PARALLEL_BATCHES
-            how.threading.max_intra_op_parallelism = 1
-            try:
-                yield from dataset.with_options(how).as_numpy_iterator()
-            except tf.errors.OpError:
-                if stopped:
-                    raise stopped[min(stopped)] from None
-                raise
+            yield from tf_batches.made(lambda step: self._make(step, places, filler), self._specs(len(places)),
+                                       start_step, None if self._train else self.steps)
 
     def _specs(self, batch: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         codes, floats = np.dtype(np.int32), np.dtype(np.float32)

@@ -15,7 +15,7 @@ from vmmjax.pipeline.tokenizers import ENDS, PAD, UNKNOWN
 from vmmjax.pipeline.windows import SlidingWindows, WindowSpec
 from vmmjax.prepare import new_clips
 from vmmjax.prepare.memory_store import MemoryStore, absent
-from vmmjax.serving import extract
+from vmmjax.serving import network_inputs
 from vmmjax.store import catalog
 from vmmjax.store.store import Store
 from vmmjax.tasks.contrastive import Contrastive
@@ -65,7 +65,7 @@ class Towers:
         Raises:
           UserError: where there is none, or for a run of another task.
         """
-        self.reading, self._run = extract.of_run(Path(folder))
+        self.reading, self._run = network_inputs.of_run(Path(folder))
         task = self._run.task
         if not isinstance(task, Matching):
             raise UserError(f'{folder} is a run of the task {task.name}, whose streams have no embeddings in common; '

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from vmmjax import config as configs
 from vmmjax.errors import UserError
 from vmmjax.registry import build, find
 from vmmjax.tasks.base import Task
@@ -42,7 +43,8 @@ def create(config: Any, facts: dict[str, Any] | None = None) -> Task:
 
     Args:
       config: the run's; `config.task.name` is a key of `TASKS`, or a `Task` of your own as package.module:Name, and
-        the other keys of `config.task` are its options.
+        the other keys of `config.task` are its options; those of the default task that it lacks may stand there as they
+        are.
       facts: what it found in the training store, see `Task.describe`; None before that was asked.
 
     Raises:
@@ -57,7 +59,11 @@ def create(config: Any, facts: dict[str, Any] | None = None) -> Task:
                         f'  @dataclasses.dataclass(frozen=True, kw_only=True)\n'
                         f'  class {getattr(kind, "__name__", "Mine")}(vmmjax.tasks.Task)\n'
                         f'with the methods targets, loss and summary.')
-    task: Task = build(config.task.to_dict(), known, 'task', target=tuple(target) if several else target,
+    # Where the name alone was set, as by --config.task.name, the options of the default task still stand beside it.
+    default, own = configs.defaults().task.to_dict(), {field.name for field in dataclasses.fields(kind)}
+    options = {key: value for key, value in config.task.to_dict().items()
+               if key == 'name' or key in own or key not in default or value != default[key]}
+    task: Task = build(options, known, 'task', target=tuple(target) if several else target,
                        facts=facts or {})
     task.check(config)
     return task

@@ -8,6 +8,24 @@ import numpy as np
 _SAME = 1e-4  # Seconds; moments that are nearer to each other touch.
 
 
+class Levels(NamedTuple):
+    """What a model says over time, of which an alarm may be raised.
+
+    Attributes:
+      values: float64 (W, N), of W windows; value n is that of the n-th of N equal parts of the window.
+      mask: bool (W, N), those that stand for something.
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
+
+
+def of_windows(names: Sequence[str], values: np.ndarray) -> dict[str, Levels]:
+    """Levels of outputs that stand for a whole window, by name; float64 (W, C) of C names."""
+    there = np.ones((len(values), 1), bool)
+    return {str(name): Levels(values[:, place:place + 1], there) for place, name in enumerate(names)}
+
+
 class Span(NamedTuple):
     """A stretch of time, in seconds, and a value: a probability, or a number that a model says."""
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from vmmjax.errors import UserError, did_you_mean
 from vmmjax.evaluation import intervals, view_averages
 from vmmjax.evaluation.predictions import Predictions, subset_names
 from vmmjax.evaluation.result import Result
-from vmmjax.tasks.alarms import Rules
+from vmmjax.tasks.alarms import Levels, Rules
 from vmmjax.training import workdir
 from vmmjax.training.objective import Context, Loss
 
@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 
 
 _Figures = tuple[dict[str, float], dict[str, dict[str, Any]]]  # Metrics, and the intervals of some.
-
-
-class Levels(NamedTuple):
-    """What a model says over time, of which an alarm may be raised.
-
-    Attributes:
-      values: float64 (W, N), of W windows; value n is that of the n-th of N equal parts of the window.
-      mask: bool (W, N), those that stand for something.
-    """
-
-    values: np.ndarray
-    mask: np.ndarray
 
 
 def check_stream(config: Any, stream: str, use: str = '') -> None:
@@ -309,31 +297,10 @@ class Task:
         return {'examples': self.examples(some), **{key: metrics[key] for key in shown}, 'intervals': found}
 
     def _intervals(self, rows: Predictions, groups: np.ndarray | None) -> dict[str, dict[str, Any]]:
-        """The confidence intervals of the metrics of `per_clip`, see `Result.intervals`.
-
-        Args:
-          rows: of the predictions.
-          groups: text, of all clips of the store, equal for clips that depend on each other.
-        """
-        found = {}
-        for name, (values, weights) in self.per_clip(rows).items():
-            there = np.isfinite(values)
-            if not there.any():
-                continue
-            own = None if groups is None else groups[rows.id[there]]
-            if name == 'loss' or self._is_plain(name):
-                interval = intervals.mean(values[there], own)
-            else:
-                interval = intervals.proportion(values[there], own, None if weights is None else weights[there])
-            low, high = interval.ends
-            found[name] = {'low': low, 'high': high, 'label': interval.label}
-        return found
+        """See `Result.intervals`; groups are text, of all clips of the store."""
+        metrics = self.per_clip(rows)
+        return intervals.of_metrics(metrics, None if groups is None else groups[rows.id],
+                                    [name for name in metrics if name == 'loss' or self._is_plain(name)])
 
     def _is_plain(self, key: str) -> bool:
         return key in self.plain or key.startswith(self.plain)
-
-
-def of_windows(names: Sequence[str], values: np.ndarray) -> dict[str, Levels]:
-    """Levels of outputs that stand for a whole window, by name; float64 (W, C) of C names."""
-    there = np.ones((len(values), 1), bool)
-    return {str(name): Levels(values[:, place:place + 1], there) for place, name in enumerate(names)}

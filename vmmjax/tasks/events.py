@@ -16,8 +16,7 @@ from vmmjax.evaluation.predictions import Predictions
 from vmmjax.evaluation.result import NUMBER, PERCENT, TEXT, table
 from vmmjax.pipeline import event_targets
 from vmmjax.pipeline.targets import Targets
-from vmmjax.tasks.alarms import Rules, Span, alarms, timeline
-from vmmjax.tasks.base import Levels
+from vmmjax.tasks.alarms import Levels, Rules, Span, alarms, timeline
 from vmmjax.tasks.supervised import Sums, Supervised
 from vmmjax.training.objective import Batch
 

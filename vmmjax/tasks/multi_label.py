@@ -16,7 +16,7 @@ from vmmjax.evaluation import metrics, view_averages
 from vmmjax.evaluation.predictions import Predictions, truth
 from vmmjax.evaluation.result import COUNT, PERCENT, TEXT, table
 from vmmjax.pipeline.targets import Names, Targets
-from vmmjax.tasks.base import Levels, of_windows
+from vmmjax.tasks.alarms import Levels, of_windows
 from vmmjax.tasks.supervised import Sums, Supervised, of_clips
 from vmmjax.training.objective import Batch
 

@@ -11,8 +11,7 @@ from vmmjax.evaluation import metrics
 from vmmjax.evaluation.predictions import Predictions, known, truth
 from vmmjax.evaluation.result import COUNT, NUMBER, TEXT, table
 from vmmjax.pipeline.targets import Numbers, Targets, of_split
-from vmmjax.tasks.alarms import Rules
-from vmmjax.tasks.base import Levels, of_windows
+from vmmjax.tasks.alarms import Levels, Rules, of_windows
 from vmmjax.tasks.supervised import Sums, Supervised, of_clips
 from vmmjax.training.objective import Batch
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,40 +12,32 @@ import optax
 
 from vmmjax import registry
 from vmmjax.errors import UserError
-from vmmjax.evaluation.predictions import Predictions, truth
 from vmmjax.models.decoders import DECODERS, Writer, alignment, ctc
 from vmmjax.models.decoders.generation import Generation
 from vmmjax.models.decoders.grammar import Automaton, automaton
-from vmmjax.models.decoders.vocabulary import END_ID, PAD_ID, UNKNOWN_ID
+from vmmjax.models.decoders.vocabulary import END_ID, PAD_ID
 from vmmjax.models.decoders.writer import Context, Written
 from vmmjax.models.dropout import rows_of_batch
 from vmmjax.pipeline import options
-from vmmjax.pipeline.text_targets import LETTERS, Texts, Writing, text_of
 from vmmjax.pipeline.tokenizers import WORDPIECE
 from vmmjax.tasks import sentences
-from vmmjax.tasks.base import Task
+from vmmjax.tasks.text_task import TextTask
 from vmmjax.training.objective import Context as Step
 from vmmjax.training.objective import Loss
 
 if TYPE_CHECKING:
     from vmmjax.store.store import Store
 
-_UNKNOWN_SAID = '⁇'  # Of a word that the vocabulary lacks: no reference has it, so it is never right.
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Writes(Task):
-    """A text of one catalog column, from the fused tokens.
+class Writes(TextTask):
+    """A text of one catalog column, from the fused tokens: how it is learned and found.
 
     Minimised is `w CTC + (1 - w) decoder` (Watanabe et al. 2017, equation 18), each in nats a token: the mean of
     `-log p` of a clip's text over all tokens of the batch. Clips without any stream weigh nothing, and for CTC those
     with fewer frames than their text needs. In evaluation the same w joins the two while a text is looked for.
 
     Attributes:
-      tokenizer: `words`, `characters`, `jieba` (Chinese words), `wordpiece`, or your own, see
-        `pipeline.text_targets.Writing`; the vocabulary is that of the training split and is kept with the run.
-      vocab: for wordpiece, its vocab.txt.
-      lowercase: whether case is dropped.
       ctc: w, from 0 (no CTC head) to 1 (no decoder). CTC needs tokens that are moments of the window.
       decoder: name (a key of `DECODERS`, or your own) and options.
       context: options of recurrent layers over the fused tokens, see `writer.Context`; empty for none.
@@ -55,9 +47,6 @@ class Writes(Task):
         `greedy`.
     """
 
-    tokenizer: str = 'words'
-    vocab: str = ''
-    lowercase: bool = True
     ctc: float = 0.3
     decoder: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {'name': 'gru'})
     context: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -65,13 +54,9 @@ class Writes(Task):
     longest: int = 0
     generation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    several: ClassVar[bool] = False  # Whether a clip has texts joined by `;`.
-
     def __post_init__(self) -> None:
         """Checks what a config says."""
-        if not isinstance(self.target, str):
-            raise UserError(f'config.task.name is {self.name}, which is of one column of texts; name one as '
-                            f'data.target.')
+        super().__post_init__()
         if not 0 <= self.ctc <= 1:
             raise UserError(f'config.task.ctc is {self.ctc}; a weight from 0 (none) to 1 (CTC alone) is meant.')
         if self.search.grammar and self.tokenizer == 'characters':
@@ -99,25 +84,6 @@ class Writes(Task):
         """See `Task`: greedy."""
         return dataclasses.replace(self, generation={})
 
-    @property
-    def writing(self) -> Writing:
-        """How texts become tokens and tokens texts."""
-        return Writing(self.tokenizer, self.vocab, self.lowercase, tuple(self.facts.get('pieces', ())))
-
-    @property
-    def column(self) -> str:
-        """The catalog's."""
-        return self.columns[0]
-
-    @property
-    def key(self) -> str:
-        """The batch's key of the tokens."""
-        return f'target/{self.column}'
-
-    def targets(self, store: 'Store', data: Any) -> Texts:
-        """See `Task`."""
-        return Texts(store, self.column, self.writing, self.facts.get('vocabulary', ()), self.several)
-
     def describe(self, store: 'Store', data: Any) -> dict[str, Any]:
         """What is kept of the training store.
 
@@ -137,13 +103,6 @@ class Writes(Task):
             place = int(np.argmax(np.divide(needs, np.maximum(shares, 1e-6))))
             found['neediest'] = [store.clip(rows[place]), needs[place], shares[place]]
         return found
-
-    def check(self, config: Any) -> None:
-        """Views are of one window: texts have no mean."""
-        super().check(config)
-        if config.data.views.clips * config.data.views.crops > 1:
-            raise UserError(f'config.task.name is {self.name}, and texts of several test views have no mean; set '
-                            f'data.views.clips and data.views.crops to 1.')
 
     # What is learned.
 
@@ -296,57 +255,3 @@ class Writes(Task):
                 loss += (1 - self.ctc) * found / jnp.maximum(tokens, 1)
             total, count = total + jnp.where(there, loss, 0), count + there
         return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
-
-    def losses(self, rows: Predictions) -> np.ndarray | None:
-        """See `Task`."""
-        found: np.ndarray = rows.scores['loss'].astype(np.float64)
-        return found
-
-    def mean_loss(self, rows: Predictions) -> float:
-        """Over the clips that have one; 0 where none has."""
-        found = rows.scores['loss'][np.isfinite(rows.scores['loss'])]
-        return float(found.mean(dtype=np.float64)) if len(found) else 0.0
-
-    def references(self, rows: Predictions) -> list[list[str]]:
-        """The true texts of every clip."""
-        letters = rows.target[f'{self.column}{LETTERS}']
-        return [[text_of(text) for text in texts if (text >= 0).any()] for texts in letters]
-
-    def texts(self, rows: Predictions, place: int) -> list[tuple[str, float]]:
-        """What was found of a clip, the best first: texts and their probabilities (of several at once, see `ctc`)."""
-        found = []
-        for ids, total in zip(rows.scores['ids'][place].astype(np.int64).tolist(),
-                              rows.scores['log_probability'][place].astype(np.float64).tolist(), strict=True):
-            if np.isfinite(total):
-                found.append((self.writing.joined(self.tokens(ids)), float(np.exp(min(total, 0.0)))))
-        return found
-
-    def said(self, rows: Predictions) -> list[str]:
-        """The best text of every clip; empty where none could be said."""
-        return [(self.texts(rows, place) or [('', 0.0)])[0][0] for place in range(len(rows.id))]
-
-    def reading(self, rows: Predictions, place: int, most: int = 3) -> list[dict[str, Any]]:
-        """See `Task`; named are the texts that were found, the best first."""
-        known = truth(rows, f'{self.column}{LETTERS}', place) if isinstance(rows.target, Mapping) else None
-        true = '' if known is None else ' | '.join(text_of(text) for text in known if (text >= 0).any())
-        return [{'target': self.column, 'truth': true, 'probability': None,
-                 'named': [[text, probability] for text, probability in self.texts(rows, place)[:most]],
-                 'words': self.words(rows, place)}]
-
-    def tokens(self, ids: Sequence[int]) -> list[str]:
-        """The tokens of ids, without padding."""
-        return [_UNKNOWN_SAID if token == UNKNOWN_ID else self.facts['vocabulary'][token] for token in ids
-                if token != PAD_ID]
-
-    def words(self, rows: Predictions, place: int) -> list[dict[str, Any]]:
-        """The words of the best text of a clip, see `sentences.words`."""
-        if 'confidence' not in rows.scores:
-            return []
-        window = rows.target.get('window') if isinstance(rows.target, Mapping) else None
-        tokens = self.tokens(rows.scores['ids'][place, 0].astype(np.int64).tolist())
-        return sentences.words(self.writing, tokens, {name: rows.scores[name][place] for name in (
-            'start', 'end', 'confidence') if name in rows.scores}, None if window is None else window[place])
-
-    def measured(self, targets: Sequence[str]) -> str | list[str]:
-        """The tokens and the letters."""
-        return list(targets)

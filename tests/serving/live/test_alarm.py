@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from vmmjax.serving.live.alarm import Alarm, Follower, to_each
-from vmmjax.tasks.alarms import Rules
-from vmmjax.tasks.base import Levels
+from vmmjax.tasks.alarms import Levels, Rules
 
 
 def level(*values):

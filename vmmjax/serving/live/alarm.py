@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from vmmjax.tasks.alarms import Rules, Span, Timeline, Tracker
-from vmmjax.tasks.base import Levels
+from vmmjax.tasks.alarms import Levels, Rules, Span, Timeline, Tracker
 
 # Seconds of an alarm from one message of it to the next while it lasts.
 _UPDATES = 10.0

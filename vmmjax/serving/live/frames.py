@@ -16,7 +16,7 @@ from vmmjax.prepare.columns import ColumnBuilder, rebuilt
 from vmmjax.serving.live import columns
 from vmmjax.serving.live.judge import Connection, Judged
 from vmmjax.serving.live.windows import LiveBatches, Window
-from vmmjax.tasks.base import Levels
+from vmmjax.tasks.alarms import Levels
 from vmmjax.training import sharding
 from vmmjax.training.objective import Context
 

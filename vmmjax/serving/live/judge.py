@@ -13,8 +13,7 @@ from vmmjax.pipeline import inputs
 from vmmjax.prepare.columns import ColumnBuilder, rebuilt
 from vmmjax.serving.live import columns
 from vmmjax.serving.live.windows import LiveBatches, Window
-from vmmjax.tasks.alarms import Rules
-from vmmjax.tasks.base import Levels
+from vmmjax.tasks.alarms import Levels, Rules
 from vmmjax.tasks.writing import Writes
 from vmmjax.training import sharding
 from vmmjax.training.step import make_eval_step
