@@ -5,15 +5,16 @@ r"""Which fusion recovers which kind of information, from how many clips: the ta
 Clips are those of `synthetic:known_information`, whose labels a known number of bits tells; streams are features of its
 frames (mean colours of the quarters), of its sound (levels of the bands) and its words, so that a run says what the
 fusion does and not what encoders need. Each kind of fusion joins three networks of one hidden layer and tells all six
-labels at once. A run is kept at its best step by the loss on validation clips, on which a factor for the logits of each
-label is chosen, too (temperature scaling), so that bits are not lost by being too sure. What was run is kept in the
-workdir, so that a killed command goes on.
+labels at once; beside them stand networks of one stream, and their scores with weights fitted on validation clips, a
+label at a time, as `vmmjax evaluate --fuse --weights=fit` fits them. A run is kept at its best step by the loss on
+validation clips, on which a factor for the logits of each label is chosen, too (temperature scaling), so that bits are
+not lost by being too sure. What was run is kept in the workdir, so that a killed command goes on.
 """
 
 import argparse
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from vmmjax import atomic, models
+from vmmjax.errors import UserError
+from vmmjax.evaluation import score_fusion
+from vmmjax.evaluation.statistics import Scores
 from vmmjax.models import Tokens
 from vmmjax.prepare.sources import known_information as known
 from vmmjax.reports import results_page
@@ -38,6 +42,7 @@ KINDS: dict[str, dict[str, int]] = {
     'concat': {}, 'scores': {}, 'tanh_concat': _WIDE, 'sum': _WIDE, 'weighted_average': _WIDE, 'gated': _WIDE,
     'film': _WIDE, 'tensor': dict(features=8), 'low_rank_tensor': _WIDE, 'cross_attention': _LAYER,
     'transformer': _LAYER, 'bottleneck': _LAYER}
+ALONE, FITTED = {f'{name} alone': (name,) for name in known.STREAMS}, 'fitted weights'
 SIZES = (100, 1000, 10000)  # Training clips; the smaller sets are the first clips of the larger ones.
 COUNTS = {'train': SIZES[-1], 'validation': 1000, 'test': 2000}
 SETTINGS = known.Settings()
@@ -91,18 +96,21 @@ class Layer(nn.Module):
 
 
 def network(kind: str) -> Any:
-    """Three encoders, a fusion and a head for all labels."""
-    encoder = dict(name=f'{__name__}:Layer')
+    """The encoders of a row, a fusion and a head for all labels."""
+    encoder, streams = dict(name=f'{__name__}:Layer'), ALONE.get(kind, known.STREAMS)
+    fusion = dict(name=kind, **KINDS[kind]) if kind in KINDS else dict(name='concat')
     return models.create(ConfigDict(dict(
-        encoders=dict.fromkeys(known.STREAMS, encoder), preprocess=dict.fromkeys(known.STREAMS, 'none'),
-        fusion=dict(name=kind, **KINDS[kind]), head=dict(name='consensus', dropout=0.0))),
+        encoders=dict.fromkeys(streams, encoder), preprocess=dict.fromkeys(streams, 'none'), fusion=fusion,
+        head=dict(name='consensus', dropout=0.0))),
         dict.fromkeys(known.TARGETS, 2))
 
 
 def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
-    """A compiled `(training clips, keys (S,)) -> log-probabilities (S, 1 + streams, clips, labels)` of the test clips.
+    """A compiled `(training clips, keys (S,)) -> margins`, those of the test and of the validation clips.
 
-    The first are those of all streams, the others those with one withheld, of `STREAMS` in this order.
+    By these the logit of the right value is above that of the other, times the factor of the label. Of the test clips
+    they are (S, 1 + streams, clips, labels), first with all streams, then with one withheld, of `STREAMS` in this
+    order; of the validation clips (S, clips, labels).
     """
     model = network(kind)
     train, validation, test = ({name: jnp.asarray(values) for name, values in data[split].items()} for split in COUNTS)
@@ -116,7 +124,7 @@ def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
     def judged(params: Any, state: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
         return margins(model.apply({'params': params, **state}, batch, train=False).logits, batch)
 
-    def one(count: jax.Array, key: jax.Array) -> jax.Array:
+    def one(count: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         first, steps = jax.random.split(key)
         few = jax.tree.map(lambda values: values[:2], train)
         state, params = flax.core.pop(model.init(first, few, train=False), 'params')
@@ -145,32 +153,57 @@ def trainer(kind: str, data: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
 
         begun = ((params, state, optimizer.init(params)), (params, state), jnp.inf)
         (_, best, _), _ = jax.lax.scan(part, begun, jax.random.split(steps, (_STEPS // _EVERY, _EVERY)))
-        losses = -jax.nn.log_sigmoid(_FACTORS[:, None, None] * judged(*best, validation)).mean(1)
+        tuned = judged(*best, validation)
+        losses = -jax.nn.log_sigmoid(_FACTORS[:, None, None] * tuned).mean(1)
         factors = jnp.asarray(_FACTORS)[losses.argmin(0)]  # (labels,)
         withheld = [{name: values for name, values in test.items() if name not in (out, f'present/{out}')}
                     for out in known.STREAMS]
-        return jax.nn.log_sigmoid(factors * jnp.stack([judged(*best, batch) for batch in (test, *withheld)]))
+        whole = judged(*best, test)
+        # A network of one stream says nothing without it, and loses nothing with another.
+        parts = [judged(*best, batch) for batch in withheld] if kind in KINDS else [
+            whole * (out not in ALONE[kind]) for out in known.STREAMS]
+        return factors * jnp.stack([whole, *parts]), factors * tuned
 
     return jax.jit(jax.vmap(one, (None, 0)))
 
 
 def run(folder: Path, data: Mapping[str, Mapping[str, np.ndarray]], seeds: int) -> dict[tuple[str, int], np.ndarray]:
-    """Of every kind and number of training clips what `trainer` gives, in bits: (seeds, 1 + streams, clips, labels)."""
-    log_probabilities = {}
-    with tqdm(total=len(KINDS) * len(SIZES), unit='row') as bar:
-        for kind in KINDS:
+    """Of every row and number of training clips log-probabilities in bits, (seeds, 1 + streams, clips, labels)."""
+    margins = {}
+    with tqdm(total=(len(KINDS) + len(ALONE)) * len(SIZES), unit='row') as bar:
+        for kind in (*KINDS, *ALONE):
             train = None
             for size in SIZES:
-                file = folder / f'{kind}_{size}_{seeds}.npy'
+                file = folder / f'{kind.replace(" ", "_")}_{size}_{seeds}.npz'
                 bar.set_description(f'{kind}, {size} clips')
                 if not file.exists():
                     train = train or trainer(kind, data)
-                    nats = np.asarray(train(size, jax.random.split(jax.random.key(0), seeds)))
+                    test, validation = train(size, jax.random.split(jax.random.key(0), seeds))
                     with atomic.replacing(file) as partial, partial.open('wb') as out:
-                        np.save(out, nats / math.log(2))
-                log_probabilities[kind, size] = np.load(file)
+                        np.savez(out, test=np.asarray(test), validation=np.asarray(validation))
+                with np.load(file) as arrays:
+                    margins[kind, size] = dict(arrays)
                 bar.update()
-    return log_probabilities
+    found = {row: arrays['test'] for row, arrays in margins.items()}
+    found |= {(FITTED, size): fitted([margins[kind, size] for kind in ALONE]) for size in SIZES}
+    return {row: -np.logaddexp(0, -values) / math.log(2) for row, values in found.items()}
+
+
+def fitted(alone: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """Margins of the test clips, from those of networks of one stream by the weights of the validation clips."""
+    tests, validations = (np.stack([each[split] for each in alone]).astype(np.float64)
+                          for split in ('test', 'validation'))
+    found = np.zeros(tests.shape[1:])
+    for seed, label in itertools.product(range(tests.shape[1]), range(tests.shape[-1])):
+        said = validations[:, seed, :, label]  # (streams, clips)
+        right, blank = np.ones(said.shape[1], int), np.full(said.shape[1], '')
+        runs = [Scores(blank, blank, {'': right}, {'all': {'': np.stack([0 * each, each], 1)}}, {}) for each in said]
+        try:
+            weights = score_fusion.fit(runs)
+        except UserError:  # No stream tells anything of the label.
+            continue
+        found[seed, ..., label] = np.tensordot(weights, tests[:, seed, ..., label], 1)
+    return found
 
 
 def tables(log_probabilities: Mapping[tuple[str, int], np.ndarray], data: Mapping[str, Mapping[str, np.ndarray]]
@@ -184,7 +217,7 @@ def tables(log_probabilities: Mapping[tuple[str, int], np.ndarray], data: Mappin
     agrees = test['recording'] == test['redundant']
     second = [('bits there', *(f"{known.bits(SETTINGS, name, ('rgb', 'text')):.2f}"
                                for name in ('redundant', 'unique_rgb')), '0.0')]
-    for kind in KINDS:
+    for kind in (*KINDS, FITTED):
         values = log_probabilities[kind, SIZES[-1]]
         without_audio = 1 + values[:, 1 + known.STREAMS.index('audio')].mean(1)
         right = values[:, 0, :, redundant] > -1
