@@ -30,7 +30,7 @@ def _strided(x: jax.Array, size: int) -> jax.Array:
 
 
 class MBConv(nn.Module):
-    """Inverted residual: 1x1 expansion, depthwise convolution, 1x1 projection; residual at stride 1 and equal channels.
+    """Inverted residual: 1x1 expansion, depthwise convolution, 1x1 projection; residual where shapes are equal.
 
     Attributes:
       expansion: channels inside as a multiple of those that come in; at 1 the first convolution is left out.
