@@ -14,7 +14,7 @@ the same command goes on where it was stopped, and processes with different sets
 
 Differences are to the stream that is best on the validation fold, paired by seed and clip. A lower bound is one-sided
 and simultaneous (95 %, Bonferroni) over the seven targets of `words` and `esc10`; a row is non-inferior at a margin
-where its bound is above it.
+of m points where its bound is above -m.
 """
 
 import argparse
@@ -57,7 +57,7 @@ class Set(NamedTuple):
       config: streams, all for one network -> the config.
       streams: name in the tables -> stream of the config.
       claimed: whether its targets are among those with simultaneous bounds.
-      heard: of sound to babble, in decibels; None without.
+      heard: signal-to-noise ratio of sound in babble, in decibels; None without babble.
       joint: whether one network with all streams is trained, too.
     """
 
@@ -194,6 +194,7 @@ def measure(name: str, chosen: Set, workdir: Path) -> Measured:
 
 def keep_scores(name: str, chosen: Set, workdir: Path, folder: Path) -> None:
     """Writes the test scores of each network and seed, all folds in one file, as `vmmjax evaluate` has them."""
+    folder.mkdir(parents=True, exist_ok=True)
     rows = [(stream,) for stream in chosen.streams.values()] + [tuple(chosen.streams.values())] * chosen.joint
     for streams in rows:
         if chosen.heard is not None and 'waveform' not in streams:

@@ -33,7 +33,7 @@ class NoiseFrames:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """None: these are pictures."""
+        """Empty: the column holds pictures."""
         return ()
 
     def read(self, path: Path, clip: ClipInfo) -> Iterator[np.ndarray]:

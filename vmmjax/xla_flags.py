@@ -4,7 +4,7 @@ import os
 
 COMPILE_FASTER = '--xla_backend_extra_options=xla_cpu_disable_loop_unrolling,xla_cpu_disable_slp_vectorizer'
 """For CPUs: LLVM leaves out two passes that take a quarter of the time of compiling a training step and make none of
-its steps faster (`experiments/results/benchmark_train.md`); elsewhere it changes nothing. The last bits of what is
+its steps faster (`experiments/results/benchmark_compile.md`); elsewhere it changes nothing. The last bits of what is
 computed differ from those without it."""
 
 

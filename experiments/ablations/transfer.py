@@ -7,7 +7,7 @@ r"""What real Kinetics-400 weights are worth on few clips: the claim of I3D's ta
 
 I3D of full width on 8 pictures of 112 x 112: fights, and the command of a GRID sentence, in .64 s. `fixed` trains a
 new linear head on the network's features, at 1e-2; `fine-tuned` all of it, at 3e-4 and the head at ten times that.
-`LoRA` trains the head, the offsets of BatchNorm, and thin matrices beside the kernels, 4.6 % of the parameters, at
+`LoRA` trains the head, the offsets of BatchNorm, and thin matrices beside the kernels, 4.5 % of the parameters, at
 3e-3. `inflated` begins with Inception-V1 as it was trained here on one picture of each clip, the row above it, and is
 trained as `fine-tuned`. From scratch (1e-3) the clip's mean picture is taken away, without which I3D learns nothing
 from 110 clips. A clip is seen six times in training, a fight's single picture thirty times. A run takes one to three

@@ -13,6 +13,7 @@ from tests.convert.writers import assert_near, golden, golden_input, golden_tens
 from tests.models.frames import FAST
 from vmmjax import load_pretrained
 from vmmjax.convert import export, files, torchvision
+from vmmjax.convert.format import Format
 from vmmjax.convert.load import find, load
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
@@ -66,15 +67,31 @@ def test_depth_width_classes_and_channels_are_read_from_the_shapes(tmp_path: Pat
     jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
-@pytest.mark.parametrize('name', ['vgg16', 'vgg16_bn'])
-def test_vgg_with_batch_norm_is_told_from_the_one_without(name: str) -> None:
+def of_sizes(name: str, format: Format) -> dict[str, np.ndarray]:
+    """Tensors of a network of six classes as a format has them: sizes alone, output channels first."""
     model = create_model(name, num_classes=6)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), {'rgb': np.zeros((1, 1, 32, 32, 3))}, train=False))
+    return {format.published(path.replace('encoders_rgb', 'encoder')):
+            # Half a gigabyte for VGG16 otherwise.
+            np.broadcast_to(np.float32(0), (*leaf.shape[:-3:-1], *leaf.shape[:-2]))
+            for path, leaf in flatten_dict(shapes, sep='/').items()}
+
+
+def test_efficientnet_is_recognised_and_those_with_other_blocks_are_not() -> None:
+    format = torchvision.FORMATS[3]
+    tensors = of_sizes('efficientnet_lite0', format)
+    network = format.recognise(tensors)
+    assert network is not None
+    assert (network.name, network.options['num_classes']) == ('efficientnet_lite0', 6)
+    for other in ({'_blocks.0._se_reduce.weight': np.zeros((8, 32, 1, 1), np.float32)},  # EfficientNet-B0.
+                  {'_blocks.3._depthwise_conv.weight': np.zeros((144, 1, 3, 3), np.float32)}):
+        assert format.recognise(tensors | other) is None
+
+
+@pytest.mark.parametrize('name', ['vgg16', 'vgg16_bn'])
+def test_vgg_with_batch_norm_is_told_from_the_one_without(name: str) -> None:
     format = torchvision.FORMATS[2]
-    tensors = {format.published(path.replace('encoders_rgb', 'encoder')):
-               # Sizes alone, output channels first; half a gigabyte otherwise.
-               np.broadcast_to(np.float32(0), (*leaf.shape[:-3:-1], *leaf.shape[:-2]))
-               for path, leaf in flatten_dict(shapes, sep='/').items()}
+    tensors = of_sizes(name, format)
     network = format.recognise(tensors)
     assert network is not None
     assert (network.name, network.options['num_classes']) == (name, 6)

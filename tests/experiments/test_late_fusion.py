@@ -52,8 +52,8 @@ def test_fitted_weights_follow_the_stream_that_knows_and_one_network_is_measured
 
 
 def test_kept_scores_are_measured_beside_those_of_another_framework(late_fusion, workdir, tmp_path):
-    late_fusion.keep_scores('esc10', late_fusion._sets(tmp_path)['esc10'], workdir, tmp_path)
-    files = sorted(tmp_path.glob('esc10_audio_seed*.npz'))
+    late_fusion.keep_scores('esc10', late_fusion._sets(tmp_path)['esc10'], workdir, tmp_path / 'scores')
+    files = sorted((tmp_path / 'scores').glob('esc10_audio_seed*.npz'))
     assert len(files) == 3
     with np.load(files[0]) as ours:
         np.savez(tmp_path / 'theirs.npz', clip=ours['clip'], scores=np.eye(10)[ours['target']])

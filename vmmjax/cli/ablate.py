@@ -65,7 +65,6 @@ PAGE = flags.DEFINE_string('page', '',
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the runs and their commands, and do nothing.')
 
 
-
 def main() -> None:
     """The command."""
     noise_sweep.ratios(SNR.value)  # Before anything is trained.

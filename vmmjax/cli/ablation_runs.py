@@ -37,7 +37,7 @@ class RunMaker:
 
     Attributes:
       split: that is measured.
-      snr: ratios of sound to noise in decibels, as texts, at which what hears waveforms is measured, too.
+      snr: signal-to-noise ratios in decibels, as texts, at which runs with waveforms are measured, too.
       noise: kinds of that noise.
     """
 
@@ -46,7 +46,7 @@ class RunMaker:
     noise: Sequence[str]
 
     def commands(self, run: Run) -> list[list[str]]:
-        """What trains and measures it."""
+        """The command that trains a run and the one that measures it, as lists of arguments."""
         vmmjax = [sys.executable, '-m', 'vmmjax.cli.main']
         # Each is a run of its own, also where `srun` or `mpirun` has started several workers and says so to all.
         alone = '--num_processes=1'
@@ -56,7 +56,7 @@ class RunMaker:
                  f'--store={run.config.data.store}', alone, *(in_noise if self._hears(run.config.data) else [])]]
 
     def is_finished(self, run: Run) -> bool:
-        """Whether it has been measured."""
+        """Whether a run has been measured, also in noise where that was asked for."""
         names = [self.split, *([self.split + noise_sweep.SUFFIX] if self._hears(run.config.data) else [])]
         return all(ablation.is_finished(run.folder, name) for name in names)
 

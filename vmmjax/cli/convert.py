@@ -4,11 +4,14 @@
   vmmjax train --config=... --workdir=... --config.init_from.workdir=runs/i3d
   vmmjax convert rgb_imagenet.ckpt --output=runs/i3d_10 --num_classes=10 --allow_missing='head/.*'
   vmmjax convert resnet50.pth --name=tsm_resnet50 --stream=flow --channels=10 --output=runs/tsm_flow
+  vmmjax convert vgg16_imagenet --output=runs/vgg16
   vmmjax convert runs/i3d --to=pytorch-i3d --output=rgb.pth
 
 The format is recognised from the file, which may be of PyTorch (.pth, .pt; PyTorch itself is not needed), safetensors,
 TensorFlow (the checkpoint's prefix), a pickle of arrays, or a folder of vmmjax. Nothing in it is run. Every tensor
 that is missing or unused is an error unless a pattern allows it; --report and --verbose say what became of each.
+Weights that packages of the extra `pretrained` bring have names: i3d_rgb_kinetics400, efficientnet_lite0_imagenet,
+vgg16_imagenet.
 """
 
 from pathlib import Path

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 POSITIONAL = 'VIDEO...|STORE'
 WEIGHTS = flags.DEFINE_string(
-    'weights', 'i3d_rgb_kinetics400', 'What load_pretrained takes: a published file, a run, or i3d_rgb_kinetics400.')
+    'weights', 'i3d_rgb_kinetics400', 'A published file, a run, or the name of weights in docs/networks.md.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the features; made where it is not there.')
 ENDPOINTS = flags.DEFINE_list('endpoints', ['features'], 'What to write; --list_endpoints names all.')
 LIST = flags.DEFINE_boolean('list_endpoints', False, "Print the endpoints' names and shapes, and write nothing.")

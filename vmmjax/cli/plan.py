@@ -40,8 +40,9 @@ SEARCH = flags.DEFINE_bool('search', False, 'Search the most clips a chip that f
 CLASSES = flags.DEFINE_integer('classes', 400, 'Classes of a target, where the store is not there.', lower_bound=1)
 FPS = flags.DEFINE_float('fps', 25.0, 'Frames a second, where the store is not there.', lower_bound=0.1)
 BANDS = flags.DEFINE_integer('bands', 64, 'Mel bands of sound, where the store is not there.', lower_bound=1)
-CORE_MS = flags.DEFINE_float('core_ms', 4.5, 'Milliseconds of a core that reading a clip takes; the default was '
-                             'measured of 8 pictures of 224 x 224, see experiments/results/benchmark_data.md.',
+CORE_MS = flags.DEFINE_float('core_ms', 4.5, 'Milliseconds of a core that reading a clip takes; the default is '
+                             'that of 8 pictures of 224 x 224 on 2026-11-21; later ones are in '
+                             'experiments/results/benchmark_data.md.',
                              lower_bound=0.0)
 PAGE = flags.DEFINE_string('page', '',
                            f'A Markdown page that gets the table, too, between its lines {results_page.BEGIN} '

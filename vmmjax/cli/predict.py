@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 POSITIONAL = 'FILE...'
 WEIGHTS = flags.DEFINE_string(
-    'weights', 'i3d_rgb_kinetics400', 'What load_pretrained takes: a published file, a run, or i3d_rgb_kinetics400.')
+    'weights', 'i3d_rgb_kinetics400', 'A published file, a run, or the name of weights in docs/networks.md.')
 BEST = flags.DEFINE_bool('best', False, 'Ask the best checkpoint of a run by config.best.metric, not the newest.')
 TOP = flags.DEFINE_integer(
     'top', None, 'How many classes to name; 5 unless given, 1 in a line of --csv or --timeline.', lower_bound=1)

@@ -54,7 +54,7 @@ def load(source: str | Path, *, name: str | None = None, stream: str | None = No
     Args:
       source: a file of PyTorch, TensorFlow, safetensors or a pickle of arrays; a folder that `vmmjax train` or
         `vmmjax convert` wrote, or a bundle of `vmmjax export`; or the name of weights that a package brings, such as
-        `i3d_rgb_kinetics400`.
+        `i3d_rgb_kinetics400` or `vgg16_imagenet`.
       name: another model of `list_models()` that takes the weights: a ResNet's for `tsm_resnet50`, those of a net of
         pictures for `i3d`. By default what the file holds.
       stream: key of the input in the batch, where it is not what the weights were trained for.

@@ -28,13 +28,13 @@ def rounded(channels: float) -> int:
 
 
 class InvertedResidual(nn.Module):
-    """1x1 convolution to many channels, 3x3 on each of them, 1x1 to few; the input is added where it fits.
+    """Inverted residual: 1x1 expansion, 3x3 depthwise convolution, 1x1 projection; residual where shapes are equal.
 
     Attributes:
       expansion: channels inside as a multiple of those that come in; at 1 the first convolution is left out.
       features: channels that come out.
       stride: of the 3x3 convolution.
-      shift: options of a `TemporalShift` inside the residual branch, or None; a block without one has none.
+      shift: options of a `TemporalShift` inside the residual branch, or None; without a residual nothing is shifted.
       norm: options of every BatchNorm.
       options: of every convolution, `form`, `dtype` and `param_dtype`.
     """

@@ -75,7 +75,7 @@ class VGG16(FrameNetwork):
     def encode(self, x: jax.Array, valid: jax.Array, train: bool) -> Encoding:
         """See `FrameNetwork`; endpoints are `pool1` to `pool5` (B, T, H', W', C') and `classifier_0` (B, T, 4096).
 
-        The last is there with hidden layers alone.
+        Without hidden layers there is no `classifier_0`.
 
         Raises:
           UserError: for pictures of less than 32 x 32.

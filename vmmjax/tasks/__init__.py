@@ -43,8 +43,8 @@ def create(config: Any, facts: dict[str, Any] | None = None) -> Task:
 
     Args:
       config: the run's; `config.task.name` is a key of `TASKS`, or a `Task` of your own as package.module:Name, and
-        the other keys of `config.task` are its options; those of the default task that it lacks may stand there as they
-        are.
+        the other keys of `config.task` are its options. Options of the default task that it lacks are left out where
+        they have their default; those that it has, such as `label_smoothing`, count as they stand there.
       facts: what it found in the training store, see `Task.describe`; None before that was asked.
 
     Raises:
