@@ -10,7 +10,7 @@ Every stream is trained alone and stopped at its best step by the loss on the va
 as `vmmjax evaluate --fuse --weights=fit` does, with the weights of that fold. Controls: equal weights, and one network
 with all streams, trained at once (not in babble). The sets are the six words of a GRID sentence, the same with sound in
 babble at 0 dB, ESC-10 with frames of noise beside its sound, and fights (`--sets`). What is there is not made again:
-the same command goes on where it was stopped, and processes with different sets may run side by side.
+the same command goes on where it was stopped.
 
 Differences are to the stream that is best on the validation fold, paired by seed and clip. A lower bound is one-sided
 and simultaneous (95 %, Bonferroni) over the seven targets of `words` and `esc10`; a row is non-inferior at a margin
@@ -112,7 +112,7 @@ def _sets(stores: Path) -> dict[str, Set]:
         'babble': Set(f'GRID, six words, sound in babble at {_BABBLE:g} dB', (1, 2), 3,
                       functools.partial(_words, stores, 'babble'), heard, heard=_BABBLE, joint=False),
         'esc10': Set('ESC-10, frames of noise', (1, 2), 3, functools.partial(_esc10, stores), own, claimed=True),
-        'fights': Set('Fights', (1, 2, 3, 4), 1, functools.partial(_fights, stores), own)}
+        'fights': Set('Fights', (1, 2), 1, functools.partial(_fights, stores), own)}
 
 
 def make_esc10(manifest: Path, store: Path) -> None:
@@ -235,7 +235,8 @@ def tables(sets: Mapping[str, Set], measured: Mapping[str, Measured]) -> Iterato
     rows, gains = [], {}
     for name, target, ways in claimed:
         for way in ('fitted weights', 'equal weights', JOINT):
-            gain = intervals.difference(ways[way] - ways[BEST], level=level)
+            groups = measured[name].groups if any(measured[name].groups) else None
+            gain = intervals.difference(ways[way] - ways[BEST], groups, level=level)
             gains.setdefault(way, []).append(100 * gain.mean)
             rows.append((target or sets[name].title, way, f'{100 * ways[way].mean():.1f}',
                          f'{100 * ways[BEST].mean():.1f}', f'{100 * gain.mean:+.1f}', f'{100 * gain.low:+.1f}',
