@@ -24,6 +24,7 @@ SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': (''
 # Network and task are those of another config, or their tests' own: a step in shapes says the rest.
 ALIKE = {'grid_command', 'grid_contrast', 'grid_masked', 'grid_noise', 'grid_words', 'motion_continued', 'motion_few',
          'own_clips', 'told_scenes'}
+TRACED_FOR_SECONDS = {'grid_command', 'motion_sound', 'own_clips', 'told_scenes'}  # They have I3D.
 CLASSES, LOG_MEL_RATE, BANDS, SOUND_RATE = 8, 100, 64, 16000
 WORDS = 53  # Of GRID, with those that stand for none.
 WRITING = ('transcription', 'captioning', 'question_answering')
@@ -167,7 +168,8 @@ def stepped_in_shapes(prepared):
     return state
 
 
-@pytest.mark.parametrize(('name', 'argument'), [(name, argument) for name, arguments in SHIPPED.items()
-                                                for argument in (arguments if name in ALIKE else arguments[1:])])
+@pytest.mark.parametrize(('name', 'argument'), [
+    pytest.param(name, argument, marks=[pytest.mark.slow] * (name in TRACED_FOR_SECONDS))
+    for name, arguments in SHIPPED.items() for argument in (arguments if name in ALIKE else arguments[1:])])
 def test_others_are_stepped_in_shapes(name, argument):
     stepped_in_shapes(Prepared(name, argument))
