@@ -13,15 +13,11 @@ from vmmjax.models import MultimodalModel, create_model
 FAST = {'xla_backend_optimization_level': 0}
 
 
-@cache
-def built(name: str, size: int = 32, **options: Any) -> tuple[MultimodalModel, Any]:
-    """A model of five classes without dropout, and variables drawn in its shapes, which takes no compiling."""
-    model = create_model(name, num_classes=5, dropout=0.0, **options)
-    shapes = jax.eval_shape(lambda key: model.init(key, {'rgb': jnp.zeros((1, 1, size, size, 3))}, train=False),
-                            jax.random.key(0))
+def drawn(shapes: Any) -> Any:
+    """Variables of these shapes, away from the special values of initialisation; nothing is compiled for them."""
     random = np.random.default_rng(0)
 
-    def drawn(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    def of(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         if path[-1].key == 'kernel':
             values = random.standard_normal(leaf.shape, np.float32) * np.sqrt(2 / np.prod(leaf.shape[:-1]))
         else:
@@ -29,7 +25,15 @@ def built(name: str, size: int = 32, **options: Any) -> tuple[MultimodalModel, A
             values = random.uniform(low, high, leaf.shape)
         return jnp.asarray(values, leaf.dtype)
 
-    return model, jax.tree_util.tree_map_with_path(drawn, shapes)
+    return jax.tree_util.tree_map_with_path(of, shapes)
+
+
+@cache
+def built(name: str, size: int = 32, **options: Any) -> tuple[MultimodalModel, Any]:
+    """A model of five classes without dropout, and its variables as `drawn`."""
+    model = create_model(name, num_classes=5, dropout=0.0, **options)
+    return model, drawn(jax.eval_shape(lambda key: model.init(
+        key, {'rgb': jnp.zeros((1, 1, size, size, 3))}, train=False), jax.random.key(0)))
 
 
 def clips(rows: int, frames: int, size: int = 32, seed: int = 0) -> jax.Array:
