@@ -92,9 +92,9 @@ def test_before_training_there_is_nothing_to_predict_by(run):
     experiment = Experiment(configs.from_json(meta['config']), run_inputs=run_inputs(folder, meta))
     with pytest.raises(UserError, match='no parameters yet'):
         experiment.predict([])
-    variables = experiment.init(jax.random.key(0))
     batch = {name: np.zeros((2, *shape), dtype) for name, (shape, dtype) in experiment.run_inputs['spec'].items()}
-    assert experiment.apply(variables, batch, train=False).logits.shape == (2, 8)
+    assert jax.eval_shape(lambda key: experiment.apply(experiment.init(key), batch, train=False),
+                          jax.random.key(0)).logits.shape == (2, 8)
 
 
 def test_a_run_of_before_says_how_it_can_be_used_without_its_store(run, tmp_path):

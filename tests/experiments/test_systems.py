@@ -22,6 +22,8 @@ SMALL = {
     'vgg_lstm_conv1d': ('',),
     'video_transformer_audio': ('',),
 }
+# Their networks are in others: i3d_tsm_audio, cnn_bilstm and vgg_lstm_conv1d.
+ALIKE = {'i3d_tsm', 'resnet_lstm', 'two_stream_i3d'}
 STREAMS = {
     'audio': ['audio'], 'bert_vgg': ['rgb', 'text'], 'cnn_bilstm': ['rgb', 'text'], 'i3d_tsm': ['i3d', 'tsm'],
     'i3d_tsm_audio': ['audio', 'i3d', 'tsm'], 'resnet_lstm': ['rgb', 'text'], 'two_stream_i3d': ['flow', 'rgb'],
@@ -57,7 +59,7 @@ def test_a_config_says_what_it_is(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', [name for name in SMALL if name not in ('i3d_tsm', 'two_stream_i3d')])
+@pytest.mark.parametrize('name', [name for name in SMALL if name not in ALIKE])
 def test_a_small_system_is_stepped_twice(name):
     _, moved = stepped_twice(Prepared(f'systems/{name}', SMALL[name][0]))
     # Residual branches that begin at zero let what is in them move a step later.
@@ -66,8 +68,8 @@ def test_a_small_system_is_stepped_twice(name):
 
 @pytest.mark.parametrize(('name', 'argument'), [
     (name, argument) for name in SMALL
-    # The networks of the two named here are in i3d_tsm_audio; those of others, in the config without the argument.
-    for argument in (SMALL[name] if name in ('i3d_tsm', 'two_stream_i3d') else SMALL[name][1:])
+    # The networks of others are in the config without the argument.
+    for argument in (SMALL[name] if name in ALIKE else SMALL[name][1:])
     if 'digit' not in argument and argument != 'fights,concat'])
 def test_others_are_stepped_in_shapes(name, argument):
     stepped_in_shapes(Prepared(f'systems/{name}', argument))

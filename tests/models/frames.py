@@ -13,21 +13,27 @@ from vmmjax.models import MultimodalModel, create_model
 FAST = {'xla_backend_optimization_level': 0}
 
 
-@cache
-def built(name: str, size: int = 32, **options: Any) -> tuple[MultimodalModel, Any]:
-    """A model of five classes without dropout, and variables away from the special values of initialisation."""
-    model = create_model(name, num_classes=5, dropout=0.0, **options)
-    variables = jax.jit(lambda key: model.init(key, {'rgb': jnp.zeros((1, 1, size, size, 3))}, train=False),
-                        compiler_options=FAST)(jax.random.key(0))
+def drawn(shapes: Any) -> Any:
+    """Variables of these shapes, away from the special values of initialisation; nothing is compiled for them."""
     random = np.random.default_rng(0)
 
-    def moved(path: Any, leaf: jax.Array) -> jax.Array:
+    def of(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         if path[-1].key == 'kernel':
-            return leaf
-        low, high = {'var': (0.5, 1.5), 'scale': (0.3, 0.8)}.get(path[-1].key, (-0.1, 0.1))
-        return jnp.asarray(random.uniform(low, high, leaf.shape), leaf.dtype)
+            values = random.standard_normal(leaf.shape, np.float32) * np.sqrt(2 / np.prod(leaf.shape[:-1]))
+        else:
+            low, high = {'var': (0.5, 1.5), 'scale': (0.3, 0.8)}.get(path[-1].key, (-0.1, 0.1))
+            values = random.uniform(low, high, leaf.shape)
+        return jnp.asarray(values, leaf.dtype)
 
-    return model, jax.tree_util.tree_map_with_path(moved, variables)
+    return jax.tree_util.tree_map_with_path(of, shapes)
+
+
+@cache
+def built(name: str, size: int = 32, **options: Any) -> tuple[MultimodalModel, Any]:
+    """A model of five classes without dropout, and its variables as `drawn`."""
+    model = create_model(name, num_classes=5, dropout=0.0, **options)
+    return model, drawn(jax.eval_shape(lambda key: model.init(
+        key, {'rgb': jnp.zeros((1, 1, size, size, 3))}, train=False), jax.random.key(0)))
 
 
 def clips(rows: int, frames: int, size: int = 32, seed: int = 0) -> jax.Array:
@@ -41,8 +47,8 @@ def assert_near(found: Any, expected: Any, tolerance: float, floor: float = 1e-3
         a, b, rtol=0, atol=tolerance * max(floor, np.abs(b).max())), found, expected)
 
 
-def assert_streams(model: MultimodalModel, variables: Any, x: jax.Array) -> None:
-    """Streaming, frame by frame and in a scan, is the offline network; jit is no jit."""
+def assert_streams(model: MultimodalModel, variables: Any, x: jax.Array, *, scanned: bool = True) -> None:
+    """Streaming, frame by frame and in a scan where asked for, is the offline network."""
     outputs = jax.jit(lambda v, x: model.apply(v, {'rgb': x}, train=False), compiler_options=FAST)(variables, x)
     step = jax.jit(model.stream_step, compiler_options=FAST)
     carry, logits = model.init_stream({'rgb': x}), []
@@ -55,9 +61,11 @@ def assert_streams(model: MultimodalModel, variables: Any, x: jax.Array) -> None
     expected = jnp.moveaxis(outputs.endpoints['rgb/tokens'] @ head['kernel'] + head['bias'], 1, 0)
     assert_near(jnp.stack(logits), expected, 1e-5)
     assert_near(sum(logits) / len(logits), outputs.logits, 1e-5)
-    scanned = jax.jit(lambda v, c, frames: jax.lax.scan(lambda c, frame: model.stream_step(v, c, frame), c, frames),
-                      compiler_options=FAST)
-    ended, found = scanned(variables, model.init_stream({'rgb': x}), jnp.moveaxis(x, 1, 0))
+    if not scanned:
+        return
+    scan = jax.jit(lambda v, c, frames: jax.lax.scan(lambda c, frame: model.stream_step(v, c, frame), c, frames),
+                   compiler_options=FAST)
+    ended, found = scan(variables, model.init_stream({'rgb': x}), jnp.moveaxis(x, 1, 0))
     assert_near(found, expected, 1e-5)
     assert_near(ended, carry, 1e-5)
 

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models.heads import Attentive, Consensus
 from vmmjax.models.tokens import Fused, Tokens
@@ -34,7 +35,8 @@ def test_an_attentive_head_weighs_valid_tokens_by_what_its_query_asks() -> None:
     x = jax.random.normal(jax.random.key(0), (2, 3, 8))
     mask = jnp.asarray([[True, True, False], [False, False, False]])
     head = Attentive(5, dropout=0.0, num_attention_heads=2)
-    params = jax.jit(lambda: head.init(jax.random.key(1), Fused(Tokens(x, mask), x[:, 0]), False))()
+    params = jax.jit(lambda: head.init(jax.random.key(1), Fused(Tokens(x, mask), x[:, 0]), False),
+                     compiler_options=FAST)()
 
     def of(filling: float) -> tuple[dict, jax.Array]:
         tokens = Tokens(jnp.where(mask[..., None], x, filling), mask)
@@ -42,7 +44,7 @@ def test_an_attentive_head_weighs_valid_tokens_by_what_its_query_asks() -> None:
         def loss(params: dict) -> tuple[jax.Array, jax.Array]:
             logits = head.apply(params, Fused(tokens, x[:, 0]), True)
             return (logits ** 2).sum(), logits
-        return jax.jit(jax.grad(loss, has_aux=True))(params)
+        return jax.jit(jax.grad(loss, has_aux=True), compiler_options=FAST)(params)
 
     (clean, logits), (dirty, same) = of(0.0), of(np.nan)
     np.testing.assert_array_equal(logits, same)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from tests.models.frames import FAST
+from tests.models.frames import FAST, drawn
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
 from vmmjax.models.i3d import I3D, InceptionV1
@@ -105,7 +105,8 @@ def test_a_token_is_valid_where_any_of_its_frames_is() -> None:
     valid = jnp.arange(32)[None] < jnp.array([0, 1, 8, 9, 17, 32])[:, None]
     variables = jax.eval_shape(lambda: encoder.init(jax.random.key(0), jnp.zeros((6, 32, 8, 8, 1)), valid, False))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), variables)
-    mask = jax.jit(lambda v: encoder.apply(zeros, jnp.zeros((6, 32, 8, 8, 1)), v, train=False)[0].mask)(valid)
+    mask = jax.jit(lambda v: encoder.apply(zeros, jnp.zeros((6, 32, 8, 8, 1)), v, train=False)[0].mask,
+                   compiler_options=FAST)(valid)
     np.testing.assert_array_equal(mask.astype(int), [[0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 0],
                                                             [1, 1, 1], [1, 1, 1]])
 
@@ -115,7 +116,7 @@ def test_frozen_and_rematerialised() -> None:
     clip = jax.random.normal(jax.random.key(0), (2, 9, 20, 20, 3))
     valid = jnp.ones((2, 9), bool)
     plain = I3D(width_multiplier=0.03, bn_scale=True)
-    variables = jax.jit(lambda: plain.init(jax.random.key(1), clip, valid, False))()
+    variables = drawn(jax.eval_shape(lambda: plain.init(jax.random.key(1), clip, valid, False)))
 
     def gradient(**options: Any) -> tuple[Any, Any]:
         encoder = I3D(width_multiplier=0.03, bn_scale=True, **options)
@@ -124,7 +125,7 @@ def test_frozen_and_rematerialised() -> None:
             (tokens, _), state = encoder.apply({**variables, 'params': params}, clip, valid, True,
                                                mutable=['batch_stats'])
             return (tokens.x ** 2).mean(), state['batch_stats']
-        gradients, state = jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
+        gradients, state = jax.jit(jax.grad(loss, has_aux=True), compiler_options=FAST)(variables['params'])
         return (traverse_util.flatten_dict(gradients, sep='/'),
                 traverse_util.flatten_dict(jax.tree.map(lambda a, b: (a != b).any(), state, variables['batch_stats']),
                                            sep='/'))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
 from vmmjax.models.panns import CNN, halve
@@ -17,14 +18,14 @@ ALL = jnp.ones(MEL.shape[:2], bool)
 
 def made(encoder: nn.Module, seed: int = 1) -> Any:
     """Variables whose BatchNorms are not the identity."""
-    variables = encoder.init(jax.random.key(0), MEL, ALL, False)
+    variables = jax.jit(lambda key: encoder.init(key, MEL, ALL, False), compiler_options=FAST)(jax.random.key(0))
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: leaf if leaf.ndim > 1 else rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32),
                         variables)
 
 
 VARIABLES = made(CNN(**SMALL))
-forward = jax.jit(lambda variables, x, valid: CNN(**SMALL).apply(variables, x, valid, False))
+forward = jax.jit(lambda variables, x, valid: CNN(**SMALL).apply(variables, x, valid, False), compiler_options=FAST)
 
 
 @pytest.mark.parametrize(('name', 'parameters', 'features', 'last', 'shape'), [

@@ -111,8 +111,8 @@ def test_bfloat16(pre_norm: bool) -> None:
     encoders = [Encoder(3, False, OPTIONS | dict(pre_norm=pre_norm, dtype=dtype))
                 for dtype in (jnp.float32, jnp.bfloat16)]
     variables = encoders[0].init(jax.random.key(0), x, MASK, False)
-    full, half = (jax.jit(lambda x, encoder=encoder: encoder.apply(variables, x, MASK, False)[0])(x)
-                  for encoder in encoders)
+    full, half = (jax.jit(lambda x, encoder=encoder: encoder.apply(variables, x, MASK, False)[0],
+                          compiler_options=FAST)(x) for encoder in encoders)
     np.testing.assert_allclose(half.astype(jnp.float32), full, atol=0.02 * np.abs(full).max())
 
 
@@ -121,7 +121,7 @@ def test_stochastic_depth_drops_parts_of_later_blocks_for_whole_rows(pre_norm: b
     x = np.repeat(inputs(1, 5, 8), 64, 0)
     options = OPTIONS | dict(pre_norm=pre_norm)
     network = Encoder(3, False, options, stochastic_depth=0.5)
-    variables = jax.jit(lambda: network.init(jax.random.key(0), x, None, False))()
+    variables = jax.jit(lambda: network.init(jax.random.key(0), x, None, False), compiler_options=FAST)()
     _, found = network.apply(variables, x, None, True, rngs={'dropout': jax.random.key(1)})
     kinds = [len(np.unique(np.round(np.asarray(found[f'layer_{i}']), 4), axis=0)) for i in range(3)]
     # Attention, perceptron, both or neither.

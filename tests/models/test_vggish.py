@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.frames import FAST
 from vmmjax.errors import UserError
 from vmmjax.models import create_model
 from vmmjax.models.vggish import Postprocess, VGGish
@@ -26,7 +27,7 @@ VARIABLES = made(VGGish(**SMALL))
 
 def run(valid: Any = None, x: Any = MEL, **options: Any) -> Any:
     valid = jnp.ones(x.shape[:2], bool) if valid is None else valid
-    return jax.jit(lambda v: VGGish(**SMALL, **options).apply(v, x, valid, False))(VARIABLES)
+    return jax.jit(lambda v: VGGish(**SMALL, **options).apply(v, x, valid, False), compiler_options=FAST)(VARIABLES)
 
 
 def test_the_published_shapes() -> None:
@@ -93,7 +94,7 @@ def test_bfloat16_is_near_and_gradients_are_finite() -> None:
         tokens, _ = VGGish(**SMALL).apply({'params': params}, jnp.where(valid[..., None], x, 0), valid, True)
         return jnp.square(tokens.mean()).sum()
 
-    gradients = jax.jit(jax.grad(loss, (0, 1)))(VARIABLES['params'], MEL)
+    gradients = jax.jit(jax.grad(loss, (0, 1)), compiler_options=FAST)(VARIABLES['params'], MEL)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
     assert not gradients[1][2].any()
     assert not gradients[1][1, 96:].any()

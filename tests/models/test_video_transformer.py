@@ -27,7 +27,7 @@ def network(request: pytest.FixtureRequest) -> Any:
     variables = jax.jit(lambda: model.init(jax.random.key(0), {'rgb': CLIP}, train=False), compiler_options=FAST)()
     variables = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), variables)
     return request.param, variables, jax.jit(lambda x, valid: model.apply(
-        variables, {'rgb': x, 'valid/rgb': valid}, train=False))
+        variables, {'rgb': x, 'valid/rgb': valid}, train=False), compiler_options=FAST)
 
 
 def test_invalid_frames_change_nothing(network: Any) -> None:
@@ -72,7 +72,7 @@ def test_jit_remat_and_bfloat16_give_the_same(network: Any) -> None:
         def apply(clip: Any, model: MultimodalModel = model) -> Any:
             return model.apply(variables, {'rgb': clip, 'valid/rgb': VALID}, train=False).logits
 
-        other = (jax.jit(apply) if options else apply)(CLIP)
+        other = (jax.jit(apply, compiler_options=FAST) if options else apply)(CLIP)
         np.testing.assert_allclose(other, full, atol=tolerance * np.abs(full).max())
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.models.frames import FAST
 from vmmjax.models import create_model
 from vmmjax.models.waveform import Conv1D
 
@@ -19,11 +20,13 @@ def made() -> Any:
     """Variables whose BatchNorms are not the identity."""
     rng = np.random.default_rng(1)
     return jax.tree.map(lambda leaf: leaf if leaf.ndim > 1 else rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32),
-                        Conv1D(**SMALL).init(jax.random.key(0), SOUND, ALL, False))
+                        jax.jit(lambda key: Conv1D(**SMALL).init(key, SOUND, ALL, False), compiler_options=FAST)(
+                            jax.random.key(0)))
 
 
 VARIABLES = made()
-forward = jax.jit(lambda variables, x, valid: Conv1D(**SMALL).apply(variables, x, valid, False)[0])
+forward = jax.jit(lambda variables, x, valid: Conv1D(**SMALL).apply(variables, x, valid, False)[0],
+                  compiler_options=FAST)
 
 
 @pytest.mark.parametrize(('name', 'parameters'), [('conv1d_m5', 550_912 + 2 * 1024 + 5130),

@@ -131,7 +131,7 @@ def test_each_loss_and_gradient_is_that_of_the_formulas(one, state):
 @pytest.mark.parametrize('game', ['non_saturating', 'hinge'])
 def test_it_learns_how_bright_clips_of_a_class_are(game):
     one = Setup(settings(game=game))
-    step = jax.jit(make_train_step(one.apply, one.task, one.players, seed=0))
+    step = jax.jit(make_train_step(one.apply, one.task, one.players, seed=0), compiler_options=QUICK)
     state = one.start()
     for number in range(150):
         state, metrics = step(state, clips(number))

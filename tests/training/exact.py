@@ -18,7 +18,7 @@ from vmmjax.training.state import initializer
 from vmmjax.training.step import compile_train_step
 
 MODEL = dict(
-    encoders=dict(rgb=dict(name='vit', tubelet=(1, 8, 8), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+    encoders=dict(rgb=dict(name='vit', tubelet=(1, 8, 8), hidden_size=32, num_hidden_layers=1, num_attention_heads=4,
                            intermediate_size=64),
                   audio=dict(name='conv2d_audio', widths=(4, 8), features=16)),
     preprocess=dict(rgb='signed', audio='none'), fusion=dict(name='concat'), head=dict(name='consensus', dropout=0.0))

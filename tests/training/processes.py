@@ -21,9 +21,18 @@ def environment(devices):
                          'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
 
 
-def start(folder, *, sleep=0.0, log=None, **changes):
-    """Starts the two processes of a run in a workdir; their output goes to `<log or folder>.<process>.txt`."""
-    return begin('tests.training.processes', log or folder, folder=str(folder), sleep=sleep, changes=changes)
+def start(folder, *, sleep=0.0, patience=100, log=None, **changes):
+    """Starts the two processes of a run in a workdir; their output goes to `<log or folder>.<process>.txt`.
+
+    Args:
+      folder: the workdir.
+      sleep: seconds between steps.
+      patience: seconds after which JAX gives up on a process that is silent; 100 unless told otherwise.
+      log: with what the names of the outputs begin.
+      **changes: of the config.
+    """
+    return begin('tests.training.processes', log or folder, folder=str(folder), sleep=sleep, patience=patience,
+                 changes=changes)
 
 
 def begin(module, log, *, processes=2, devices=2, **options):
@@ -52,6 +61,7 @@ def output(folder, process=0):
 
 
 def main(options):
+    import functools
     import time
 
     import jax
@@ -64,6 +74,8 @@ def main(options):
 
     jax.config.update('jax_compilation_cache_dir', str(Path(options['folder']).parent / 'compiled'))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+    jax.distributed.initialize = functools.partial(jax.distributed.initialize,
+                                                   heartbeat_timeout_seconds=options['patience'])
     settings = tiny.config(**options['changes'])
     try:
         with joined(options['coordinator'], options['num_processes'], options['process_id']):

@@ -91,11 +91,11 @@ def test_their_checkpoint_is_read_for_evaluation_only(trained):
     assert np.isfinite(found['params']['head']['kernel']).all()
 
 
-@pytest.mark.slow  # JAX takes 100 seconds to give up on a process.
+@pytest.mark.slow
 def test_where_one_process_is_killed_the_other_ends_and_the_run_goes_on(trained, tmp_path):
     folder, _, _ = trained
     run = folder.with_name('killed')
-    started = processes.start(run, sleep=0.05, **SETTINGS)
+    started = processes.start(run, sleep=0.05, patience=20, **SETTINGS)
     wait_for_step(run, 7)
     started[1].kill()
     assert processes.finish(started, timeout=200)[0] != 0

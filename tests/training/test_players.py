@@ -18,7 +18,7 @@ from vmmjax.training.objective import mean_of, total
 from vmmjax.training.state import initializer
 from vmmjax.training.workdir import hold
 
-ROWS = 16
+ROWS, QUICK = 16, {'xla_backend_optimization_level': 0}
 
 
 class Both(nn.Module):
@@ -66,14 +66,16 @@ def players(**changes):
 
 
 def start(model, who):
-    return initializer(lambda key: model.init(key, batch(0), train=False), who)(jax.random.key(0))
+    return jax.jit(initializer(lambda key: model.init(key, batch(0), train=False), who),
+                   compiler_options=QUICK)(jax.random.key(0))
 
 
 def test_each_player_has_the_gradient_of_its_own_loss():
     with jax.enable_x64(True):
         model, who = Both(jnp.float64), players()
         state, clips = start(model, who), batch(1)
-        after, metrics = jax.jit(make_train_step(model.apply, Adversary(), who, seed=0))(state, clips)
+        after, metrics = jax.jit(make_train_step(model.apply, Adversary(), who, seed=0), compiler_options=QUICK)(
+            state, clips)
         for name, rate in (('generator', 0.1), ('discriminator', 0.2)):
             def own(params, name=name):
                 outputs = model.apply({'params': params}, clips, train=True)
@@ -91,15 +93,15 @@ def test_microbatches_add_up_for_every_player(parts):
     with jax.enable_x64(True):
         model, who = Both(jnp.float64), players()
         state = start(model, who)
-        one, many = (jax.jit(make_train_step(model.apply, Adversary(), who, seed=0, microbatches=count))(
-            state, batch(1)) for count in (1, parts))
+        one, many = (jax.jit(make_train_step(model.apply, Adversary(), who, seed=0, microbatches=count),
+                             compiler_options=QUICK)(state, batch(1)) for count in (1, parts))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), one, many)
 
 
 def test_a_player_that_waits_stands_still_with_its_slots_and_average():
     model = Both()
     who = players(discriminator=dict(every=3, ema_decay=0.5), generator=dict(ema_decay=0.9))
-    step = jax.jit(make_train_step(model.apply, Adversary(), who, seed=0))
+    step = jax.jit(make_train_step(model.apply, Adversary(), who, seed=0), compiler_options=QUICK)
     state = start(model, who)
     moved = []
     for seed in range(6):
@@ -118,7 +120,7 @@ def test_a_player_that_waits_stands_still_with_its_slots_and_average():
 
 def test_one_loss_that_is_not_finite_stops_all():
     model, who = Both(), players()
-    step = jax.jit(make_train_step(model.apply, Adversary(), who, seed=0))
+    step = jax.jit(make_train_step(model.apply, Adversary(), who, seed=0), compiler_options=QUICK)
     state = start(model, who)
     bad = batch(0)
     bad['x'][2, 3] = np.nan  # The generator does not see it.

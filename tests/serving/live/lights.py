@@ -118,14 +118,15 @@ def save_run(folder: Path, store: Path, task=None, streams=STREAMS, encoder='Mea
     config.model.head = dict(name='per_token' if over_time else 'consensus', dropout=0.0)
     config = configs.lock(config)
     experiment = Experiment(config)
-    params = jax.jit(experiment.init)(jax.random.key(0))['params']
+    params = jax.eval_shape(experiment.init, jax.random.key(0))['params']
     weights = {'rgb': 6.0, 'audio': 0.5}
 
     def by_hand(path, leaf):
         names = [part.key for part in path]
         if names[-1] == 'bias':
-            return jnp.zeros_like(leaf)
-        return jnp.full_like(leaf, next((value for name, value in weights.items() if name in str(names)), 1.0))
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        return jnp.full(leaf.shape, next((value for name, value in weights.items() if name in str(names)), 1.0),
+                        leaf.dtype)
 
     state = TrainState(step=jnp.asarray(3), params=jax.tree_util.tree_map_with_path(by_hand, params), model_state={},
                        opt_state=())
