@@ -1,7 +1,7 @@
 r"""How long the first step of a config is compiled, and what of: nothing that was compiled before is used.
 
   scripts/bench compile
-  scripts/bench compile --repeats=5 --write
+  scripts/bench compile --write
   scripts/bench compile experiments/configs/systems/audio.py experiments/configs/systems/two_stream_i3d.py --devices=8
 
 The step is that of `vmmjax train`, for the CPU taken for so many devices. Where the config's store is not there, one
@@ -31,7 +31,7 @@ from vmmjax.text_table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'experiments' / 'results' / 'benchmark_compile.md'
-CONFIGS = [ROOT / 'experiments' / 'configs' / f'{name}.py' for name in ('motion_sound', 'grid_command', 'own_clips')]
+CONFIGS = [ROOT / 'experiments' / 'configs' / f'{name}.py' for name in ('motion_sound', 'own_clips')]
 COLUMNS = ('config', 'devices', 'StableHLO, lines', 'instructions', 'fusions', 'tracing, s', 'compiling, s',
            'its CPU, s')
 
