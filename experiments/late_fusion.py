@@ -28,6 +28,7 @@ from ml_collections import ConfigDict
 from noise_frames import NoiseFrames
 
 from vmmjax import config as configs
+from vmmjax.cli import rows
 from vmmjax.convert.saved_run import SavedRun
 from vmmjax.evaluation import intervals, noise_sweep, score_fusion, statistics
 from vmmjax.evaluation.statistics import Scores
@@ -73,14 +74,11 @@ class Set(NamedTuple):
 
 def _chosen(config: ConfigDict, streams: Sequence[str], **changes: Any) -> ConfigDict:
     """The config with these streams alone, its best step kept by the loss on the validation fold."""
-    with config.unlocked():
-        config.update_from_flattened_dict({'best.metric': 'validation/loss', 'best.mode': 'min', **changes})
-        for part in (config.data.streams, config.data.dropout, config.model.preprocess, config.model.encoders):
-            for name in set(part) - set(streams):
-                del part[name]
-        if len(streams) == 1:
-            config.data.dropout = {}
-    return configs.lock(config)
+    values, who = config.to_dict(), 'late_fusion.py'
+    for key, value in {'best.metric': 'validation/loss', 'best.mode': 'min', **changes}.items():
+        rows.put(values, key, value, who)
+    rows.keep_streams(values, streams, who)
+    return configs.lock(ConfigDict(values))
 
 
 def _words(stores: Path, noise: str, streams: tuple[str, ...]) -> ConfigDict:
@@ -175,7 +173,7 @@ def measure(name: str, chosen: Set, workdir: Path) -> Measured:
             tested = [each['test'] for each in alone.values()]
             fitted = score_fusion.fit(tuned)
             weights.append(fitted)
-            best = max(alone.values(), key=lambda each: float(np.nanmean(_whole(each['validation']))))
+            best = max(alone.values(), key=lambda each: float(np.nanmean(_right(each['validation']))))
             ways = {**{title: each['test'] for title, each in alone.items()}, BEST: best['test'],
                     'fitted weights': score_fusion.fuse(tested, fitted, 'logits'),
                     'equal weights': score_fusion.fuse(tested, [1.0] * len(tested), 'logits')}
@@ -186,7 +184,7 @@ def measure(name: str, chosen: Set, workdir: Path) -> Measured:
                     turns = found.setdefault(target, {}).setdefault(way, [])
                     if seed == 0:
                         turns.append([])
-                    turns[-1].append(scores.right(next(iter(scores.scores)), target))
+                    turns[-1].append(_right(scores, target))
         groups.append(tested[0].group)
     return Measured({target: {way: np.concatenate([np.stack(turn) for turn in turns], 1) for way, turns in ways.items()}
                      for target, ways in found.items()}, np.concatenate(groups), np.array(weights))
@@ -195,8 +193,8 @@ def measure(name: str, chosen: Set, workdir: Path) -> Measured:
 def keep_scores(name: str, chosen: Set, workdir: Path, folder: Path) -> None:
     """Writes the test scores of each network and seed, all folds in one file, as `vmmjax evaluate` has them."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [(stream,) for stream in chosen.streams.values()] + [tuple(chosen.streams.values())] * chosen.joint
-    for streams in rows:
+    networks = [(stream,) for stream in chosen.streams.values()] + [tuple(chosen.streams.values())] * chosen.joint
+    for streams in networks:
         if chosen.heard is not None and 'waveform' not in streams:
             continue  # Those of the set without noise.
         file = 'test.npz' if chosen.heard is None else f'test_{chosen.heard:g}dB.npz'
@@ -211,40 +209,41 @@ def _run(streams: Sequence[str], fold: int, seed: int) -> str:
     return f'{"+".join(streams)}_fold{fold}_seed{seed}'
 
 
-def _whole(scores: Scores) -> np.ndarray:
-    return scores.right(next(iter(scores.scores)))
+def _right(scores: Scores, target: str | None = None) -> np.ndarray:
+    """Which clips are told rightly with all streams, float (N,); see `Scores.right`."""
+    return scores.right(next(iter(scores.scores)), target)
 
 
 def tables(sets: Mapping[str, Set], measured: Mapping[str, Measured]) -> Iterator[str]:
     """The means of each set, with intervals, and each claimed target, with simultaneous lower bounds."""
-    rows = []
+    lines = []
     for name, each in measured.items():
         means = {way: np.mean([ways[way] for ways in each.right.values()], 0)
                  for way in next(iter(each.right.values()))}
         groups = each.groups if any(each.groups) else None
         for way, right in means.items():
             gain = intervals.difference(right - means[BEST], groups)
-            rows.append((sets[name].title, way, f'{100 * right.mean():.1f}', *(
+            lines.append((sets[name].title, way, f'{100 * right.mean():.1f}', *(
                 ('–', '–') if way in (*sets[name].streams, BEST) else
                 (f'{100 * gain.mean:+.1f}', f'{100 * gain.low:+.1f} to {100 * gain.high:+.1f}'))))
-    yield markdown(('set', 'row', 'accuracy, %', 'difference', '95 % interval'), rows, '<<>>>')
+    yield markdown(('set', 'row', 'accuracy, %', 'difference', '95 % interval'), lines, '<<>>>')
     claimed = [(name, target, ways) for name, each in measured.items() if sets[name].claimed
                for target, ways in each.right.items()]
     # Two-sided, so that the lower ends alone are at LEVEL for all targets together.
     level = 1 - 2 * (1 - intervals.LEVEL) / max(len(claimed), 1)
-    rows, gains = [], {}
+    lines, gains = [], {}
     for name, target, ways in claimed:
         for way in ('fitted weights', 'equal weights', JOINT):
             groups = measured[name].groups if any(measured[name].groups) else None
             gain = intervals.difference(ways[way] - ways[BEST], groups, level=level)
             gains.setdefault(way, []).append(100 * gain.mean)
-            rows.append((target or sets[name].title, way, f'{100 * ways[way].mean():.1f}',
+            lines.append((target or sets[name].title, way, f'{100 * ways[way].mean():.1f}',
                          f'{100 * ways[BEST].mean():.1f}', f'{100 * gain.mean:+.1f}', f'{100 * gain.low:+.1f}',
                          *('yes' if 100 * gain.low > -margin else 'no' for margin in MARGINS)))
     if claimed:
         yield f'Each target; lower bounds are simultaneous over the {len(claimed)}:'
         yield markdown(('target', 'row', 'accuracy, %', BEST, 'difference', 'lower bound',
-                        *(f'margin {margin}' for margin in MARGINS)), rows, '<<>>>>>>')
+                        *(f'margin {margin}' for margin in MARGINS)), lines, '<<>>>>>>')
         yield f'In the mean of the {len(claimed)}: ' + ', '.join(
             f'{way} {np.mean(gain):+.1f}' for way, gain in gains.items()) + '.'
     yield 'Fitted weights, divided by their sum, in the median of the runs: ' + '; '.join(
@@ -253,7 +252,7 @@ def tables(sets: Mapping[str, Set], measured: Mapping[str, Measured]) -> Iterato
                 sets[name].streams, np.median(each.weights / each.weights.sum(1, keepdims=True), 0), strict=True))
         for name, each in measured.items()) + '.'
     yield 'Tested clips, each once with each seed: ' + '; '.join(
-        f'{sets[name].title} {len(each.groups)} with {sets[name].seeds} seeds' for name, each in measured.items()) + '.'
+        f'{sets[name].title} {len(each.groups)}, seeds: {sets[name].seeds}' for name, each in measured.items()) + '.'
 
 
 def main() -> None:

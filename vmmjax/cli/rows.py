@@ -219,7 +219,7 @@ def _changed(row: Variant, overrides: Mapping[str, Any]) -> ConfigDict:
     for key, value in changes.items():
         put(values, key.removeprefix('config.'), value, f'The row {row.name!r}')
     if streams is not None:
-        _keep(values, str(streams).split('+'), row.name)
+        keep_streams(values, str(streams).split('+'), f'The row {row.name!r}')
     return configs.lock(ConfigDict(values))
 
 
@@ -238,12 +238,16 @@ def put(values: dict[str, Any], key: str, value: Any, who: str) -> None:
     values[last] = value
 
 
-def _keep(values: dict[str, Any], streams: list[str], row: str) -> None:
-    """Leaves out every stream but these."""
+def keep_streams(values: dict[str, Any], streams: Sequence[str], who: str) -> None:
+    """Leaves out of a config's values every stream but these.
+
+    Raises:
+      UserError: says that `who` keeps a stream that the config has not.
+    """
     known = list(values['data']['streams'])
     for stream in streams:
         if stream not in known:
-            raise UserError(f'The row {row!r} keeps the stream {stream!r}: {did_you_mean(stream, known)}.')
+            raise UserError(f'{who} keeps the stream {stream!r}: {did_you_mean(stream, known)}.')
     for part in (values['data']['streams'], values['data']['dropout'], values['model']['preprocess'],
                  values['model']['encoders']):
         for stream in set(part) - set(streams):
