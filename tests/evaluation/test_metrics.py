@@ -47,6 +47,19 @@ def test_every_class_counts_the_same_in_the_class_accuracy():
     assert metrics.summary(SCORES, TARGETS, {})['class_accuracy'] == pytest.approx((1 + 1 + 1 / 2) / 3)
 
 
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 1)), min_size=2, max_size=30))
+def test_of_two_classes_the_area_under_the_curve_is_that_of_scikit_learn(clips):
+    from sklearn.metrics import roc_auc_score
+
+    margins, targets = np.array(clips).T
+    found = metrics.summary(np.stack([-margins, margins], axis=1).astype(np.float32), targets, {})
+    if len({*targets.tolist()}) == 1:
+        assert 'auc' not in found
+    else:
+        assert found['auc'] == pytest.approx(roc_auc_score(targets, margins))
+    assert 'auc' not in metrics.summary(SCORES, TARGETS, {})
+
+
 def test_calibration_is_how_far_probabilities_lie_from_how_often_they_are_right():
     def error(probabilities, targets):
         return metrics.summary(np.log(probabilities), np.array(targets), {})['calibration_error']

@@ -12,7 +12,7 @@ import numpy as np
 from vmmjax import optional
 from vmmjax.errors import UserError
 
-FIGURES = ('accuracy', 'top5', 'class_accuracy', 'calibration_error')
+FIGURES = ('accuracy', 'top5', 'class_accuracy', 'auc', 'calibration_error')
 """The names of a classifier's figures, but for those of the label's parts."""
 _BINS = 15  # Of the calibration error, as published.
 
@@ -57,8 +57,10 @@ def summary(scores: np.ndarray, targets: np.ndarray,
     """The headline figures.
 
     They are `accuracy`, `top5`, the accuracy on each part of the label, `class_accuracy` (the mean over classes, each
-    counting the same) and `calibration_error` (how far on average the probability of what is named lies from how often
-    it is right: Guo et al. 2017, over 15 bins of that probability).
+    counting the same), of two classes `auc` (area under the ROC curve: how often a clip of the second class has more of
+    it than a clip of the first, equal scores counting half; left out where all clips are of one class) and
+    `calibration_error` (how far on average the probability of what is named lies from how often it is right: Guo et al.
+    2017, over 15 bins of that probability).
 
     Args:
       scores: float (N, C), taken as logits by the calibration error.
@@ -72,7 +74,7 @@ def summary(scores: np.ndarray, targets: np.ndarray,
     _check(scores, targets)
     return {'accuracy': _accuracy(scores, targets), 'top5': _top5(scores, targets),
             **{name: part_accuracy(scores, targets, values) for name, values in parts.items()},
-            'class_accuracy': _class_accuracy(scores, targets),
+            'class_accuracy': _class_accuracy(scores, targets), **_area(scores, targets),
             'calibration_error': _calibration_error(scores, targets)}
 
 
@@ -203,6 +205,18 @@ def _in_top5(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def _class_accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
     _, places, counts = np.unique(targets, return_inverse=True, return_counts=True)
     return float((np.bincount(places, scores.argmax(axis=1) == targets) / counts).mean())
+
+
+def _area(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    second = targets == 1
+    many, few = int(second.sum()), int((~second).sum())
+    if scores.shape[1] != 2 or not many or not few:
+        return {}
+    # Mann and Whitney's statistic, from ranks; equal scores share the mean of theirs.
+    margin = scores[:, 1].astype(np.float64) - scores[:, 0]
+    _, places, counts = np.unique(margin, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    return {'auc': float((ranks[second].sum() - many * (many + 1) / 2) / (many * few))}
 
 
 def _calibration_error(scores: np.ndarray, targets: np.ndarray) -> float:
