@@ -111,3 +111,27 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, store):
     assert found.returncode == 0, found.stderr
     assert 'Going on from step' in (folder / 'ablate.log').read_text()
     assert '| streams=rgb |' in found.stdout
+
+
+@pytest.mark.slow
+def test_what_others_only_begin_with_has_no_line_in_the_table(tmp_path, store):
+    text = f"""
+config = 'tests/cli/toy_config.py'
+changes = {{'data.store': '{store}', 'steps': 4}}
+QUESTION = 'Does contrast help?'
+ROWS = dict(
+    pretrained=dict(config=config, pretraining=True,
+                    changes={{**changes, 'data.parts': (),
+                             'task': dict(name='contrastive', streams=('audio', 'rgb'))}}),
+    scratch=dict(config=config, changes=changes),
+    transferred=dict(config=config, changes={{**changes, 'init_from.skip': ('head', 'fusion')}}, begin=('pretrained',)))
+"""
+    (tmp_path / 'rows.py').write_text(text)
+    found = vmmjax('ablate', f'--rows={tmp_path / "rows.py"}', f'--workdir={tmp_path / "out"}')
+    assert found.returncode == 0, found.stdout + found.stderr
+    lines = (tmp_path / 'out' / 'table.csv').read_text().splitlines()
+    assert list(dict.fromkeys(line.split(',')[0] for line in lines[1:])) == ['scratch', 'transferred']
+    assert 'pretrained' not in (tmp_path / 'out' / 'table.md').read_text()
+    assert 'recall1_audio_to_rgb' in (tmp_path / 'out' / 'pretrained' / 'seed0' / 'eval' / 'test.json').read_text()
+    log = (tmp_path / 'out' / 'transferred' / 'seed0' / 'ablate.log').read_text()
+    assert str(tmp_path / 'out' / 'pretrained' / 'seed0') in log

@@ -132,6 +132,7 @@ def test_a_row_is_compared_with_the_first_another_or_none():
     ("QUESTION = ''; ROWS = {'a': dict(fold=1)}", r"'fold': did you mean 'folds'"),
     ("QUESTION = ''; ROWS = {'a': dict(against='b')}", r"compared with 'b', which is no row"),
     ("QUESTION = ''; ROWS = {'a': dict(begin=['b']), 'b': {}}", r"begins with 'b', which is no row above it"),
+    ("QUESTION = ''; ROWS = {'a': dict(pretraining=True)}", r"the table needs one that is not"),
 ])
 def test_a_file_of_another_form_is_refused(tmp_path, text, message):
     with pytest.raises(UserError, match=message):

@@ -138,6 +138,7 @@ def _command() -> str:
 
 def _write(folder: Path, question: str, rows: Sequence[Variant], runs: Sequence[Run], maker: RunMaker) -> list[Path]:
     """The table of what is finished, by whichever worker."""
+    rows = [row for row in rows if not row.pretraining]
     own = {row.name: [run for run in runs if run.row is row] for row in rows}
     finished = {name: [run for run in found if maker.is_finished(run)] for name, found in own.items()}
     lines = []

@@ -31,6 +31,8 @@ class Variant:
       against: name of the row that this one is compared with; the first unless given, and its own for none.
       begin: names of rows above it, with whose parameters, of the same fold and seed, it begins: for each encoder those
         of a run of its stream alone, say. What they do not have is named by `init_from.skip` among the changes.
+      pretraining: whether others begin with it and that is all: it has no line in the table, so that its task may have
+        other metrics.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Variant:
     folds: Sequence[int] = ()
     against: str = ''
     begin: Sequence[str] = ()
+    pretraining: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +149,8 @@ def of_file(path: Path, config: str) -> tuple[str, list[Variant]]:
             if name not in above:
                 raise UserError(f'The row {row.name!r} of {path} begins with {name!r}, which is no row above it: '
                                 f'{did_you_mean(name, above)}.')
+    if rows and all(row.pretraining for row in rows):
+        raise UserError(f'All rows of {path} are of pretraining; the table needs one that is not.')
     return str(module.QUESTION), rows
 
 
