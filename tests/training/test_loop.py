@@ -191,15 +191,15 @@ def test_it_says_what_is_compiled_and_for_how_long(tmp_path, capsys):
 def test_the_log_says_where_the_time_went(tmp_path):
     def slow(start):
         for batch in tiny.batches(start):
-            time.sleep(0.05)  # Also on a busy machine longer than a step.
+            time.sleep(0.25)  # Also on a busy machine longer than a step: one of .07 s was seen.
             yield batch
 
-    tiny.run(tmp_path / 'slow', tiny.config(), feed=slow)
-    tiny.run(tmp_path / 'quick', tiny.config())
+    tiny.run(tmp_path / 'slow', tiny.config(**{'steps': 15}), feed=slow)
+    tiny.run(tmp_path / 'quick', tiny.config(**{'steps': 15}))
     slow, quick = (logged(tmp_path / name, 'train/loss') for name in ('slow', 'quick'))
     assert all(0.5 < line['input_wait'] <= 1 for line in slow[1:])
     assert all(0 <= line['input_wait'] <= 1 and 0 < line['goodput'] < 1 for line in slow + quick)
-    assert slow[-1]['clips_per_second'] < min(16 / 0.05, quick[-1]['clips_per_second'])
+    assert slow[-1]['clips_per_second'] < min(16 / 0.25, quick[-1]['clips_per_second'])
     assert 'mfu' not in quick[0]  # No peak of this device is published.
 
 
