@@ -1,5 +1,6 @@
 """Shipped configs are built and stepped twice on generated data, and in shapes where that says as much."""
 
+import csv
 import importlib.util
 import re
 from pathlib import Path
@@ -19,7 +20,8 @@ SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': (''
            'motion_adversary': ('',), 'motion_continued': ('next',), 'motion_few': ('', 'supervised'),
            'motion_video': ('', 'denoising'),
            'grid_autoencoder': ('joint',), 'grid_contrast': ('', 'lips'), 'grid_masked': ('', 'command'),
-           'grid_noise': ('', 'fused,babble'), 'grid_words': ('',), 'grid_sentence': ('', 'audio', 'rgb,letters,joint'),
+           'grid_noise': ('', 'fused,babble'), 'grid_words': ('',), 'grid_sentence': ('', 'audio', 'rgb,letters,joint',
+           'audio,local,words'),
            'own_clips': ('rgb,audio,50',), 'grid_search': ('',), 'told_scenes': ('captions', 'summaries')}
 # Network and task are those of another config, or their tests' own: a step in shapes says the rest.
 ALIKE = {'grid_command', 'grid_contrast', 'grid_masked', 'grid_noise', 'grid_words', 'motion_continued', 'motion_few',
@@ -173,3 +175,14 @@ def stepped_in_shapes(prepared):
     for name, arguments in SHIPPED.items() for argument in (arguments if name in ALIKE else arguments[1:])])
 def test_others_are_stepped_in_shapes(name, argument):
     stepped_in_shapes(Prepared(name, argument))
+
+
+def test_the_grammar_of_grid_has_every_sentence(shared_data):
+    module, config = load('grid_sentence', 'audio,local,grammar')
+    grammar = re.compile(config.task.generation.grammar)
+    with (shared_data / 'grid' / 'manifest.csv').open() as file:
+        texts = [row['text'] for row in csv.DictReader(file)]
+    assert len(texts) == 700
+    assert all(grammar.fullmatch(text) for text in texts)
+    assert not grammar.fullmatch('place red at w two now')  # The one letter that GRID leaves out.
+    assert module.GRAMMAR.count(' ') == 5
