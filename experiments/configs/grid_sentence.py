@@ -19,12 +19,13 @@ layers may give all clips the same words for three of the six; it begins with an
 
 `experiments/ablations/sentence.py` does this for two folds.
 
-Word error rates by `local,grammar`, of folds 1 and 2, seed 0: sound 12.7 and 11.3 %, 4 minutes of a core with the six words
-before; lips 58.7 and 51.5 %.
+Word error rates by `local,grammar`, of folds 1 and 2, seed 0: sound 12.7 and 11.3 %, 5 minutes of a core with the six
+words before; lips 58.7 and 51.5 %.
 
 Cost on 2 cores: `audio` takes 40 minutes beside other work (1200 steps of about 2 s). Expected, of talker s1, 500
 training sentences, seed 0, the split of the manifest and no fold: a word error rate of 17.5 % (95 % interval 15.2 to
-20.0) on 100 test sentences, see `experiments/results/sequences.md`. Both streams, `letters` and `joint` were not trained.
+20.0) on 100 test sentences, see `experiments/results/sequences.md`. Both streams, `letters` and `joint` were not
+trained.
 """
 
 from ml_collections import ConfigDict
