@@ -294,7 +294,7 @@ class Task:
             return {'examples': 0, **dict.fromkeys(shown), 'intervals': {}}
         some = rows if has_all.all() else jax.tree.map(lambda values: values[has_all], rows)
         metrics, found = measured(some)
-        return {'examples': self.examples(some), **{key: metrics[key] for key in shown}, 'intervals': found}
+        return {'examples': self.examples(some), **{key: metrics.get(key) for key in shown}, 'intervals': found}
 
     def _intervals(self, rows: Predictions, groups: np.ndarray | None) -> dict[str, dict[str, Any]]:
         """See `Result.intervals`; groups are text, of all clips of the store."""
