@@ -273,3 +273,19 @@ def test_parts_belong_to_a_class(store):
     config.data.parts = ('letter',)
     with pytest.raises(UserError, match=r'data\.parts names parts of a class'):
         Experiment(config)
+
+
+def test_a_subset_with_clips_of_one_class_has_no_area_under_the_curve(store, tmp_path):
+    run = Experiment(clips.config_of(store, dict(name='classification'), 'digit', head=HEAD))
+    assert len(run.task.classes) == 2
+    targets = np.array([0, 0, 1, 1])
+    scores = np.random.default_rng(0).normal(size=(4, 2))
+    present = {'one': np.ones(4, bool), 'two': targets == 1}
+    rows = Predictions(np.arange(4), targets, scores, present)
+    result = run.task.result({'one': rows, 'two': rows}, split='test', step=1, store=Store(store))
+    assert 0 <= result.metrics['auc'] <= 1
+    assert result.subsets['two']['auc'] is None
+    write(tmp_path, result)
+    line = next(line for line in run_page.terminal_table(result).splitlines() if line.startswith('two '))
+    assert '–' in line.split()
+    assert run_page.write(tmp_path).is_file()
