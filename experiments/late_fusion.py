@@ -210,7 +210,7 @@ def _run(streams: Sequence[str], fold: int, seed: int) -> str:
 
 
 def _right(scores: Scores, target: str | None = None) -> np.ndarray:
-    """Which clips are told rightly with all streams, float (N,); see `Scores.right`."""
+    """Whether each clip is predicted correctly with all streams, float (N,); see `Scores.right`."""
     return scores.right(next(iter(scores.scores)), target)
 
 

@@ -1,4 +1,4 @@
-"""The words of a GRID sentence, written by CTC from sound and from lips, each told from its place in the clip.
+"""The words of a GRID sentence, predicted by CTC from sound and from lips, without recurrent layers.
 
   vmmjax ablate --rows=experiments/ablations/sentence.py --workdir=runs/sentences --metric=word_error_rate --seeds=3
 

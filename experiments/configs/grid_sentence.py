@@ -9,9 +9,10 @@ r"""The sentence of a GRID clip, from the lips and the sound.
 in their place, `joint` has a GRU with attention beside CTC, and a beam of 10. The vocabulary is that of the training
 split, and no word order is given: the 51 words and their order are learned.
 
-`local` leaves out the recurrent layers, so that a word is told from what is heard or seen at its place, and has times;
+`local` leaves out the recurrent layers, so that a word is predicted from the frames around it, and has times;
 `grammar` lets only sentences be found that GRID has (`task.generation.grammar`). With sound, CTC without recurrent
-layers may give all clips the same words for three of the six; it begins with an encoder that tells six words (`words`):
+layers may give all clips the same words for three of the six; it begins with an encoder that classifies the six words
+(`words`):
 
   vmmjax train --config=experiments/configs/grid_sentence.py:audio,local,words --workdir=runs/words
   vmmjax train --config=experiments/configs/grid_sentence.py:audio,local,grammar --workdir=runs/local \

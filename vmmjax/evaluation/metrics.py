@@ -74,7 +74,7 @@ def summary(scores: np.ndarray, targets: np.ndarray,
     _check(scores, targets)
     return {'accuracy': _accuracy(scores, targets), 'top5': _top5(scores, targets),
             **{name: part_accuracy(scores, targets, values) for name, values in parts.items()},
-            'class_accuracy': _class_accuracy(scores, targets), **_area(scores, targets),
+            'class_accuracy': _class_accuracy(scores, targets), **_auc(scores, targets),
             'calibration_error': _calibration_error(scores, targets)}
 
 
@@ -207,16 +207,16 @@ def _class_accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
     return float((np.bincount(places, scores.argmax(axis=1) == targets) / counts).mean())
 
 
-def _area(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    second = targets == 1
-    many, few = int(second.sum()), int((~second).sum())
-    if scores.shape[1] != 2 or not many or not few:
+def _auc(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    positive = targets == 1
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    if scores.shape[1] != 2 or not positives or not negatives:
         return {}
     # Mann and Whitney's statistic, from ranks; equal scores share the mean of theirs.
     margin = scores[:, 1].astype(np.float64) - scores[:, 0]
     _, places, counts = np.unique(margin, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    return {'auc': float((ranks[second].sum() - many * (many + 1) / 2) / (many * few))}
+    return {'auc': float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))}
 
 
 def _calibration_error(scores: np.ndarray, targets: np.ndarray) -> float:

@@ -31,7 +31,7 @@ def terminal_table(result: Result) -> str:
     labels = _labels(result)
     rows = [[name, str(row['examples']), _figure(result.plain, first, row[first]),
              *[_ends(result.plain, first, row.get('intervals', {}))] * bool(labels),
-             *(_figure(result.plain, key, row.get(key)) for key in rest)] for name, row in result.subsets.items()]
+             *(_figure(result.plain, key, row[key]) for key in rest)] for name, row in result.subsets.items()]
     rows.append([result.chance_of, str(result.examples), _figure(result.plain, first, result.chance.get(first)),
                  *['–'] * bool(labels), *(_figure(result.plain, key, result.chance.get(key)) for key in rest)])
     unit = '' if first in result.plain else ' %'
