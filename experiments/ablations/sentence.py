@@ -1,17 +1,28 @@
-"""The words of a GRID sentence, predicted by CTC from sound and from lips, without recurrent layers.
+"""The words of a GRID sentence, predicted by CTC from sound, from lips, and from both beside other speech.
 
-  vmmjax ablate --rows=experiments/ablations/sentence.py --workdir=runs/sentences --metric=word_error_rate --seeds=3
+  vmmjax ablate --rows=experiments/ablations/sentence.py --workdir=runs/sentences --metric=word_error_rate --seeds=3 \
+      --snr=0 --noise=babble --page=experiments/results/sequences.md
 
-All folds but the tested one train. The store is stores/grid, as experiments/configs/grid_sentence.py says.
+All folds but the tested one train. Both streams begin with the encoders of the rows above, each alone is compared with
+them. The store is stores/grid, as experiments/configs/grid_sentence.py says.
 """
 
-QUESTION = 'How many words of a sentence are written wrong, by sound and by lips?'
-_CONFIG, _FOLDS = 'experiments/configs/grid_sentence.py', (1, 2)
-_ALL = {'data.fold_validates': False, 'best.metric': ''}
+QUESTION = 'How many words of a sentence are wrong, by sound, by lips, and by both beside other speech?'
+_CONFIG, _FOLDS = 'experiments/configs/grid_sentence.py', (3, 4)
+_BOTH = 'both, trained in babble'
+
+
+def _row(arguments: str, *begin: str, against: str = '', **options: object) -> dict:
+    """A row without validation, which begins with the encoders of others."""
+    changes = {'data.fold_validates': False, 'best.metric': '', 'init_from.skip': ('params/task',) if begin else ()}
+    return dict(config=f'{_CONFIG}:{arguments}', folds=_FOLDS, changes=changes, begin=begin, against=against, **options)
+
 
 ROWS = {
-    'six words': dict(config=f'{_CONFIG}:audio,local,words', folds=_FOLDS, changes=_ALL, pretraining=True),
-    'sound': dict(config=f'{_CONFIG}:audio,local,grammar', folds=_FOLDS, begin=('six words',),
-                  changes={**_ALL, 'init_from.skip': ('params/task',)}),
-    'lips': dict(config=f'{_CONFIG}:rgb,local,grammar', folds=_FOLDS, changes=_ALL, against='lips'),
+    'six words by sound': _row('audio,local,words', pretraining=True),
+    'six words by lips': _row('rgb,local,words', pretraining=True),
+    'sound': _row('audio,local,grammar', 'six words by sound'),
+    'lips': _row('rgb,local,grammar', 'six words by lips', against=_BOTH),
+    'sound, trained in babble': _row('audio,local,grammar,babble', 'sound', against=_BOTH),
+    _BOTH: _row('audio,rgb,local,grammar,babble', 'sound, trained in babble', 'lips'),
 }

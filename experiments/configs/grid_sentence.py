@@ -1,6 +1,6 @@
 r"""The sentence of a GRID clip, from the lips and the sound.
 
-  vmmjax prepare --source=GRID/manifest.csv --store=stores/grid --columns=rgb,audio --short_side=160
+  vmmjax prepare --source=GRID/manifest.csv --store=stores/grid --columns=rgb,audio,waveform --short_side=160
   vmmjax train --config=experiments/configs/grid_sentence.py:audio --workdir=runs/sentence --config.data.fold=0
   vmmjax evaluate --workdir=runs/sentence --split=validation
   vmmjax predict clip.mp4 --weights=runs/sentence
@@ -34,7 +34,7 @@ from ml_collections import ConfigDict
 from vmmjax import config as configs
 
 STREAMS = ('audio', 'rgb')
-ARGUMENTS = (*STREAMS, 'letters', 'joint', 'local', 'words', 'grammar')
+ARGUMENTS = (*STREAMS, 'letters', 'joint', 'local', 'words', 'grammar', 'babble')
 WORDS = ('command', 'color', 'preposition', 'letter', 'digit', 'adverb')
 GRAMMAR = ('(bin|lay|place|set) (blue|green|red|white) (at|by|in|with) '
            '(a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p|q|r|s|t|u|v|x|y|z) '
@@ -72,9 +72,11 @@ def get_config(arg: str = '') -> ConfigDict:
         _local(config)
     if 'grammar' in chosen:
         config.task.generation = dict(name='beam', beam=10, grammar=GRAMMAR)
+    if 'babble' in chosen:
+        _babble(config)
     if len(streams) > 1:
         config.model.fusion = dict(name='over_time', steps=75, join=dict(name='concat'))
-        config.data.dropout = dict(rgb=0.2, audio=0.4)
+        config.data.dropout = {name: 0.2 if name == 'rgb' else 0.4 for name in config.data.streams}
     else:
         config.model.fusion = dict(name='concat')
     if 'words' in chosen:
@@ -94,3 +96,14 @@ def _local(config: ConfigDict) -> None:
                                            bn_momentum=0.95, dropout=0.2)
     else:
         config.steps = 800
+
+
+def _babble(config: ConfigDict) -> None:
+    """Hears other clips beside each one; alone it begins with the encoder of a run without, of stored spectrograms."""
+    for part, changed in ((config.data.streams, dict(modality='waveform', noise='babble', snr=(-10.0, 20.0))),
+                          (config.model.preprocess, 'log_mel'),
+                          (config.model.encoders, config.model.encoders.audio)):
+        del part['audio']
+        part.waveform = changed
+    if 'rgb' not in config.model.encoders:
+        config.init_from.rename = (('encoders_waveform/', 'encoders_audio/'),)

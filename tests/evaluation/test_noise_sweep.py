@@ -178,3 +178,19 @@ def test_noise_needs_a_waveform_and_a_known_kind():
     with pytest.raises(UserError, match="no noise 'whit': did you mean 'white'"):
         noise_sweep.heard(config(), Store(), ['whit'])
     assert noise_sweep.heard(config(), Store()) == ['sound']
+
+
+def test_a_figure_is_found_again_by_its_condition(swept, tmp_path):
+    found, _, _ = swept
+    noise_sweep.write(tmp_path, found)
+    whole = next(row for row in found['rows'] if row['kind'] == 'babble')
+    for level, number in zip(found['ratios'], whole['values'], strict=True):
+        name = noise_sweep.condition('babble', level)
+        assert noise_sweep.value(tmp_path, found['split'], 'accuracy', name) == number
+    with pytest.raises(UserError, match='measured by accuracy, not by loss; give --metric=accuracy'):
+        noise_sweep.value(tmp_path, found['split'], 'loss', 'clean')
+    with pytest.raises(UserError, match="has no condition 'white_3dB'"):
+        noise_sweep.value(tmp_path, found['split'], 'accuracy', 'white_3dB')
+    noise_sweep.path_of(tmp_path, found['split']).write_text('{"rows": 3}')
+    with pytest.raises(UserError, match='cannot be read'):
+        noise_sweep.value(tmp_path, found['split'], 'accuracy', 'clean')

@@ -146,7 +146,6 @@ def test_measures(between, noisy, kind):
     assert one.task.chance(found)['psnr'] == figures[strongest]
     assert np.isnan(one.task.per_clip(found)['psnr'][0][3])
     if kind == 'denoising':
-        assert figures['psnr'] == pytest.approx(figures['psnr_noisy'], abs=0.01)  # Untrained.
         assert figures['psnr_filter'] > figures['psnr_noisy']
     perfect = found._replace(scores={**scores, 'made': scores['made'] * np.array([0, 1])})
     assert one.task.summary(perfect)['psnr'] == 100

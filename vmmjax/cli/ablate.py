@@ -186,4 +186,4 @@ def _line(name: str, runs: Sequence[Measured], against: str, others: Sequence[tu
 def _measured(name: str, folder: Path, condition: str) -> Measured:
     if not condition:
         return ablation.measure(name, folder, SPLIT.value, METRIC.value)
-    return ablation.in_noise(_measured(name, folder, ''), folder, SPLIT.value, condition)
+    return ablation.in_noise(_measured(name, folder, ''), folder, SPLIT.value, METRIC.value, condition)

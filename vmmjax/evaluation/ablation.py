@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from vmmjax.errors import UserError, did_you_mean
-from vmmjax.evaluation import cost, intervals, training_log
+from vmmjax.evaluation import cost, intervals, noise_sweep, training_log
 from vmmjax.evaluation.intervals import Interval
-from vmmjax.evaluation.noise_sweep import SUFFIX
 from vmmjax.evaluation.result import evaluations, read_split
 from vmmjax.evaluation.statistics import Scores, mcnemar, read_scores
 
@@ -142,22 +141,24 @@ def measure(name: str, folder: Path, split: str, metric: str) -> Measured:
                     float('nan') if macs is None else macs, series, evaluations(folder, split))
 
 
-def in_noise(run: Measured, folder: Path, split: str, condition: str) -> Measured:
-    """A run as it was measured in noise; one that hears none, or whose clips are not of classes, as it is.
+def in_noise(run: Measured, folder: Path, split: str, metric: str, condition: str) -> Measured:
+    """A run as it was measured in noise; one that hears none as it is.
 
     Args:
       run: by `measure`.
       folder: its workdir.
       split: that was measured.
+      metric: that it was measured by.
       condition: of noise, see `noise_sweep.condition`.
 
     Raises:
-      UserError: for a damaged file.
+      UserError: for a damaged file, or a metric that is not measured in noise.
     """
-    path = folder / 'eval' / f'{split}{SUFFIX}' / f'{condition}.npz'
-    if run.scores is None or not path.parent.is_dir():
+    if not noise_sweep.path_of(folder, split).is_file():
         return run
-    scores = read_scores(path)
+    if run.scores is None:
+        return dataclasses.replace(run, value=noise_sweep.value(folder, split, metric, condition))
+    scores = read_scores(folder / 'eval' / f'{split}{noise_sweep.SUFFIX}' / f'{condition}.npz')
     value = float(np.nanmean(scores.right(next(iter(scores.scores)), run.target)))
     return dataclasses.replace(run, value=value, scores=scores)
 

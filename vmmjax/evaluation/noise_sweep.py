@@ -164,9 +164,43 @@ def write(workdir: Path, found: Mapping[str, Any]) -> Path:
     Raises:
       UserError: where it cannot be written.
     """
-    path = workdir / 'eval' / f'{found["split"]}{SUFFIX}.json'
+    path = path_of(workdir, found['split'])
     write_text(path, json.dumps(found, indent=1, allow_nan=False) + '\n')
     return path
+
+
+def path_of(workdir: Path, split: str) -> Path:
+    """Where `write` puts what was found."""
+    return workdir / 'eval' / f'{split}{SUFFIX}.json'
+
+
+def value(workdir: Path, split: str, metric: str, name: str) -> float:
+    """The figure of all streams in a condition, of what `write` wrote.
+
+    Args:
+      workdir: of the run.
+      split: that was measured.
+      metric: that is asked for.
+      name: of the condition, see `condition`.
+
+    Raises:
+      UserError: for a damaged file, another metric, or a condition that was not measured.
+    """
+    path = path_of(workdir, split)
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+        measured = {condition(row['kind'], level): number for row in reversed(found['rows'])
+                    for level, number in zip(found['ratios'], row['values'], strict=True)}
+        of = found['metric']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path} cannot be read ({error}); measure the run again with `vmmjax evaluate '
+                        f'--workdir={workdir} --snr=...`.') from error
+    if metric != of:
+        raise UserError(f'In noise the run in {workdir} was measured by {of}, not by {metric}; give --metric={of}, or '
+                        f'leave out --snr.')
+    if name not in measured:
+        raise UserError(f'{path} has no condition {name!r}: {did_you_mean(name, measured)}.')
+    return float(measured[name])
 
 
 def _gains(scores: statistics.Scores, subsets: Sequence[str]) -> dict[str, list[float | None] | None]:

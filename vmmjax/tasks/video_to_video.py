@@ -30,8 +30,8 @@ class VideoToVideo(Task):
 
     `interpolation` hides every second frame, and makes it from the frames around it. `denoising` adds normal noise to
     every value, rounds and clips it to 8 bits as a recorded clip has them, and takes it away again. The encoder's
-    endpoint `maps` (see `models.residual_video`) says what is to be added to the mean of the neighbours, or to the
-    noisy picture; at first nothing.
+    endpoint `maps` (see `models.residual_video`) says what is to be added to the mean of the neighbours, at first
+    nothing, or to the noisy picture, at first what makes it the mean of 3 x 3 x 3 values.
 
     Measured is the peak signal-to-noise ratio of pictures rounded to 8 bits, -10 log10(error), the mean over clips,
     beside what needs no learning: the mean of the neighbours and repetition of the frame before; the noisy clip, the
