@@ -298,7 +298,8 @@ def test_the_page_opens_in_a_browser(tmp_path, tmp_path_factory, width):
 def test_a_figure_a_run_is_that_of_the_noise(tmp_path: Path) -> None:
     row = {'kind': 'babble', 'subset': 'rgb+sound', 'values': [0.1, 0.4]}
     alone = {'kind': 'babble', 'subset': 'rgb', 'values': [0.6, 0.6]}
-    noise_sweep.write(tmp_path, {'split': 'test', 'metric': 'word_error_rate', 'ratios': [None, 0], 'rows': [row, alone]})
+    noise_sweep.write(tmp_path, {'split': 'test', 'metric': 'word_error_rate', 'ratios': [None, 0],
+                                 'rows': [row, alone]})
     hears = Measured('fold1', 0.1, None, None, seconds=60.0, parameters=1)
     for level, expected in ((None, 0.1), (0.0, 0.4)):
         name = noise_sweep.condition('babble', level)
