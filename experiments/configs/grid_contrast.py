@@ -5,14 +5,16 @@ r"""Sound teaches lips: which sound belongs to which pictures of a mouth, learne
 
 Two windows of .64 s are drawn from each sentence; a window's pictures and its sound belong together, and the other
 window is a wrong answer as other sentences are. `grid_contrast.py:lips` compares two augmented views of the pictures
-alone. Evaluation finds the sound of a window among those of the split (recall@1, 5, 10), and back. What was learned is
+alone, `sentence` has the encoders of `grid_sentence.py:local`. Evaluation finds the sound of a window among those of the split (recall@1, 5, 10), and back. What was learned is
 taken over by a run that tells words:
 
   vmmjax train --config=experiments/configs/grid_command.py:rgb --workdir=runs/command \
       --config.init_from.workdir=runs/contrast --config.init_from.skip="('head',)"
 
-The encoders are those of grid_command.py.
+The encoders are those of grid_command.py, unless `sentence` is given.
 """
+
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -22,8 +24,9 @@ WINDOWS = 2
 
 
 def get_config(arg: str = '') -> ConfigDict:
-    """The config; `arg` is empty, or `lips` for two views of the pictures alone."""
-    lips = 'lips' in configs.choices(arg, ('lips',), 'grid_contrast.py')
+    """The config; `arg` is empty, `lips` for two views of the pictures alone, or `sentence`."""
+    chosen = configs.choices(arg, ('lips', 'sentence'), 'grid_contrast.py')
+    lips = 'lips' in chosen
     config = configs.defaults()
     config.steps, config.batch_size = 2000, 24
     config.log_every, config.evaluate_every, config.checkpoint_every = 25, 400, 400
@@ -46,4 +49,10 @@ def get_config(arg: str = '') -> ConfigDict:
         config.data.streams.audio = dict(modality='audio', views=WINDOWS, share=())
         config.model.preprocess.audio = 'none'
         config.model.encoders.audio = dict(name='conv2d_audio', bn_momentum=0.95)
+    if 'sentence' in chosen:
+        local = configs.load(Path(__file__).with_name('grid_sentence.py')).get_config('audio,rgb,local')
+        config.batch_size = 32
+        config.data.streams.rgb.update({name: local.data.streams.rgb[name] for name in ('size', 'region')})
+        for part in ('preprocess', 'encoders'):
+            config.model[part] = {name: local.model[part][name] for name in config.model[part]}
     return configs.lock(config)
