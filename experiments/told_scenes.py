@@ -1,9 +1,9 @@
 """Captions, questions and summaries of clips whose truth is known: everything that `results/told_scenes.md` has.
 
-  python experiments/told_scenes.py runs/told_scenes
+  python experiments/told_scenes.py runs/told_scenes --page=experiments/results/told_scenes.md
 
 Prepares `synthetic:told_scenes` and `synthetic:joined_scenes` below the folder, trains the runs of
-`configs/told_scenes.py`, and prints tables of the test split. What is there already is kept, so that a killed command
+`configs/told_scenes.py`, prints tables of the test split, and puts them into the page. What is there already is kept, so that a killed command
 goes on; `--only=captions` leaves out what comes later. Beside every figure stand its controls: a stream withheld, the
 question alone, both clips of a pair of which one is the other played backwards, summaries at random, at equal
 distances, by motion, by cuts and by loudness.
@@ -19,6 +19,8 @@ import numpy as np
 from vmmjax.evaluation import intervals
 from vmmjax.experiment import Experiment
 from vmmjax.prepare.sources import told_scenes
+from vmmjax.reports import results_page
+from vmmjax.text_table import markdown
 
 CONFIGS = Path(__file__).parent / 'configs'
 # Of each run the one whose encoders it begins with.
@@ -113,14 +115,17 @@ def main() -> None:
     parser.add_argument('folder', type=Path)
     parser.add_argument('--only', choices=list(BEGIN), help='the last table that is made (default: all)')
     parser.add_argument('--seed', type=int, default=0, help='of the runs (default: 0)')
+    parser.add_argument('--page', type=Path, help='a Markdown page that gets the tables, between its marks')
     flags = parser.parse_args()
-    for name in BEGIN:
+    parts = [results_page.machine(), f'Seed {flags.seed}; per cent of the test split with 95 % intervals (Wilson; of '
+             f'differences over videos Student\'s t).']
+    for name in list(BEGIN)[:list(BEGIN).index(flags.only) + 1 if flags.only else None]:
         run = train(flags.folder, name, flags.seed)
-        lines = {'captions': captions, 'questions': questions, 'summaries': summaries}[name](run)
-        lines.insert(1, ['---', *['---'] * (len(lines[0]) - 1)])
-        print(f'\n## {name}\n', *(f'| {" | ".join(line)} |' for line in lines), sep='\n', flush=True)
-        if name == flags.only:
-            return
+        header, *lines = {'captions': captions, 'questions': questions, 'summaries': summaries}[name](run)
+        parts.append(f'### {name.capitalize()}\n\n{markdown(header, lines, "<<>")}')
+        print(f'\n{parts[-1]}', flush=True)
+    if flags.page:
+        results_page.insert(flags.page, *parts)
 
 
 if __name__ == '__main__':

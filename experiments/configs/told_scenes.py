@@ -50,7 +50,7 @@ def get_config(arg: str = '') -> ConfigDict:
     config.model.fixed = ('rgb', 'audio')
     config.init_from.skip = ('colour',)
     if 'questions' in chosen:
-        config.steps, config.evaluate_every = 240, 120
+        config.steps, config.evaluate_every = 1000, 250
         config.data.target = 'answer'
         config.data.streams.question = dict(modality='text:question', length=8)
         config.model.preprocess.question = 'ids'

@@ -32,6 +32,8 @@ class TDNN(nn.Module):
       per_frame: whether every frame that the strides leave is a token, without the dense layer over all of them: for
         texts, which need to know when something was said.
       pool: pictures are first averaged over squares of so many pixels.
+      convolutions: channels of convolutions within each picture before the dense layer, of 5 x 5 pixels and stride 2:
+        for what is not always at the same place, as a mouth.
       dropout: rate after every convolution.
       bn_momentum: decay of BatchNorm's running statistics.
       bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
@@ -46,6 +48,7 @@ class TDNN(nn.Module):
     features: int = 256
     per_frame: bool = False
     pool: int = 1
+    convolutions: Sequence[int] = ()
     dropout: float = 0.3
     bn_momentum: float = 0.95
     bn_groups: int = 1
@@ -67,7 +70,8 @@ class TDNN(nn.Module):
           endpoints `frames` (B, T, frame_size), `conv_1` and so on.
 
         Raises:
-          UserError: where there are not as many strides as widths, or pictures do not divide into the squares.
+          UserError: where there are not as many strides as widths, pictures do not divide into the squares, or
+            convolutions were given what is no picture.
         """
         if len(self.widths) != len(self.strides):
             raise UserError(f'A tdnn was given the widths {tuple(self.widths)} and the strides {tuple(self.strides)}; '
@@ -79,9 +83,16 @@ class TDNN(nn.Module):
                     frozen=self.frozen_bn is not None, **dtypes)
         first = norm | dict(frozen=self.frozen_bn == 'all')
         rows = valid.any(1)
-        x = self._vectors(x.astype(self.dtype))
+        x = self._pooled(x.astype(self.dtype))
+        if self.convolutions and x.ndim != 5:
+            raise UserError(f'A tdnn with convolutions={tuple(self.convolutions)} was given an input of shape '
+                            f'{x.shape}, where pictures (B, T, H, W, C) are meant; leave out convolutions.')
+        for i, width in enumerate(self.convolutions, 1):
+            x = nn.Conv(width, (5, 5), (2, 2), use_bias=False, name=f'picture_{i}', **dtypes)(x)
+            x = nn.relu(BatchNorm(name=f'picture_norm_{i}', **(first if i == 1 else norm))(x, valid, train))
+        x = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
         x = nn.Dense(self.frame_size, use_bias=False, name='frame', **dtypes)(x)
-        x = nn.relu(BatchNorm(name='frame_norm', **first)(x, valid, train))
+        x = nn.relu(BatchNorm(name='frame_norm', **(norm if self.convolutions else first))(x, valid, train))
         endpoints = {'frames': x}
         for i, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True), 1):
             x = nn.Conv(width, (5,), (stride,), use_bias=False, name=f'conv_{i}', **dtypes)(x)
@@ -94,8 +105,8 @@ class TDNN(nn.Module):
         return Tokens(x[:, None], rows[:, None]), endpoints
 
     @nn.nowrap
-    def _vectors(self, x: jax.Array) -> jax.Array:
-        """(B, T, ...) -> (B, T, D)."""
+    def _pooled(self, x: jax.Array) -> jax.Array:
+        """(B, T, H, W, C) -> (B, T, H / pool, W / pool, C)."""
         if self.pool > 1:
             if x.ndim != 5 or x.shape[2] % self.pool or x.shape[3] % self.pool:
                 raise UserError(f'A tdnn with pool={self.pool} was given an input of shape {x.shape}, where pictures '
@@ -104,4 +115,4 @@ class TDNN(nn.Module):
             batch, time, height, width, channels = x.shape
             x = x.reshape(batch, time, height // self.pool, self.pool, width // self.pool, self.pool, channels)
             x = x.mean((3, 5))
-        return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+        return x
