@@ -90,14 +90,13 @@ def test_every_frame_is_a_token_where_texts_need_it() -> None:
 
 def test_convolutions_see_a_mouth_wherever_it_is() -> None:
     encoder = TDNN(**(vars_of(ENCODER) | {'convolutions': (4, 8)}))
-    x = np.zeros((2, 9, 16, 16, 1), np.float32)
-    x[0, :, 4:8, 4:8] = x[1, :, 8:12, 4:8] = RNG.normal(size=(9, 4, 4, 1))
+    x = np.zeros((2, 9, 32, 32, 1), np.float32)
+    x[0, :, 12:16, 12:16] = x[1, :, 16:20, 12:16] = RNG.normal(size=(9, 4, 4, 1))
     valid = jnp.ones((2, 9), bool)
     variables = encoder.init(jax.random.key(0), x, valid, train=False)
     first = variables['params']['picture_1']['kernel']
     assert first.shape == (5, 5, 1, 4)
-    variables = jax.tree.map(lambda leaf: leaf, variables)
-    dense = variables['params']['frame']['kernel'].reshape(4, 4, 8, 6)
+    dense = variables['params']['frame']['kernel'].reshape(8, 8, 8, 6)
     variables['params']['frame']['kernel'] = jnp.broadcast_to(dense.mean((0, 1)), dense.shape).reshape(-1, 6)
     one, other = encoder.apply(variables, x, valid, train=False)[0].x  # Averaged over places, so that none counts.
     np.testing.assert_allclose(one, other, atol=1e-5)
