@@ -1,13 +1,19 @@
-"""A sentence finds its clip: recall by the towers of a contrastive run, beside what shuffled words find, and a reader.
+"""A sentence finds its clip: recall by the towers of contrastive runs, beside shuffled words, and readers.
 
-  python experiments/find_sentences.py --towers=runs/search --reader=runs/sentence --split=test
+  python experiments/find_sentences.py --store=stores/grid --workdir=runs/search --seeds=3 \
+      --page=experiments/results/search.md
 
-Of every sentence of the split the clips are ordered by how alike their embeddings are (`--towers`, as `vmmjax search`
-does), by those of the sentence with its words in a random order, and by the probability that a run of the task
-transcription with CTC gives the sentence given the clip (`--reader`). Equal clips count against the right one.
+By sound and by lips it trains a run that writes words (`configs/grid_sentence.py`), and with its encoder the towers
+(`configs/grid_search.py`), one run a seed; what is there already is kept. Of every sentence of the split the clips are
+ordered by how alike their embeddings are, as `vmmjax search` does; by those of the sentence with its words in a random
+order; and by the probability that the run that writes words gives the sentence given the clip (a reader). Equal clips
+count against the right one.
 """
 
 import argparse
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +23,13 @@ from vmmjax.evaluation import intervals
 from vmmjax.experiment import Experiment
 from vmmjax.models.decoders import ctc
 from vmmjax.models.decoders.writer import Written
+from vmmjax.reports import results_page
 from vmmjax.serving.embeddings import Towers
+from vmmjax.text_table import markdown
 from vmmjax.training.objective import Context
+
+CONFIGS = Path(__file__).parent / 'configs'
+STREAMS = {'audio': 'sound', 'rgb': 'lips'}
 
 
 def by_towers(folder: str, split: str) -> dict[str, np.ndarray]:
@@ -60,24 +71,54 @@ def by_reader(folder: str, split: str) -> np.ndarray:
                            for batch, rows in zip(batches, there, strict=True)], 1)
 
 
+def train(store: str, folder: Path, stream: str, seed: int) -> tuple[Path, Path]:
+    """The folders of the reader, which all seeds of the towers share, and of the towers, trained where they are not."""
+    reader, towers = folder / stream / 'reader', folder / stream / f'towers_{seed}'
+    begin: tuple[str, ...] = ()
+    if stream == 'rgb':
+        words = folder / stream / 'words'
+        _train('grid_sentence.py:rgb,local,words', words, store, 0)
+        begin = f'--config.init_from.workdir={words}', "--config.init_from.skip=('params/task',)"
+    _train(f'grid_sentence.py:{stream},local,grammar', reader, store, 0, *begin)
+    _train(f'grid_search.py:{stream}', towers, store, seed, f'--config.init_from.workdir={reader}')
+    return reader, towers
+
+
+def _train(config: str, run: Path, store: str, seed: int, *changes: str) -> None:
+    subprocess.run([sys.executable, '-m', 'vmmjax.cli.main', 'train', f'--config={CONFIGS / config}',
+                    f'--workdir={run}', f'--config.data.store={store}', f'--config.seed={seed}', *changes], check=True)
+
+
+def row(name: str, alike: np.ndarray) -> list[str]:
+    """A row of the table, of how well sentences (rows) fit clips (columns)."""
+    ranks = (alike >= np.diag(alike)[:, None]).sum(1)
+    first = intervals.proportion((ranks <= 1).astype(float))
+    return [name, f'{100 * first.mean:.0f}', f'{100 * first.low:.1f} to {100 * first.high:.1f}',
+            *(f'{100 * (ranks <= most).mean():.0f}' for most in (5, 10)), f'{np.median(ranks):g}', str(len(ranks))]
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--towers', help='the folder of a run of the task contrastive with a text stream')
-    parser.add_argument('--reader', help='the folder of a run of the task transcription with CTC')
+    parser.add_argument('--store', default='stores/grid', help='with the columns rgb and audio (default: stores/grid)')
+    parser.add_argument('--workdir', type=Path, required=True, help='folder of the runs')
+    parser.add_argument('--streams', nargs='+', default=list(STREAMS), choices=list(STREAMS))
+    parser.add_argument('--seeds', type=int, default=1, help='of the towers (default: 1)')
     parser.add_argument('--split', default='test', help='whose sentences and clips are compared (default: test)')
-    flags = parser.parse_args()
-    found = by_towers(flags.towers, flags.split) if flags.towers else {}
-    if flags.reader:
-        found['reader'] = by_reader(flags.reader, flags.split)
-    print('| a sentence finds its clip by | recall@1 | 95 % interval | recall@5 | recall@10 | median rank | clips |\n'
-          '|---|---:|---:|---:|---:|---:|---:|')
-    for name, alike in found.items():
-        ranks = (alike >= np.diag(alike)[:, None]).sum(1)
-        first = intervals.proportion((ranks <= 1).astype(float))
-        print(f'| {name} | {100 * first.mean:.1f} % | {100 * first.low:.1f} to {100 * first.high:.1f} | '
-              f'{100 * (ranks <= 5).mean():.1f} % | {100 * (ranks <= 10).mean():.1f} % | {np.median(ranks):g} | '
-              f'{len(ranks)} |')
+    parser.add_argument('--page', type=Path, help='a Markdown page that gets the table, between its marks')
+    options = parser.parse_args()
+    rows = []
+    for stream in options.streams:
+        for seed in range(options.seeds):
+            reader, towers = train(options.store, options.workdir, stream, seed)
+            rows += [row(f'by {STREAMS[stream]}: {name}, seed {seed}', alike)
+                     for name, alike in by_towers(str(towers), options.split).items()]
+        rows.append(row(f'by {STREAMS[stream]}: reader', by_reader(str(reader), options.split)))
+    table = markdown(['a sentence finds its clip', 'recall@1, %', '95 % CI, Wilson', 'recall@5, %', 'recall@10, %',
+                      'median rank', 'clips'], rows, '<>')
+    print(table)
+    if options.page:
+        results_page.insert(options.page, results_page.machine(), table)
 
 
 if __name__ == '__main__':

@@ -19,9 +19,8 @@ def _row(arguments: str, *begin: str, against: str = '', **options: object) -> d
 
 
 ROWS = {
-    'six words by sound': _row('audio,local,words', pretraining=True),
     'six words by lips': _row('rgb,local,words', pretraining=True),
-    'sound': _row('audio,local,grammar', 'six words by sound'),
+    'sound': _row('audio,local,grammar'),
     'lips': _row('rgb,local,grammar', 'six words by lips', against=_BOTH),
     'sound, trained in babble': _row('audio,local,grammar,babble', 'sound', against=_BOTH),
     _BOTH: _row('audio,rgb,local,grammar,babble', 'sound, trained in babble', 'lips'),
