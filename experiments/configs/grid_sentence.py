@@ -86,13 +86,13 @@ def get_config(arg: str = '') -> ConfigDict:
 def _local(config: ConfigDict) -> None:
     """Leaves out what sees the whole clip, and the silence; encoders see some .3 s, that of pictures their shifts."""
     # Both begin with encoders that were trained alone.
-    config.steps = {('audio',): 800, ('rgb',): 2500}.get(tuple(config.data.streams), 600)
+    config.steps = {('audio',): 800, ('rgb',): 1000}.get(tuple(config.data.streams), 600)
     config.task.context = {}
     # A sentence is spoken from .6 to 2.3 s. Of silence, which tells nothing, CTC learns to say the most frequent words.
     config.data.window.seconds, config.data.window.start = 2.0, (0.4, 0.5)
     if 'rgb' in config.data.streams:
         config.data.streams.rgb.frames = 50
-        config.data.augment.update(dict(crop='random', flip=0.5, color=0.1))
+        config.data.augment.update(dict(crop='random', flip=0.5))
         config.model.encoders.rgb.convolutions = (16, 32)
     if 'audio' in config.model.encoders:
         config.data.augment.spec_augment = (2, 8, 2, 8)
