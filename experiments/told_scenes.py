@@ -3,10 +3,10 @@
   python experiments/told_scenes.py runs/told_scenes --page=experiments/results/told_scenes.md
 
 Prepares `synthetic:told_scenes` and `synthetic:joined_scenes` below the folder, trains the runs of
-`configs/told_scenes.py`, prints tables of the test split, and puts them into the page. What is there already is kept, so that a killed command
-goes on; `--only=captions` leaves out what comes later. Beside every figure stand its controls: a stream withheld, the
-question alone, both clips of a pair of which one is the other played backwards, summaries at random, at equal
-distances, by motion, by cuts and by loudness.
+`configs/told_scenes.py`, prints tables of the test split, and puts them into the page. What is there already is kept,
+so that a killed command goes on; `--only=captions` leaves out what comes later. Beside every figure stand its controls:
+a stream withheld, the question alone, both clips of a pair of which one is the other played backwards, summaries at
+random, at equal distances, by motion, by cuts and by loudness.
 """
 
 import argparse

@@ -5,8 +5,8 @@ r"""Sound teaches lips: which sound belongs to which pictures of a mouth, learne
 
 Two windows of .64 s are drawn from each sentence; a window's pictures and its sound belong together, and the other
 window is a wrong answer as other sentences are. `grid_contrast.py:lips` compares two augmented views of the pictures
-alone, `sentence` has the encoders of `grid_sentence.py:local`. Evaluation finds the sound of a window among those of the split (recall@1, 5, 10), and back. What was learned is
-taken over by a run that tells words:
+alone, `sentence` has the encoders of `grid_sentence.py:local`. Evaluation finds the sound of a window among those of
+the split (recall@1, 5, 10), and back. What was learned is taken over by a run that tells words:
 
   vmmjax train --config=experiments/configs/grid_command.py:rgb --workdir=runs/command \
       --config.init_from.workdir=runs/contrast --config.init_from.skip="('head',)"

@@ -19,10 +19,10 @@ CONFIGS = ROOT / 'experiments' / 'configs'
 SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': ('', 'rgb', 'audio'),
            'motion_adversary': ('',), 'motion_continued': ('next',), 'motion_few': ('', 'supervised'),
            'motion_video': ('', 'denoising'),
-           'grid_autoencoder': ('joint',), 'grid_contrast': ('', 'lips'), 'grid_masked': ('', 'command'),
+           'grid_autoencoder': ('joint',), 'grid_contrast': ('', 'lips', 'sentence'), 'grid_masked': ('', 'command'),
            'grid_noise': ('', 'fused,babble'), 'grid_words': ('',), 'grid_sentence': ('', 'audio', 'rgb,letters,joint',
-           'audio,local,words'),
-           'own_clips': ('rgb,audio,50',), 'grid_search': ('',), 'told_scenes': ('captions', 'summaries')}
+           'rgb,local,words', 'audio,local,grammar,babble', 'audio,rgb,local,grammar,babble'),
+           'own_clips': ('rgb,audio,50',), 'grid_search': ('', 'rgb'), 'told_scenes': ('captions', 'summaries')}
 # Network and task are those of another config, or their tests' own: a step in shapes says the rest.
 ALIKE = {'grid_command', 'grid_contrast', 'grid_masked', 'grid_noise', 'grid_words', 'motion_continued', 'motion_few',
          'own_clips', 'told_scenes'}
