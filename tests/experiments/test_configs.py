@@ -23,9 +23,10 @@ SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': (''
            'grid_noise': ('', 'fused,babble'), 'grid_words': ('',), 'grid_sentence': ('', 'audio', 'rgb,letters,joint',
            'rgb,local,words', 'audio,local,grammar,babble', 'audio,rgb,local,grammar,babble'),
            'own_clips': ('rgb,audio,50',), 'grid_search': ('', 'rgb'), 'told_scenes': ('captions', 'summaries')}
-# Network and task are those of another config, or their tests' own: a step in shapes says the rest.
+# Network and task are those of another config, as motion_sound's in systems/i3d_tsm_audio, or their tests' own: a step
+# in shapes says the rest.
 ALIKE = {'grid_command', 'grid_contrast', 'grid_masked', 'grid_noise', 'grid_words', 'motion_continued', 'motion_few',
-         'own_clips', 'told_scenes'}
+         'motion_sound', 'own_clips', 'told_scenes'}
 TRACED_FOR_SECONDS = {'grid_command', 'motion_sound', 'own_clips', 'told_scenes'}  # They have I3D.
 CLASSES, LOG_MEL_RATE, BANDS, SOUND_RATE = 8, 100, 64, 16000
 WORDS = 53  # Of GRID, with those that stand for none.

@@ -1,4 +1,4 @@
-"""The real model, with absent streams and padding, on eight devices as on one."""
+"""A whole model, with absent streams and padding, on eight devices as on one."""
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ from vmmjax.training.state import initializer
 
 @pytest.mark.slow
 def test_the_first_gradients_agree():
-    _, config = load('motion_sound', '')
+    _, config = load('systems/cnn_bilstm', '')
     batch = clips(config, 16)
     batch['mask'][-1] = 0
     batch['present/rgb'][::3] = False
