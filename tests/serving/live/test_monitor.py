@@ -179,6 +179,7 @@ def test_the_delay_of_a_slow_network_is_bounded(films, judge):
     monitor.run(stop)
     assert len(took) >= 3
     assert source.counts.windows_dropped >= 2 * len(took)
-    busy = [each - pause for each in took]  # A machine that does other things, too.
+    # On a machine that does other things, too; without windows left out each delay is a pause longer than the last.
+    busy = [each - pause + 0.5 for each in took]
     assert all(delay <= 2 * lights.WINDOW / speed + late for delay, late in zip(delays[1:], busy, strict=True)), delays
     assert source.counts.frames == source.counts.used + source.counts.dropped == 120
