@@ -6,15 +6,24 @@ Word tables of the training split, without looking at a clip: of each place, and
 other. Printed are the perplexity a word of the split's sentences by the pairs (each mixed with its place by the share
 that fits the validation split best, and that with all words alike), and the word error rate of the likeliest sentence,
 which is the same for all clips.
+
+  python experiments/language_model.py stores/grid --classifiers=runs/words --share=0.6
+
+With a run that classifies every word of a sentence by itself, its word error rate without the word tables and with
+them: of all sentences the one with the greatest product of what the run says of each word, over the word's frequency at
+its place, and of the tables (Viterbi). Folds and splits are those of the run.
 """
 
 import argparse
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from scipy.special import softmax
 
 from vmmjax.evaluation import text_metrics
+from vmmjax.experiment import Experiment
 from vmmjax.store.store import Store
 
 _START, _ALIKE = '', 0.01  # Before a sentence; the weight of all words alike.
@@ -47,13 +56,31 @@ class Pairs:
                 for place, (before, word) in enumerate(itertools.pairwise([_START, *sentence]))]
         return math.exp(-sum(logs) / len(logs))
 
-    def likeliest(self, length: int, share: float) -> str:
-        """The likeliest sentence of so many words (Viterbi)."""
+    def likeliest(self, length: int, share: float, told: Sequence[Mapping[str, float]] = ()) -> str:
+        """The likeliest sentence of so many words (Viterbi).
+
+        Args:
+          length: words.
+          share: of the pairs.
+          told: of each place the probabilities of words by a classifier, which has learned their frequencies, too.
+        """
         best: dict[str, tuple[float, list[str]]] = {_START: (0.0, [])}
         for place in range(length):
-            best = {word: max((total + math.log(self.probability(place, before, word, share)), [*said, word])
-                              for before, (total, said) in best.items()) for word in self.words}
+            heard = {word: math.log(max(of, 1e-9) / self.probability(place, _START, word, 0))
+                     for word, of in told[place].items()} if told else dict.fromkeys(self.words, 0.0)
+            best = {word: max((total + more + math.log(self.probability(place, before, word, share)), [*said, word])
+                              for before, (total, said) in best.items()) for word, more in heard.items()}
         return ' '.join(max(best.values())[1])
+
+
+def classified(folder: str, split: str) -> tuple[Store, list[int], list[list[dict[str, float]]]]:
+    """Of a run that classifies every word the store, the rows of a split, and each place's probabilities in each."""
+    run = Experiment.load(folder)
+    rows = next(iter(run.predictions(split).values()))
+    classes = run.task.facts['classes']
+    each = [[dict(zip(classes[name], of, strict=True)) for of in softmax(rows.scores[name], -1).tolist()]
+            for name in run.config.data.target]
+    return run.store, rows.id.tolist(), [list(places) for places in zip(*each, strict=True)]
 
 
 def main() -> None:
@@ -62,19 +89,34 @@ def main() -> None:
     parser.add_argument('store')
     parser.add_argument('--target', default='text', help='the catalog column of the sentences (default: text)')
     parser.add_argument('--split', default='test', help='that is measured (default: test)')
+    parser.add_argument('--share', type=float, help='of the pairs (default: the best on validation)')
+    parser.add_argument('--classifiers', help='the folder of a run that classifies every word, measured beside')
     flags = parser.parse_args()
-    store = Store(flags.store)
+    store, rows, told = classified(flags.classifiers, flags.split) if flags.classifiers else (
+        Store(flags.store), [], [])
+    rows = rows or list(store.rows(flags.split))
     texts = [text.lower().split() for text in store.values(flags.target).tolist()]
-    train, validation, measured = ([texts[row] for row in store.rows(split)]
-                                   for split in ('train', 'validation', flags.split))
+    train, validation = ([texts[row] for row in store.rows(split)] if split in store.splits else []
+                         for split in ('train', 'validation'))
+    if flags.share is None and not validation:
+        parser.error('without a validation split the share of the pairs is to be given: --share=0.6')
+    measured = [texts[row] for row in rows]
     pairs = Pairs(train)
-    share = min((place / 10 for place in range(11)), key=lambda share: pairs.perplexity(validation, share))
-    said = pairs.likeliest(max(map(len, train), key=[len(text) for text in train].count), share)
-    wrong, count = text_metrics.errors([' '.join(text) for text in measured], [said] * len(measured), 'words')
+    share = flags.share if flags.share is not None else min(
+        (place / 10 for place in range(11)), key=lambda share: pairs.perplexity(validation, share))
+    length = max(map(len, train), key=[len(text) for text in train].count)
+    said = pairs.likeliest(length, share)
     print(f'{len(measured)} sentences of {flags.split}, {len(pairs.words)} words in {len(train)} of train\n'
           f'perplexity a word {pairs.perplexity(measured, share):.2f} (pairs weigh {share:g}); of places alone '
-          f'{pairs.perplexity(measured, 0):.2f}\n'
-          f'the likeliest sentence, {said!r}: word error rate {100 * wrong.sum() / count.sum():.1f} %')
+          f'{pairs.perplexity(measured, 0):.2f}')
+    found = {f'the likeliest sentence, {said!r}': [said] * len(measured)}
+    if told:
+        found |= {'the classifiers': [' '.join(max(place, key=lambda word: place[word]) for place in places)
+                                      for places in told],
+                  'the classifiers with the pairs': [pairs.likeliest(length, share, places) for places in told]}
+    for name, texts_said in found.items():
+        wrong, count = text_metrics.errors([' '.join(text) for text in measured], texts_said, 'words')
+        print(f'{name}: word error rate {100 * wrong.sum() / count.sum():.1f} %')
 
 
 if __name__ == '__main__':

@@ -187,9 +187,9 @@ def test_a_figure_is_found_again_by_its_condition(swept, tmp_path):
     for level, number in zip(found['ratios'], whole['values'], strict=True):
         name = noise_sweep.condition('babble', level)
         assert noise_sweep.value(tmp_path, found['split'], 'accuracy', name) == number
-    with pytest.raises(UserError, match='measured by accuracy, not by loss; give --metric=accuracy'):
-        noise_sweep.value(tmp_path, found['split'], 'loss', 'clean')
-    with pytest.raises(UserError, match="has no condition 'white_3dB'"):
+    with pytest.raises(UserError, match="has no 'los' in the condition 'clean'; it has accuracy in babble_"):
+        noise_sweep.value(tmp_path, found['split'], 'los', 'clean')
+    with pytest.raises(UserError, match="has no 'accuracy' in the condition 'white_3dB'"):
         noise_sweep.value(tmp_path, found['split'], 'accuracy', 'white_3dB')
     noise_sweep.path_of(tmp_path, found['split']).write_text('{"rows": 3}')
     with pytest.raises(UserError, match='cannot be read'):

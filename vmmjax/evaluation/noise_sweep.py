@@ -144,9 +144,11 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
             measured, gains = clean if level is None else one(kind, level)
             for subset, figures in measured.subsets.items():
                 row = table.setdefault(subset, {'kind': kind, 'subset': subset, 'examples': figures['examples'],
-                                                'values': [], 'intervals': [], 'methods': []})
+                                                'values': [], 'intervals': [], 'methods': [], 'metrics': {}})
                 interval = figures['intervals'].get(metric)
                 row['values'].append(figures[metric])
+                for name in (each for each in measured.metrics if each in figures):
+                    row['metrics'].setdefault(name, []).append(figures[name])
                 row['intervals'].append(interval and [figures[metric], interval['low'], interval['high']])
                 row['methods'].append(interval['label'] if interval else '')
                 if subset in gains:
@@ -189,18 +191,17 @@ def value(workdir: Path, split: str, metric: str, name: str) -> float:
     path = path_of(workdir, split)
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
-        measured = {condition(row['kind'], level): number for row in reversed(found['rows'])
-                    for level, number in zip(found['ratios'], row['values'], strict=True)}
-        of = found['metric']
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        whole = {row['kind']: {found['metric']: row['values'], **row.get('metrics', {})}
+                 for row in reversed(found['rows'])}
+        measured = {(condition(kind, level), of): values[place] for kind, metrics in whole.items()
+                    for of, values in metrics.items() for place, level in enumerate(found['ratios'])}
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f'{path} cannot be read ({error}); measure the run again with `vmmjax evaluate '
                         f'--workdir={workdir} --snr=...`.') from error
-    if metric != of:
-        raise UserError(f'In noise the run in {workdir} was measured by {of}, not by {metric}; give --metric={of}, or '
-                        f'leave out --snr.')
-    if name not in measured:
-        raise UserError(f'{path} has no condition {name!r}: {did_you_mean(name, measured)}.')
-    return float(measured[name])
+    if (name, metric) not in measured:
+        raise UserError(f'{path} has no {metric!r} in the condition {name!r}; it has '
+                        f'{", ".join(" in ".join(reversed(each)) for each in sorted(measured))}.')
+    return float(measured[name, metric])
 
 
 def _gains(scores: statistics.Scores, subsets: Sequence[str]) -> dict[str, list[float | None] | None]:
