@@ -8,8 +8,9 @@ r"""Captions of the embedded data set whose every word one stream tells, questio
       --config.init_from.workdir=runs/captions
   vmmjax evaluate --workdir=runs/questions
 
-`runs/motion_sound` is a run of motion_sound.py, whose encoders stay as they are; `colour`, a stream of its own, sees
-the same pictures averaged to 4 x 4 and is learned. Summaries are of videos that are joined of such scenes:
+`runs/motion_sound` is a run of motion_sound.py. Its encoder of sound stays as it is, that of pictures is trained on by
+the captions and then stays, too; `colour`, a stream of its own, sees the same pictures averaged to 4 x 4 and is
+learned. Summaries are of videos that are joined of such scenes:
 
   vmmjax prepare --source=synthetic:joined_scenes --store=stores/joined_scenes --columns=rgb,audio --short_side=56 \
       --fps=12.5 --sizes=train=160,validation=20,test=60
@@ -47,9 +48,10 @@ def get_config(arg: str = '') -> ConfigDict:
     config.model.preprocess.update(dict(colour='centred', audio='none'))
     config.model.encoders.audio = dict(name='conv2d_audio', widths=(8, 16, 32, 64), bn_momentum=0.9)
     config.model.encoders.colour = dict(name='tdnn', pool=12, frame_size=32, widths=(64, 64), features=64, dropout=0.1)
-    config.model.fixed = ('rgb', 'audio')
+    config.model.fixed = ('audio',)
     config.init_from.skip = ('colour',)
     if 'questions' in chosen:
+        config.model.fixed = ('rgb', 'audio')
         config.steps, config.evaluate_every = 1000, 250
         config.data.target = 'answer'
         config.data.streams.question = dict(modality='text:question', length=8)
