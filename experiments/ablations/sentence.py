@@ -16,7 +16,8 @@ _BOTH = 'both, trained in babble'
 
 def _row(arguments: str, *begin: str, against: str = '', **options: Any) -> dict[str, Any]:
     """A row without validation, which begins with the encoders of others."""
-    changes = {'data.fold_validates': False, 'best.metric': '', 'init_from.skip': ('params/task',) if begin else ()}
+    new = ('params/task', 'fusion')[:len(begin)]  # A single stream has nothing to fuse.
+    changes = {'data.fold_validates': False, 'best.metric': '', 'init_from.skip': new}
     return dict(config=f'{_CONFIG}:{arguments}', folds=_FOLDS, changes=changes, begin=begin, against=against, **options)
 
 
