@@ -14,17 +14,18 @@ _CONFIG, _FOLDS = 'experiments/configs/grid_sentence.py', (3, 4)
 _BOTH = 'both, trained in babble'
 
 
-def _row(arguments: str, *begin: str, against: str = '', **options: Any) -> dict[str, Any]:
-    """A row without validation, which begins with the encoders of others."""
-    new = ('params/task', 'fusion')[:len(begin)]  # A single stream has nothing to fuse.
+def _row(arguments: str, *begin: str, new: tuple[str, ...] = (), against: str = '', **options: Any) -> dict[str, Any]:
+    """A row without validation, which begins with others but for what is new."""
     changes = {'data.fold_validates': False, 'best.metric': '', 'init_from.skip': new}
     return dict(config=f'{_CONFIG}:{arguments}', folds=_FOLDS, changes=changes, begin=begin, against=against, **options)
 
 
+_WRITER = ('params/task',)
 ROWS = {
+    'six words by sound': _row('audio,local,words', pretraining=True),
     'six words by lips': _row('rgb,local,words', pretraining=True),
-    'sound': _row('audio,local,grammar'),
-    'lips': _row('rgb,local,grammar', 'six words by lips', against=_BOTH),
+    'sound': _row('audio,local,grammar', 'six words by sound', new=_WRITER),
+    'lips': _row('rgb,local,grammar', 'six words by lips', new=_WRITER, against=_BOTH),
     'sound, trained in babble': _row('audio,local,grammar,babble', 'sound', against=_BOTH),
-    _BOTH: _row('audio,rgb,local,grammar,babble', 'sound, trained in babble', 'lips'),
+    _BOTH: _row('audio,rgb,local,grammar,babble', 'sound, trained in babble', 'lips', new=(*_WRITER, 'fusion')),
 }

@@ -85,8 +85,7 @@ def get_config(arg: str = '') -> ConfigDict:
 
 def _local(config: ConfigDict) -> None:
     """Leaves out what sees the whole clip, and the silence; encoders see some .3 s, that of pictures their shifts."""
-    # Both begin with encoders that were trained alone.
-    config.steps = {('audio',): 800, ('rgb',): 1000}.get(tuple(config.data.streams), 600)
+    config.steps = 1000 if 'rgb' in config.data.streams else 800
     config.task.context = {}
     # A sentence is spoken from .6 to 2.3 s. Of silence, which tells nothing, CTC learns to say the most frequent words.
     config.data.window.seconds, config.data.window.start = 2.0, (0.4, 0.5)
@@ -101,11 +100,12 @@ def _local(config: ConfigDict) -> None:
 
 
 def _babble(config: ConfigDict) -> None:
-    """Hears other clips beside each one; alone it begins with the encoder of a run without, of stored spectrograms."""
+    """Hears other clips beside each one; sound alone begins with a run without, of stored spectrograms."""
     for part, changed in ((config.data.streams, dict(modality='waveform', noise='babble', snr=(-10.0, 20.0))),
                           (config.model.preprocess, 'log_mel'),
                           (config.model.encoders, config.model.encoders.audio)):
         del part['audio']
         part.waveform = changed
+    config.steps = 300  # Both begin with encoders that were trained alone.
     if 'rgb' not in config.model.encoders:
         config.init_from.rename = (('encoders_waveform/', 'encoders_audio/'),)
