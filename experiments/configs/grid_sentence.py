@@ -85,7 +85,7 @@ def get_config(arg: str = '') -> ConfigDict:
 
 def _local(config: ConfigDict) -> None:
     """Leaves out what sees the whole clip, and the silence; encoders see some .3 s, that of pictures their shifts."""
-    config.steps = 1000 if 'rgb' in config.data.streams else 800
+    config.steps = 1000 if 'rgb' in config.data.streams else 600
     config.task.context = {}
     # A sentence is spoken from .6 to 2.3 s. Of silence, which tells nothing, CTC learns to say the most frequent words.
     config.data.window.seconds, config.data.window.start = 2.0, (0.4, 0.5)
