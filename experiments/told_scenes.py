@@ -51,7 +51,7 @@ def _train(config: str, source: str, folder: Path, run: Path, seed: int, *change
 def captions(run: Experiment) -> list[list[str]]:
     """Of every attribute how often captions say it rightly, by subset of the streams."""
     found, true = run.predictions('test'), {}
-    lines = [[name, told_scenes.ATTRIBUTES[name]] for name in told_scenes.ATTRIBUTES]
+    lines = [[name] for name in told_scenes.ATTRIBUTES]
     for rows in found.values():
         said = [told_scenes.said(text) for text in run.task.said(rows)]
         true = {name: run.store.values(name)[rows.id] for name in told_scenes.ATTRIBUTES}
@@ -59,7 +59,7 @@ def captions(run: Experiment) -> list[list[str]]:
             line.append(_share(np.array([each[line[0]] for each in said]) == true[line[0]]))
     for line in lines:
         line.append(_commonest(true[line[0]]))
-    return [['attribute', 'told by', *found, 'commonest'], *lines]
+    return [['attribute', *found, 'commonest'], *lines]
 
 
 def questions(run: Experiment) -> list[list[str]]:
@@ -87,7 +87,9 @@ def summaries(run: Experiment) -> list[list[str]]:
     """The table of `vmmjax evaluate`: the model, its controls, and by how much it is above them."""
     rows = next(iter(run.predictions('test').values()))
     found = run.task.details(rows, run.store)['tables'][0]
-    return [list(found['columns']), *([_text(value) for value in line] for line in found['rows'])]
+    shares = [name in ('kept', 'model above') for name in found['columns']]
+    return [list(found['columns']), *([f'{100 * value:.1f}' if share and value is not None else _text(value)
+                                       for value, share in zip(line, shares, strict=True)] for line in found['rows'])]
 
 
 def _share(right: np.ndarray) -> str:
