@@ -3,8 +3,8 @@
   python experiments/find_sentences.py --store=stores/grid --workdir=runs/search --seeds=3 \
       --page=experiments/results/search.md
 
-By sound and by lips it trains a run that writes words (`configs/grid_sentence.py`), and with its encoder the towers
-(`configs/grid_search.py`), one run a seed; what is there already is kept. Of every sentence of the split the clips are
+By sound and by lips it trains a run that classifies the six words, one that writes them (`configs/grid_sentence.py`),
+and with its encoder the towers (`configs/grid_search.py`), one run a seed; what is there already is kept. Of every sentence of the split the clips are
 ordered by how alike their embeddings are, as `vmmjax search` does; by those of the sentence with its words in a random
 order; and by the probability that the run that writes words gives the sentence given the clip (a reader). Equal clips
 count against the right one.
@@ -74,12 +74,10 @@ def by_reader(folder: str, split: str) -> np.ndarray:
 def train(store: str, folder: Path, stream: str, seed: int) -> tuple[Path, Path]:
     """The folders of the reader, which all seeds of the towers share, and of the towers, trained where they are not."""
     reader, towers = folder / stream / 'reader', folder / stream / f'towers_{seed}'
-    begin: tuple[str, ...] = ()
-    if stream == 'rgb':
-        words = folder / stream / 'words'
-        _train('grid_sentence.py:rgb,local,words', words, store, 0)
-        begin = f'--config.init_from.workdir={words}', "--config.init_from.skip=('params/task',)"
-    _train(f'grid_sentence.py:{stream},local,grammar', reader, store, 0, *begin)
+    words = folder / stream / 'words'
+    _train(f'grid_sentence.py:{stream},local,words', words, store, 0)
+    _train(f'grid_sentence.py:{stream},local,grammar', reader, store, 0, f'--config.init_from.workdir={words}',
+           "--config.init_from.skip=('params/task',)")
     _train(f'grid_search.py:{stream}', towers, store, seed, f'--config.init_from.workdir={reader}')
     return reader, towers
 
