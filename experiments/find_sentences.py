@@ -4,10 +4,10 @@
       --page=experiments/results/search.md
 
 By sound and by lips it trains a run that classifies the six words, one that writes them (`configs/grid_sentence.py`),
-and with its encoder the towers (`configs/grid_search.py`), one run a seed; what is there already is kept. Of every sentence of the split the clips are
-ordered by how alike their embeddings are, as `vmmjax search` does; by those of the sentence with its words in a random
-order; and by the probability that the run that writes words gives the sentence given the clip (a reader). Equal clips
-count against the right one.
+and with its encoder the towers (`configs/grid_search.py`), one run a seed; what is there already is kept. Of every
+sentence of the split the clips are ordered by how alike their embeddings are, as `vmmjax search` does; by those of the
+sentence with its words in a random order; and by the probability that the run that writes words gives the sentence
+given the clip (a reader). Equal clips count against the right one.
 """
 
 import argparse
