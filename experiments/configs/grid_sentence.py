@@ -12,7 +12,7 @@ split, and no word order is given: the 51 words and their order are learned.
 `local` leaves out the recurrent layers, so that a word is predicted from the frames around it, and has times, and the
 silence before and after the sentence, where CTC would learn to say the most frequent words. `grammar` lets only
 sentences be found that GRID has (`task.generation.grammar`). `babble` adds other clips to the sound, of the column
-waveform. A stream alone begins with an encoder that classifies the six words (`words`), both with those of runs of each:
+waveform. A stream alone begins with an encoder that classifies the six words (`words`), both with runs of each:
 
   vmmjax train --config=experiments/configs/grid_sentence.py:rgb,local,words --workdir=runs/words
   vmmjax train --config=experiments/configs/grid_sentence.py:rgb,local,grammar --workdir=runs/lips \
