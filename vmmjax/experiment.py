@@ -147,7 +147,7 @@ class Experiment(Parts):
             def evaluate(state: TrainState) -> dict[str, float]:
                 if not validates:
                     return {}
-                whole = self.predictions('validation', state=state, subsets=False)
+                whole = self.predictions('validation', state=state, subsets=False, quick=True)
                 return {f'validation/{name}': value
                         for name, value in self.task.summary(next(iter(whole.values()))).items()}
 
@@ -182,15 +182,15 @@ class Experiment(Parts):
         """Reads what evaluation needs of a checkpoint, on every device: parameters (or averages) and model state."""
         self.state = evaluated(checkpoints, step, self.config, self.init, sharding.replicated(self.mesh))
 
-    def predictions(self, split: str, *, state: TrainState | None = None, subsets: bool = True
-                    ) -> dict[str, Predictions]:
+    def predictions(self, split: str, *, state: TrainState | None = None, subsets: bool = True,
+                    quick: bool = False) -> dict[str, Predictions]:
         """What the model predicts of every clip of a split.
 
         Args:
           split: of the store.
           state: in place of the experiment's.
-          subsets: whether with every subset of the streams; else with all of them only, and as the task is measured
-            while a model trains (`Task.in_training`).
+          subsets: whether with every subset of the streams; else with all of them only.
+          quick: whether as the task is measured while a model trains (`Task.in_training`).
 
         Returns:
           By subset, all streams first.
@@ -200,10 +200,11 @@ class Experiment(Parts):
         """
         names = [key.removeprefix('target/') for key in self._targets.specs]
         return self.predictions_of(self.pipeline(split, train=False).batches(rows=self.rows),
-                                   self.task.measured(names), state=state, subsets=subsets)
+                                   self.task.measured(names), state=state, subsets=subsets, quick=quick)
 
     def predictions_of(self, batches: Iterable[Batch], target: str | Sequence[str], *,
-                       state: TrainState | None = None, subsets: bool = True) -> dict[str, Predictions]:
+                       state: TrainState | None = None, subsets: bool = True, quick: bool = False
+                       ) -> dict[str, Predictions]:
         """What the model predicts of the clips of batches.
 
         Args:
@@ -211,6 +212,7 @@ class Experiment(Parts):
           target: which of their targets are returned, see `evaluation.predictions.predict`.
           state: in place of the experiment's.
           subsets: see `predictions`.
+          quick: likewise.
 
         Returns:
           By subset, all streams first.
@@ -224,7 +226,7 @@ class Experiment(Parts):
         if not subsets:
             kept = dict([next(iter(kept.items()))])
         return predictions.subsets(
-            self._eval_step if subsets else self._quick_step, params, model_state, batches, streams,
+            self._quick_step if quick else self._eval_step, params, model_state, batches, streams,
             put=lambda batch: sharding.put(batch, self.batch_sharding), target=target,
             each_view=self.task.each_view, average=self.task.averaging[self.average], kept=kept)
 

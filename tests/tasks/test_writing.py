@@ -249,6 +249,9 @@ def test_what_it_reads_of_a_clip_is_what_was_measured(run):
     assert loaded.task.facts == experiment.task.facts
     again = next(iter(loaded.predictions('test').values()))
     np.testing.assert_array_equal(found.scores['ids'], again.scores['ids'])
+    # As of new clips: searched in the same way, not greedily as while it trains.
+    alone = next(iter(loaded.predictions('test', subsets=False).values()))
+    np.testing.assert_array_equal(found.scores['ids'], alone.scores['ids'])
     (reading,) = loaded.task.reading(again, 0)
     assert reading['target'] == 'text'
     assert reading['truth'] == loaded.task.references(again)[0][0]
