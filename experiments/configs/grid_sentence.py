@@ -87,7 +87,7 @@ def _local(config: ConfigDict) -> None:
     """Leaves out what sees the whole clip, and the silence; encoders see some .3 s, that of pictures their shifts."""
     config.steps = 1000 if 'rgb' in config.data.streams else 600
     config.task.context = {}
-    # A sentence is spoken from .6 to 2.3 s. Of silence, which tells nothing, CTC learns to say the most frequent words.
+    # Of 20 sentences 19 begin by .9 s and end by 2.4 s. In silence CTC learns to say the most frequent words.
     config.data.window.seconds, config.data.window.start = 2.0, (0.4, 0.5)
     if 'rgb' in config.data.streams:
         config.data.streams.rgb.frames = 50
