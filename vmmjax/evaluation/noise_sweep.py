@@ -186,7 +186,7 @@ def value(workdir: Path, split: str, metric: str, name: str) -> float:
       name: of the condition, see `condition`.
 
     Raises:
-      UserError: for a damaged file, another metric, or a condition that was not measured.
+      UserError: for a damaged file, or what was not measured.
     """
     path = path_of(workdir, split)
     try:
@@ -201,7 +201,8 @@ def value(workdir: Path, split: str, metric: str, name: str) -> float:
     if (name, metric) not in measured:
         raise UserError(f'{path} has no {metric!r} in the condition {name!r}; it has '
                         f'{", ".join(" in ".join(reversed(each)) for each in sorted(measured))}.')
-    return float(measured[name, metric])
+    number = measured[name, metric]
+    return float('nan') if number is None else float(number)
 
 
 def _gains(scores: statistics.Scores, subsets: Sequence[str]) -> dict[str, list[float | None] | None]:
