@@ -110,5 +110,6 @@ def _babble(config: ConfigDict) -> None:
     if 'rgb' in config.model.encoders:
         # Trained on, beside a fusion that is new, CTC sticks, and both are worse than each alone.
         config.model.fixed = ('rgb', 'waveform')
+        config.steps, config.optimizer.lr.peak = 600, 1e-2
     else:
         config.init_from.rename = (('encoders_waveform/', 'encoders_audio/'),)
