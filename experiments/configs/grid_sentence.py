@@ -18,7 +18,9 @@ waveform. A stream alone begins with an encoder that classifies the six words (`
   vmmjax train --config=experiments/configs/grid_sentence.py:rgb,local,grammar --workdir=runs/lips \
       --config.init_from.workdir=runs/words --config.init_from.skip="('params/task',)"
 
-`experiments/ablations/sentence.py` does all of this, and `experiments/results/sequences.md` has what it reached.
+`experiments/ablations/sentence.py` does all of this. Expected of folds 3 and 4, three seeds: a word error rate of 2.6 %
+by sound and 27.4 % by lips, in 3 and 8 minutes of a core; in babble at 0 dB 23.6 % by both, 27.0 % by sound, see
+`experiments/results/sequences.md`.
 
 Cost on 2 cores: `audio` takes 40 minutes beside other work (1200 steps of about 2 s). Expected, of talker s1, 500
 training sentences, seed 0, the split of the manifest and no fold: a word error rate of 17.5 % (95 % interval 15.2 to
