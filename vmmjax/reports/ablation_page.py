@@ -140,7 +140,8 @@ def _in_noise(noisy: Noisy, metric: str) -> dict[str, _Table]:
         title = f'{metric}{", %," if percent else ""} in {kind} noise, by the ratio of sound to noise'
         found[title] = _Table(['row', 'given', *names], figures)
         if differences:
-            found[f'Differences in {kind} noise, paired by {"clip" if percent else "run"}'] = _Table(['row', 'to', *names], differences)
+            pairs = 'clip' if percent else 'run'
+            found[f'Differences in {kind} noise, paired by {pairs}'] = _Table(['row', 'to', *names], differences)
     return {title: table for title, table in found.items() if table.rows}
 
 
