@@ -32,7 +32,7 @@ CONFIGS = Path(__file__).parent / 'configs'
 STREAMS = {'audio': 'sound', 'rgb': 'lips'}
 
 
-def by_towers(folder: str, split: str) -> dict[str, np.ndarray]:
+def by_towers(folder: Path, split: str) -> dict[str, np.ndarray]:
     """How well sentences (rows) fit clips (columns), float (N, N), by their words in order and shuffled."""
     run, towers = Experiment.load(folder), Towers(folder)
     (stream,) = towers.streams
@@ -47,7 +47,7 @@ def by_towers(folder: str, split: str) -> dict[str, np.ndarray]:
     return found
 
 
-def by_reader(folder: str, split: str) -> np.ndarray:
+def by_reader(folder: Path, split: str) -> np.ndarray:
     """The log-probability of every sentence (rows) given every clip (columns), float (N, N)."""
     run = Experiment.load(folder)
     assert run.state is not None
@@ -71,15 +71,13 @@ def by_reader(folder: str, split: str) -> np.ndarray:
                            for batch, rows in zip(batches, there, strict=True)], 1)
 
 
-def train(store: str, folder: Path, stream: str, seed: int) -> tuple[Path, Path]:
-    """The folders of the reader, which all seeds of the towers share, and of the towers, trained where they are not."""
-    reader, towers = folder / stream / 'reader', folder / stream / f'towers_{seed}'
-    words = folder / stream / 'words'
+def reader(store: str, folder: Path, stream: str) -> Path:
+    """The folder of the run that writes words, trained where it is not; all seeds of the towers share it."""
+    run, words = folder / stream / 'reader', folder / stream / 'words'
     _train(f'grid_sentence.py:{stream},local,words', words, store, 0)
-    _train(f'grid_sentence.py:{stream},local,grammar', reader, store, 0, f'--config.init_from.workdir={words}',
+    _train(f'grid_sentence.py:{stream},local,grammar', run, store, 0, f'--config.init_from.workdir={words}',
            "--config.init_from.skip=('params/task',)")
-    _train(f'grid_search.py:{stream}', towers, store, seed, f'--config.init_from.workdir={reader}')
-    return reader, towers
+    return run
 
 
 def _train(config: str, run: Path, store: str, seed: int, *changes: str) -> None:
@@ -107,11 +105,13 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for stream in options.streams:
+        writes = reader(options.store, options.workdir, stream)
         for seed in range(options.seeds):
-            reader, towers = train(options.store, options.workdir, stream, seed)
+            towers = options.workdir / stream / f'towers_{seed}'
+            _train(f'grid_search.py:{stream}', towers, options.store, seed, f'--config.init_from.workdir={writes}')
             rows += [row(f'by {STREAMS[stream]}: {name}, seed {seed}', alike)
-                     for name, alike in by_towers(str(towers), options.split).items()]
-        rows.append(row(f'by {STREAMS[stream]}: reader', by_reader(str(reader), options.split)))
+                     for name, alike in by_towers(towers, options.split).items()]
+        rows.append(row(f'by {STREAMS[stream]}: reader', by_reader(writes, options.split)))
     table = markdown(['a sentence finds its clip', 'recall@1, %', '95 % CI, Wilson', 'recall@5, %', 'recall@10, %',
                       'median rank', 'clips'], rows, '<>')
     print(table)

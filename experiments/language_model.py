@@ -56,24 +56,27 @@ class Pairs:
                 for place, (before, word) in enumerate(itertools.pairwise([_START, *sentence]))]
         return math.exp(-sum(logs) / len(logs))
 
-    def likeliest(self, length: int, share: float, told: Sequence[Mapping[str, float]] = ()) -> str:
+    def likeliest(self, length: int, share: float, posteriors: Sequence[Mapping[str, float]] = ()) -> str:
         """The likeliest sentence of so many words (Viterbi).
 
         Args:
           length: words.
           share: of the pairs.
-          told: of each place the probabilities of words by a classifier, which has learned their frequencies, too.
+          posteriors: for each place the probabilities of words by a classifier, which has learned their frequencies,
+            too; empty for the tables alone.
         """
         best: dict[str, tuple[float, list[str]]] = {_START: (0.0, [])}
         for place in range(length):
-            heard = {word: math.log(max(of, 1e-9) / self.probability(place, _START, word, 0))
-                     for word, of in told[place].items()} if told else dict.fromkeys(self.words, 0.0)
-            best = {word: max((total + more + math.log(self.probability(place, before, word, share)), [*said, word])
-                              for before, (total, said) in best.items()) for word, more in heard.items()}
+            scores = dict.fromkeys(self.words, 0.0)
+            if posteriors:
+                scores = {word: math.log(max(probability, 1e-9) / self.probability(place, _START, word, 0))
+                          for word, probability in posteriors[place].items()}
+            best = {word: max((total + score + math.log(self.probability(place, before, word, share)), [*said, word])
+                              for before, (total, said) in best.items()) for word, score in scores.items()}
         return ' '.join(max(best.values())[1])
 
 
-def classified(folder: str, split: str) -> tuple[Store, list[int], list[list[dict[str, float]]]]:
+def classified(folder: str, split: str) -> tuple[Store, Sequence[int], list[list[dict[str, float]]]]:
     """Of a run that classifies every word the store, the rows of a split, and each place's probabilities in each."""
     run = Experiment.load(folder)
     rows = next(iter(run.predictions(split).values()))
@@ -92,9 +95,11 @@ def main() -> None:
     parser.add_argument('--share', type=float, help='of the pairs (default: the best on validation)')
     parser.add_argument('--classifiers', help='the folder of a run that classifies every word, measured beside')
     flags = parser.parse_args()
-    store, rows, told = classified(flags.classifiers, flags.split) if flags.classifiers else (
-        Store(flags.store), [], [])
-    rows = rows or list(store.rows(flags.split))
+    if flags.classifiers:
+        store, rows, classifiers = classified(flags.classifiers, flags.split)
+    else:
+        store = Store(flags.store)
+        rows, classifiers = store.rows(flags.split), []
     texts = [text.lower().split() for text in store.values(flags.target).tolist()]
     train, validation = ([texts[row] for row in store.rows(split)] if split in store.splits else []
                          for split in ('train', 'validation'))
@@ -110,10 +115,10 @@ def main() -> None:
           f'perplexity a word {pairs.perplexity(measured, share):.2f} (pairs weigh {share:g}); of places alone '
           f'{pairs.perplexity(measured, 0):.2f}')
     found = {f'the likeliest sentence, {said!r}': [said] * len(measured)}
-    if told:
+    if classifiers:
         found |= {'the classifiers': [' '.join(max(place, key=lambda word: place[word]) for place in places)
-                                      for places in told],
-                  'the classifiers with the pairs': [pairs.likeliest(length, share, places) for places in told]}
+                                      for places in classifiers],
+                  'the classifiers with the pairs': [pairs.likeliest(length, share, places) for places in classifiers]}
     for name, texts_said in found.items():
         wrong, count = text_metrics.errors([' '.join(text) for text in measured], texts_said, 'words')
         print(f'{name}: word error rate {100 * wrong.sum() / count.sum():.1f} %')

@@ -121,11 +121,13 @@ def main() -> None:
     flags = parser.parse_args()
     parts = [results_page.machine(), f'Seed {flags.seed}; per cent of the test split with 95 % intervals (Wilson; of '
              f'differences over videos Student\'s t).']
-    for name in list(BEGIN)[:list(BEGIN).index(flags.only) + 1 if flags.only else None]:
+    for name in BEGIN:
         run = train(flags.folder, name, flags.seed)
         header, *lines = {'captions': captions, 'questions': questions, 'summaries': summaries}[name](run)
         parts.append(f'### {name.capitalize()}\n\n{markdown(header, lines, "<<>")}')
         print(f'\n{parts[-1]}', flush=True)
+        if name == flags.only:
+            break
     if flags.page:
         results_page.insert(flags.page, *parts)
 

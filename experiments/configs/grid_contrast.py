@@ -24,7 +24,7 @@ WINDOWS = 2
 
 
 def get_config(arg: str = '') -> ConfigDict:
-    """The config; `arg` is empty, `lips` for two views of the pictures alone, or `sentence`."""
+    """The config; `arg` is empty, or some of `lips` (two views of RGB alone) and `sentence`, with commas."""
     chosen = configs.choices(arg, ('lips', 'sentence'), 'grid_contrast.py')
     lips = 'lips' in chosen
     config = configs.defaults()

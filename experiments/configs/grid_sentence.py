@@ -31,6 +31,7 @@ trained.
 from ml_collections import ConfigDict
 
 from vmmjax import config as configs
+from vmmjax.errors import UserError
 
 STREAMS = ('audio', 'rgb')
 ARGUMENTS = (*STREAMS, 'letters', 'joint', 'local', 'words', 'grammar', 'babble')
@@ -86,7 +87,7 @@ def get_config(arg: str = '') -> ConfigDict:
 
 
 def _local(config: ConfigDict) -> None:
-    """Leaves out what sees the whole clip, and the silence; encoders see some .3 s, that of pictures their shifts."""
+    """Removes the recurrent layers and most of the silence; the encoders see about .3 s."""
     config.steps = 1000 if 'rgb' in config.data.streams else 600
     config.task.context = {}
     # Of 20 sentences 19 begin by .9 s and end by 2.4 s. In silence CTC learns to say the most frequent words.
@@ -102,16 +103,18 @@ def _local(config: ConfigDict) -> None:
 
 
 def _babble(config: ConfigDict) -> None:
-    """Hears other clips beside each one; sound alone begins with a run without, of stored spectrograms."""
+    """Adds other clips to the sound; sound alone is initialised from a run on stored spectrograms without them."""
+    if 'audio' not in config.data.streams:
+        raise UserError("grid_sentence.py:babble adds other clips to the sound, and 'rgb' alone has none; add 'audio'.")
     for part, changed in ((config.data.streams, dict(modality='waveform', noise='babble', snr=(-10.0, 20.0))),
                           (config.model.preprocess, 'log_mel'),
                           (config.model.encoders, config.model.encoders.audio)):
         del part['audio']
         part.waveform = changed
-    config.steps = 300
     if 'rgb' in config.model.encoders:
         # Trained on, beside a fusion that is new, CTC sticks, and both are worse than each alone.
         config.model.fixed = ('rgb', 'waveform')
         config.steps, config.optimizer.lr.peak = 600, 1e-2
     else:
+        config.steps = 300
         config.init_from.rename = (('encoders_waveform/', 'encoders_audio/'),)

@@ -11,6 +11,7 @@ import pytest
 
 from vmmjax import config as configs
 from vmmjax import models, tasks
+from vmmjax.errors import UserError
 from vmmjax.training import make_train_step, optimizer, path_patterns
 from vmmjax.training.state import initializer
 
@@ -21,7 +22,7 @@ SHIPPED = {'motion_sound': ('', 'single_frame', 'shuffled'), 'grid_command': (''
            'motion_video': ('', 'denoising'),
            'grid_autoencoder': ('joint',), 'grid_contrast': ('', 'lips', 'sentence'), 'grid_masked': ('', 'command'),
            'grid_noise': ('', 'fused,babble'), 'grid_words': ('',), 'grid_sentence': ('', 'audio', 'rgb,letters,joint',
-           'rgb,local,words', 'audio,local,grammar,babble', 'audio,rgb,local,grammar,babble'),
+           'audio,local,words', 'rgb,local,words', 'audio,local,grammar,babble', 'audio,rgb,local,grammar,babble'),
            'own_clips': ('rgb,audio,50',), 'grid_search': ('', 'rgb'), 'told_scenes': ('captions', 'summaries')}
 # Network and task are those of another config, as motion_sound's in systems/i3d_tsm_audio, or their tests' own: a step
 # in shapes says the rest.
@@ -176,6 +177,11 @@ def stepped_in_shapes(prepared):
     for name, arguments in SHIPPED.items() for argument in (arguments if name in ALIKE else arguments[1:])])
 def test_others_are_stepped_in_shapes(name, argument):
     stepped_in_shapes(Prepared(name, argument))
+
+
+def test_babble_needs_sound():
+    with pytest.raises(UserError, match="'rgb' alone has none; add 'audio'"):
+        load('grid_sentence', 'rgb,local,babble')
 
 
 def test_the_grammar_of_grid_has_every_sentence(shared_data):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.ndimage import uniform_filter
 
 from tests.tasks import asked
 from tests.tasks.resumed import assert_goes_on_bit_for_bit
@@ -159,6 +160,9 @@ def test_panels_are_pictures_of_one_size(between, noisy, kind):
     panels = one.compiled(lambda batch: one.task.panels(one.ctx(batch)))(clips())['rgb']
     assert {(each.shape, each.dtype.name) for each in panels.values()} == {((ROWS, 5, 10, 12, 3), 'uint8')}
     np.testing.assert_array_equal(panels['truth'], clips()['rgb'])
+    if kind == 'denoising':  # Untrained it is the mean of the neighbours, of grey outside of the clip.
+        mean = uniform_filter(np.asarray(panels['noisy'], float) - 127.5, (1, 3, 3, 3, 1), mode='constant') + 127.5
+        np.testing.assert_allclose(panels['made'], mean, atol=0.6)
 
 
 def test_panels_hold_the_neighbours_of_one_clip_at_a_time(noisy):

@@ -117,8 +117,8 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
       `trained` (with which noise), `ratios` (as they stand in the rows, the first None: no noise), `chance`, and
       `rows`, one a kind and subset: `kind`, `subset`, `examples`, and by ratio `values`, `intervals` (each value, low
       and high, the latter None where there is no interval; None for a metric that has none) and `methods` (or why
-      there is none); of classes also `gains`, all streams less this subset on the same clips with its interval, None
-      for all.
+      there is none), and `metrics`, the values of every other metric; of classes also `gains`, all streams less this
+      subset on the same clips with its interval, None for all.
 
     Raises:
       UserError: where no stream is a waveform, or a kind or ratio does not fit.
@@ -147,8 +147,9 @@ def sweep(config: ConfigDict, store: Store, measure: Measure, *, kinds: Sequence
                                                 'values': [], 'intervals': [], 'methods': [], 'metrics': {}})
                 interval = figures['intervals'].get(metric)
                 row['values'].append(figures[metric])
-                for name in (each for each in measured.metrics if each in figures):
-                    row['metrics'].setdefault(name, []).append(figures[name])
+                for name in measured.metrics:
+                    if name in figures and name != metric:
+                        row['metrics'].setdefault(name, []).append(figures[name])
                 row['intervals'].append(interval and [figures[metric], interval['low'], interval['high']])
                 row['methods'].append(interval['label'] if interval else '')
                 if subset in gains:
@@ -191,6 +192,7 @@ def value(workdir: Path, split: str, metric: str, name: str) -> float:
     path = path_of(workdir, split)
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
+        # Of each kind the first row, which has all streams.
         whole = {row['kind']: {found['metric']: row['values'], **row.get('metrics', {})}
                  for row in reversed(found['rows'])}
         measured = {(condition(kind, level), of): values[place] for kind, metrics in whole.items()

@@ -32,8 +32,8 @@ class TDNN(nn.Module):
       per_frame: whether every frame that the strides leave is a token, without the dense layer over all of them: for
         texts, which need to know when something was said.
       pool: pictures are first averaged over squares of so many pixels.
-      convolutions: channels of convolutions within each picture before the dense layer, of 5 x 5 pixels and stride 2:
-        for what is not always at the same place, as a mouth.
+      convolutions: channels of convolutions within each frame before the dense layer, of 5 x 5 pixels and stride 2: for
+        objects that are not always at the same place, such as a mouth.
       dropout: rate after every convolution.
       bn_momentum: decay of BatchNorm's running statistics.
       bn_groups: parts of a batch that BatchNorm normalises apart, see `layers.BatchNorm`.
